@@ -1,0 +1,20 @@
+//! A token becomes an identity; one table says which method asks for which scope and which kind of caller.
+
+use std::{sync::Arc, time::Instant};
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::domain::actor::Actor;
+
+/// One authenticated call, as the chassis hands it to a handler (a request extension).
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Who calls.
+    pub actor: Actor,
+    /// The gRPC path, `/aopre.warranty.v1.ClaimService/FileClaim`.
+    pub method: &'static str,
+    /// When the caller no longer waits. A statement is cancelled by then.
+    pub deadline: Instant,
+    /// The call's place under the process's concurrency limit: a write that outlives its caller keeps it.
+    pub place: Option<Arc<OwnedSemaphorePermit>>,
+}

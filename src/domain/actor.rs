@@ -1,0 +1,51 @@
+//! Who does something.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// A caller as the domain sees it. Written `dealer/ID`, `customer/UUID` or `staff/ID` in columns and events.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Actor {
+    /// A dealer, by its id: letters, digits, `.`, `-`, `_`.
+    Dealer(String),
+    /// A customer.
+    Customer(Uuid),
+    /// Staff of the maker, or one of its services.
+    Staff(String),
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dealer(id) => write!(f, "dealer/{id}"),
+            Self::Customer(id) => write!(f, "customer/{id}"),
+            Self::Staff(id) => write!(f, "staff/{id}"),
+        }
+    }
+}
+
+impl Actor {
+    /// The dealer's id, where it is one.
+    pub fn dealer_id(&self) -> Option<&str> {
+        match self {
+            Self::Dealer(id) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// The customer's id, where it is one.
+    pub fn customer_id(&self) -> Option<Uuid> {
+        match self {
+            Self::Customer(id) => Some(*id),
+            _ => None,
+        }
+    }
+
+    /// Whether it is the maker's staff.
+    pub fn is_staff(&self) -> bool {
+        matches!(self, Self::Staff(_))
+    }
+}

@@ -1,0 +1,12 @@
+//! The warranty system: which unit is covered, by which clause, until when, and why; who may claim; where the unit is;
+//! who pays.
+//!
+//! The rooms, in reading order. `domain` knows nobody; `store` knows `domain`; `service` knows `domain`, `store` and
+//! `auth`; `server` is the chassis under every process; `local` and `client` are for people at a terminal.
+//! `tests/it/house.rs` checks these rules by reading the source.
+
+pub mod auth;
+pub mod clock;
+pub mod contract;
+pub mod domain;
+pub mod service;
