@@ -10,3 +10,4 @@ pub mod clock;
 pub mod contract;
 pub mod domain;
 pub mod service;
+pub mod store;
