@@ -55,7 +55,7 @@ pub enum State {
 
 /// What goes out at the end.
 #[derive(Clone, Debug, PartialEq, Eq, strum::EnumDiscriminants)]
-#[strum_discriminants(name(OutcomeName), derive(Display, EnumString))]
+#[strum_discriminants(name(OutcomeName), derive(Display, EnumString, strum::EnumIter))]
 #[strum_discriminants(
     strum(serialize_all = "SCREAMING_SNAKE_CASE"),
     doc = "What goes out, by name.",
@@ -121,7 +121,7 @@ impl StateName {
 }
 
 /// What support's guidance came to (M8).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Display, EnumString)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Display, EnumString, strum::EnumIter)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum Guidance {
@@ -136,7 +136,7 @@ pub enum Guidance {
 }
 
 /// How the seal came in (X3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Display, EnumString)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Display, EnumString, strum::EnumIter)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 #[allow(missing_docs)]
@@ -147,7 +147,7 @@ pub enum Seal {
 }
 
 /// Whether the maker had seen the unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Display, EnumString)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Display, EnumString, strum::EnumIter)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum Stage {

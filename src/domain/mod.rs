@@ -16,3 +16,4 @@ pub mod refusal;
 pub mod region;
 pub mod return_number;
 pub mod serial;
+pub mod vouchers;
