@@ -16,6 +16,7 @@ use aws_lc_rs::signature::{
     RsaPublicKeyComponents,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use http::StatusCode;
 use serde::Deserialize;
 use tokio::{
     sync::{Mutex, OwnedMutexGuard},
@@ -45,7 +46,10 @@ pub enum KeysUnreadable {
     /// The address.
     #[error("the JWKS cannot be fetched: {0}")]
     Fetch(#[from] reqwest::Error),
-    /// The answer.
+    /// The answer, a redirect too.
+    #[error("the JWKS address answers {0}")]
+    Status(StatusCode),
+    /// Its size.
     #[error("the JWKS is larger than {LARGEST_JWKS} bytes")]
     TooLarge,
     /// The document.
@@ -87,33 +91,32 @@ pub struct KeyRing {
 }
 
 struct Shared {
-    source: JwksSource,
-    http: reqwest::Client,
+    reader: Reader,
     refetch_gap: Duration,
     ring: ArcSwap<Ring>,
     /// Held by whoever fetches; inside, when an unknown `kid` last made somebody fetch.
     fetching: Arc<Mutex<Option<Instant>>>,
 }
 
+/// The source, with what reading it takes.
+enum Reader {
+    File(PathBuf),
+    Url(String, reqwest::Client),
+}
+
 impl KeyRing {
     /// Reads the keys for the first time. An unknown `kid` makes the ring fetch again, at most once in `refetch_gap`.
-    /// For an `https` address rustls's process-wide provider must be installed.
     ///
     /// # Errors
     /// The source cannot be read, or holds no key that we use.
     pub async fn load(source: JwksSource, refetch_gap: Duration) -> Result<Self, KeysUnreadable> {
-        let http = reqwest::Client::builder()
-            .timeout(FETCH_TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build()?;
-        let keys = read(&source, &http).await?;
+        let reader = Reader::new(source)?;
+        let keys = parse(&reader.read().await?)?;
         if keys.is_empty() {
             return Err(KeysUnreadable::Empty);
         }
         let shared = Arc::new(Shared {
-            source,
-            http,
+            reader,
             refetch_gap,
             ring: ArcSwap::from_pointee(Ring {
                 generation: 0,
@@ -167,7 +170,8 @@ impl KeyRing {
 
     /// Reads and swaps. Who calls holds the lock, so that an older answer never takes a newer one's place.
     async fn swap(&self, _fetching: OwnedMutexGuard<Option<Instant>>) {
-        let keys = match read(&self.shared.source, &self.shared.http).await {
+        let document = self.shared.reader.read().await;
+        let keys = match document.and_then(|document| parse(&document)) {
             Ok(keys) => keys,
             Err(failure) => {
                 warn!(%failure, "the issuer's keys could not be refreshed; the old ones stay");
@@ -195,26 +199,40 @@ fn same(old: &HashMap<String, Key>, new: &HashMap<String, Key>) -> bool {
     old.len() == new.len() && old.iter().all(|(kid, key)| has(kid, key))
 }
 
-async fn read(
-    source: &JwksSource,
-    http: &reqwest::Client,
-) -> Result<HashMap<String, Key>, KeysUnreadable> {
-    let document = match source {
-        JwksSource::Url(url) => fetch(http, url).await?,
-        JwksSource::File(path) => {
-            let unreadable = |failure| KeysUnreadable::File(path.clone(), failure);
-            let path = path.clone();
-            tokio::task::spawn_blocking(move || read_file(&path))
-                .await
-                .map_err(std::io::Error::other)
-                .flatten()
-                .map_err(unreadable)?
-        }
-    };
-    if document.len() as u64 > LARGEST_JWKS {
-        return Err(KeysUnreadable::TooLarge);
+impl Reader {
+    fn new(source: JwksSource) -> Result<Self, KeysUnreadable> {
+        let url = match source {
+            JwksSource::File(path) => return Ok(Self::File(path)),
+            JwksSource::Url(url) => url,
+        };
+        // reqwest panics without a provider, for plain http too. One that is installed already stays.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let http = reqwest::Client::builder()
+            .timeout(FETCH_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()?;
+        Ok(Self::Url(url, http))
     }
-    parse(&document)
+
+    async fn read(&self) -> Result<Vec<u8>, KeysUnreadable> {
+        let document = match self {
+            Self::Url(url, http) => fetch(http, url).await?,
+            Self::File(path) => {
+                let unreadable = |failure| KeysUnreadable::File(path.clone(), failure);
+                let path = path.clone();
+                tokio::task::spawn_blocking(move || read_file(&path))
+                    .await
+                    .map_err(std::io::Error::other)
+                    .flatten()
+                    .map_err(unreadable)?
+            }
+        };
+        match document.len() as u64 > LARGEST_JWKS {
+            true => Err(KeysUnreadable::TooLarge),
+            false => Ok(document),
+        }
+    }
 }
 
 fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
@@ -226,7 +244,10 @@ fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
 }
 
 async fn fetch(http: &reqwest::Client, url: &str) -> Result<Vec<u8>, KeysUnreadable> {
-    let mut response = http.get(url).send().await?.error_for_status()?;
+    let mut response = http.get(url).send().await?;
+    if response.status() != StatusCode::OK {
+        return Err(KeysUnreadable::Status(response.status()));
+    }
     let mut document = Vec::new();
     while let Some(chunk) = response.chunk().await? {
         document.extend_from_slice(&chunk);
