@@ -77,7 +77,8 @@ mod tests {
     async fn a_body_is_one_frame() {
         let ok = |bytes: &[u8]| Ok(Bytes::copy_from_slice(bytes));
         let refused = |code: Code| Err(code);
-        let cases: [(&[&[u8]], Result<Bytes, Code>); 9] = [
+        type Case<'a> = (&'a [&'a [u8]], Result<Bytes, Code>);
+        let cases: [Case; 9] = [
             (&[&[0, 0, 0, 0, 0]], ok(&[0, 0, 0, 0, 0])),
             (&[&[0, 0, 0, 0, 2, 7, 8]], ok(&[0, 0, 0, 0, 2, 7, 8])),
             (&[&[0, 0, 0], &[0, 2, 7], &[8]], ok(&[0, 0, 0, 0, 2, 7, 8])),
