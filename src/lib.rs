@@ -7,7 +7,10 @@
 
 pub mod auth;
 pub mod clock;
+pub mod config;
 pub mod contract;
 pub mod domain;
+pub mod server;
 pub mod service;
 pub mod store;
+pub mod telemetry;
