@@ -6,6 +6,7 @@
 //! `tests/it/house.rs` checks these rules by reading the source.
 
 pub mod auth;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod contract;
