@@ -124,11 +124,7 @@ pub struct ServeConfig {
 #[derive(Args, Clone, Debug)]
 pub struct HealthConfig {
     /// The process
-    #[arg(
-        long,
-        env = "WARRANTY_ADDRESS",
-        default_value = "http://127.0.0.1:50051"
-    )]
+    #[arg(long, env = "WARRANTY_ADDRESS", default_value = "http://127.0.0.1:50051")]
     pub address: String,
     /// A service's full name, aopre.warranty.v1.ClaimService; the whole process if left out
     #[arg(long, default_value = "")]
@@ -152,17 +148,9 @@ impl ServeConfig {
             return Err("the largest message must be between 1 KiB and 64 MiB".into());
         }
         // The upper bound is far beyond use, and below what a semaphore can count.
-        let counts = [
-            self.concurrency,
-            self.connections,
-            self.streams as usize,
-            self.pool_size as usize,
-        ];
+        let counts = [self.concurrency, self.connections, self.streams as usize, self.pool_size as usize];
         if counts.iter().any(|count| !(1..=1_000_000).contains(count)) {
-            return Err(
-                "concurrency, connections, streams and pool size must be between 1 and 1000000"
-                    .into(),
-            );
+            return Err("concurrency, connections, streams and pool size must be between 1 and 1000000".into());
         }
         if !(0.0..=1.0).contains(&self.trace_ratio) {
             return Err("the trace ratio must be between 0 and 1".into());
@@ -199,9 +187,7 @@ impl ServeConfig {
 fn jwks(text: &str) -> Result<JwksSource, String> {
     match text {
         "" => Err("name a JWKS file or its http(s) address".into()),
-        url if url.starts_with("http://") || url.starts_with("https://") => {
-            Ok(JwksSource::Url(url.into()))
-        }
+        url if url.starts_with("http://") || url.starts_with("https://") => Ok(JwksSource::Url(url.into())),
         file => Ok(JwksSource::File(file.into())),
     }
 }
@@ -215,9 +201,7 @@ fn duration(text: &str) -> Result<Duration, String> {
         "m" => 60_000,
         _ => return Err("write a whole number and ms, s or m".into()),
     };
-    let amount: u32 = digits
-        .parse()
-        .map_err(|_| "write a whole number and ms, s or m".to_owned())?;
+    let amount: u32 = digits.parse().map_err(|_| "write a whole number and ms, s or m".to_owned())?;
     Ok(Duration::from_millis(u64::from(amount) * milliseconds))
 }
 
@@ -225,8 +209,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 fn origin(text: &str) -> Result<HeaderValue, String> {
     let wrong = || "write an origin as a browser sends it: https://app.example.com".to_owned();
     let uri: Uri = text.parse().map_err(|_| wrong())?;
-    let (Some(scheme @ ("http" | "https")), Some(authority)) = (uri.scheme_str(), uri.authority())
-    else {
+    let (Some(scheme @ ("http" | "https")), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
         return Err(wrong());
     };
     if text != format!("{scheme}://{authority}") || text.contains('*') {
@@ -252,10 +235,7 @@ mod tests {
 
     fn parse(more: &[&str]) -> Result<ServeConfig, String> {
         let arguments = LEAST.iter().chain(more);
-        match Cli::try_parse_from(arguments)
-            .map_err(|error| error.to_string())?
-            .command
-        {
+        match Cli::try_parse_from(arguments).map_err(|error| error.to_string())?.command {
             Command::Claim(config) => config.check().map(|()| config),
             other => Err(format!("parsed as {other:?}")),
         }
@@ -271,26 +251,11 @@ mod tests {
     #[test]
     fn a_wrong_value_is_one_sentence() {
         let cases = [
-            (
-                &["--trace-ratio", "2"],
-                "the trace ratio must be between 0 and 1",
-            ),
-            (
-                &["--default-deadline", "2m"],
-                "the default deadline must be more than 0 and at most the maximum",
-            ),
-            (
-                &["--concurrency", "0"],
-                "concurrency, connections, streams and pool size must be between 1 and 1000000",
-            ),
-            (
-                &["--max-message-bytes", "1"],
-                "the largest message must be between 1 KiB and 64 MiB",
-            ),
-            (
-                &["--audience", ""],
-                "the issuer and the audience must not be empty",
-            ),
+            (&["--trace-ratio", "2"], "the trace ratio must be between 0 and 1"),
+            (&["--default-deadline", "2m"], "the default deadline must be more than 0 and at most the maximum"),
+            (&["--concurrency", "0"], "concurrency, connections, streams and pool size must be between 1 and 1000000"),
+            (&["--max-message-bytes", "1"], "the largest message must be between 1 KiB and 64 MiB"),
+            (&["--audience", ""], "the issuer and the audience must not be empty"),
         ];
         for (more, sentence) in cases {
             assert_eq!(parse(more).unwrap_err(), sentence);
@@ -302,14 +267,7 @@ mod tests {
         for good in ["https://app.example.com", "http://localhost:3000"] {
             assert_eq!(origin(good).unwrap(), good);
         }
-        for bad in [
-            "*",
-            "app.example.com",
-            "https://app.example.com/",
-            "https://*.example.com",
-            "ftp://a.b",
-            "null",
-        ] {
+        for bad in ["*", "app.example.com", "https://app.example.com/", "https://*.example.com", "ftp://a.b", "null"] {
             assert!(origin(bad).is_err(), "{bad}");
         }
     }

@@ -33,10 +33,7 @@ fn main() -> ExitCode {
 /// At least two threads: the trace exporter needs one while another waits for it.
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     let threads = std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
-    Ok(tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(threads)
-        .enable_all()
-        .build()?)
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?)
 }
 
 async fn run(command: Command) -> anyhow::Result<()> {

@@ -14,9 +14,7 @@ use opentelemetry_sdk::{
 };
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
-use tracing_subscriber::{
-    EnvFilter, Layer, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt,
-};
+use tracing_subscriber::{EnvFilter, Layer, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// What a process shows of itself.
 #[derive(Clone, Debug)]
@@ -64,33 +62,20 @@ pub fn start(settings: &Settings) -> Result<Telemetry, TelemetryError> {
     // Spans of this crate only: the exporter's own connection would trace itself for ever.
     let traces = tracing_opentelemetry::layer()
         .with_tracer(provider.tracer("warranty"))
-        .with_filter(filter_fn(|metadata| {
-            metadata.is_span() && metadata.target().starts_with("warranty")
-        }));
-    tracing_subscriber::registry()
-        .with(traces)
-        .with(logs)
-        .try_init()?;
+        .with_filter(filter_fn(|metadata| metadata.is_span() && metadata.target().starts_with("warranty")));
+    tracing_subscriber::registry().with(traces).with(logs).try_init()?;
     Ok(Telemetry { provider })
 }
 
 fn provider(settings: &Settings) -> Result<SdkTracerProvider, TelemetryError> {
-    let resource = Resource::builder()
-        .with_service_name(settings.service)
-        .build();
+    let resource = Resource::builder().with_service_name(settings.service).build();
     let builder = SdkTracerProvider::builder().with_resource(resource);
     let Some(endpoint) = &settings.otlp_endpoint else {
         return Ok(builder.with_sampler(Sampler::AlwaysOff).build());
     };
-    let exporter = SpanExporter::builder()
-        .with_tonic()
-        .with_endpoint(endpoint)
-        .build()?;
+    let exporter = SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
     let root = Sampler::TraceIdRatioBased(settings.trace_ratio);
-    Ok(builder
-        .with_sampler(Sampler::ParentBased(Box::new(root)))
-        .with_batch_exporter(exporter)
-        .build())
+    Ok(builder.with_sampler(Sampler::ParentBased(Box::new(root))).with_batch_exporter(exporter).build())
 }
 
 /// From here on a panic is a log line. Where, not what: its message may hold a caller's data.
@@ -132,11 +117,7 @@ pub fn current_trace_id() -> String {
 pub fn trace_id(span: &Span) -> String {
     let context = span.context();
     let context = context.span().span_context().clone();
-    if context.is_valid() {
-        context.trace_id().to_string()
-    } else {
-        String::new()
-    }
+    if context.is_valid() { context.trace_id().to_string() } else { String::new() }
 }
 
 /// Writes the current span's `traceparent` into a request's headers.

@@ -12,8 +12,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
-    RsaPublicKeyComponents,
+    ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::StatusCode;
@@ -118,10 +117,7 @@ impl KeyRing {
         let shared = Arc::new(Shared {
             reader,
             refetch_gap,
-            ring: ArcSwap::from_pointee(Ring {
-                generation: 0,
-                keys,
-            }),
+            ring: ArcSwap::from_pointee(Ring { generation: 0, keys }),
             fetching: Arc::default(),
         });
         Ok(Self { shared })
@@ -184,18 +180,12 @@ impl KeyRing {
         }
         // An empty set is the issuer's word too: it took all its keys back.
         info!(keys = keys.len(), "the issuer's keys changed");
-        self.shared.ring.store(Arc::new(Ring {
-            generation: old.generation + 1,
-            keys,
-        }));
+        self.shared.ring.store(Arc::new(Ring { generation: old.generation + 1, keys }));
     }
 }
 
 fn same(old: &HashMap<String, Key>, new: &HashMap<String, Key>) -> bool {
-    let has = |kid, key: &Key| {
-        new.get(kid)
-            .is_some_and(|other| other.public.as_ref() == key.public.as_ref())
-    };
+    let has = |kid, key: &Key| new.get(kid).is_some_and(|other| other.public.as_ref() == key.public.as_ref());
     old.len() == new.len() && old.iter().all(|(kid, key)| has(kid, key))
 }
 
@@ -237,9 +227,7 @@ impl Reader {
 
 fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut document = Vec::new();
-    File::open(path)?
-        .take(LARGEST_JWKS + 1)
-        .read_to_end(&mut document)?;
+    File::open(path)?.take(LARGEST_JWKS + 1).read_to_end(&mut document)?;
     Ok(document)
 }
 
@@ -285,9 +273,7 @@ fn parse(document: &[u8]) -> Result<HashMap<String, Key>, KeysUnreadable> {
             info!("a key is left out: it has no kid");
             continue;
         };
-        let key = serde_json::from_value(entry)
-            .map_err(|_| "it is malformed")
-            .and_then(|jwk| key(&jwk));
+        let key = serde_json::from_value(entry).map_err(|_| "it is malformed").and_then(|jwk| key(&jwk));
         match (key, keys.entry(kid)) {
             (Ok(key), Entry::Vacant(place)) => {
                 place.insert(key);
@@ -314,11 +300,7 @@ fn key(jwk: &Jwk) -> Result<Key, &'static str> {
         ("OKP", Some("Ed25519")) => Algorithm::EdDsa,
         _ => return Err("it is of a type that we do not use"),
     };
-    if jwk
-        .alg
-        .as_deref()
-        .is_some_and(|alg| alg != algorithm.name())
-    {
+    if jwk.alg.as_deref().is_some_and(|alg| alg != algorithm.name()) {
         return Err("it is for an algorithm that we do not use");
     }
     let public = match algorithm {
@@ -332,8 +314,7 @@ fn key(jwk: &Jwk) -> Result<Key, &'static str> {
             ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, [&[4][..], &x, &y].concat())
                 .map_err(|_| "it is not a point on P-256")?
         }
-        Algorithm::EdDsa => ParsedPublicKey::new(&ED25519, bytes(&jwk.x)?)
-            .map_err(|_| "it is not an Ed25519 key")?,
+        Algorithm::EdDsa => ParsedPublicKey::new(&ED25519, bytes(&jwk.x)?).map_err(|_| "it is not an Ed25519 key")?,
     };
     Ok(Key { algorithm, public })
 }
@@ -351,9 +332,7 @@ fn rsa(n: &[u8], e: &[u8]) -> Result<ParsedPublicKey, &'static str> {
 
 fn bytes(member: &Option<String>) -> Result<Vec<u8>, &'static str> {
     let text = member.as_deref().ok_or("a part of it is missing")?;
-    URL_SAFE_NO_PAD
-        .decode(text)
-        .map_err(|_| "a part of it is not base64url")
+    URL_SAFE_NO_PAD.decode(text).map_err(|_| "a part of it is not base64url")
 }
 
 impl Algorithm {

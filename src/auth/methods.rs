@@ -50,16 +50,10 @@ impl Scope {
     /// Whether the maker's staff alone may hold it: another's token that carries it was issued wrongly.
     pub fn staff_only(self) -> bool {
         match self {
-            Self::RegistryWrite
-            | Self::ClaimsSupport
-            | Self::DepotWrite
-            | Self::BillingWrite
-            | Self::PeopleErase => true,
-            Self::CoverageRead
-            | Self::SalesWrite
-            | Self::ClaimsRead
-            | Self::ClaimsApply
-            | Self::LogisticsRead => false,
+            Self::RegistryWrite | Self::ClaimsSupport | Self::DepotWrite | Self::BillingWrite | Self::PeopleErase => {
+                true
+            }
+            Self::CoverageRead | Self::SalesWrite | Self::ClaimsRead | Self::ClaimsApply | Self::LogisticsRead => false,
         }
     }
 }
@@ -82,11 +76,7 @@ impl Scopes {
 
 impl FromIterator<Scope> for Scopes {
     fn from_iter<I: IntoIterator<Item = Scope>>(scopes: I) -> Self {
-        Self(
-            scopes
-                .into_iter()
-                .fold(0, |bits, scope| bits | 1 << scope as u16),
-        )
+        Self(scopes.into_iter().fold(0, |bits, scope| bits | 1 << scope as u16))
     }
 }
 
@@ -213,11 +203,7 @@ pub fn unlisted(descriptor_set: &[u8], services: &[&str]) -> Vec<String> {
             }
         }
     }
-    wrong.extend(
-        unknown
-            .into_iter()
-            .map(|service| format!("the contracts know no service {service}")),
-    );
+    wrong.extend(unknown.into_iter().map(|service| format!("the contracts know no service {service}")));
     wrong.extend(
         METHODS
             .iter()
@@ -271,21 +257,15 @@ mod tests {
     #[test]
     fn a_staff_only_scope_is_asked_for_by_staff_methods_alone() {
         for rule in METHODS {
-            assert!(
-                !rule.scope.staff_only() || rule.kinds == STAFF,
-                "{}",
-                rule.path
-            );
+            assert!(!rule.scope.staff_only() || rule.kinds == STAFF, "{}", rule.path);
         }
     }
 
     #[test]
     fn scopes_are_read_by_their_names_and_strange_words_left_out() {
         let scopes = Scopes::parse("claims.read  openid people.erase Coverage.Read");
-        let held: Vec<String> = Scope::iter()
-            .filter(|scope| scopes.contains(*scope))
-            .map(|scope| scope.to_string())
-            .collect();
+        let held: Vec<String> =
+            Scope::iter().filter(|scope| scopes.contains(*scope)).map(|scope| scope.to_string()).collect();
         assert_eq!(held, ["claims.read", "people.erase"]);
         let all: Vec<&str> = Scope::iter().map(Into::into).collect();
         assert!(Scope::iter().all(|scope| Scopes::parse(&all.join(" ")).contains(scope)));

@@ -7,10 +7,7 @@ use aws_lc_rs::{
     hmac,
     rand::SystemRandom,
     rsa::KeySize,
-    signature::{
-        ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256,
-        RsaKeyPair,
-    },
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair},
 };
 use base64::{
     Engine,
@@ -54,11 +51,7 @@ impl Issuer {
 
     /// A token over any two texts.
     pub(super) fn raw(&self, header: &str, claims: &str, with: With<'_>) -> String {
-        let signed = format!(
-            "{}.{}",
-            URL_SAFE_NO_PAD.encode(header),
-            URL_SAFE_NO_PAD.encode(claims)
-        );
+        let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
         let signature = self.sign(signed.as_bytes(), with);
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
@@ -79,9 +72,7 @@ impl Issuer {
             With::Ec => self.ec.sign(&random, signed).unwrap().as_ref().to_vec(),
             With::Rsa => {
                 let mut signature = vec![0; self.rsa.public_modulus_len()];
-                self.rsa
-                    .sign(&RSA_PKCS1_SHA256, &random, signed, &mut signature)
-                    .unwrap();
+                self.rsa.sign(&RSA_PKCS1_SHA256, &random, signed, &mut signature).unwrap();
                 signature
             }
             With::Hmac(secret) => {
@@ -103,10 +94,7 @@ impl Issuer {
             .chunks(64)
             .map(|line| String::from_utf8(line.to_vec()).unwrap())
             .collect();
-        format!(
-            "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
-            lines.join("\n")
-        )
+        format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", lines.join("\n"))
     }
 
     pub(super) fn ed_jwk(&self) -> Value {

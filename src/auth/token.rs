@@ -92,11 +92,7 @@ pub fn bearer(metadata: &HeaderMap) -> Result<&str, TokenRefused> {
     let (Some(value), None) = (given.next(), given.next()) else {
         return Err(TokenRefused::NoBearer);
     };
-    let (scheme, token) = value
-        .to_str()
-        .ok()
-        .and_then(|text| text.split_once(' '))
-        .ok_or(TokenRefused::NoBearer)?;
+    let (scheme, token) = value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or(TokenRefused::NoBearer)?;
     match scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() {
         true => Ok(token),
         false => Err(TokenRefused::NoBearer),
@@ -122,23 +118,14 @@ struct Verified {
 impl Verifier {
     /// `remembered` bounds how many verified tokens are kept.
     pub fn new(issuer: String, audience: String, keys: KeyRing, remembered: usize) -> Self {
-        Self {
-            issuer,
-            audience,
-            keys,
-            verified: Cache::new(remembered),
-        }
+        Self { issuer, audience, keys, verified: Cache::new(remembered) }
     }
 
     /// Whose token it is. May wait for the issuer's keys where the token names one that is not known yet.
     ///
     /// # Errors
     /// The first reason found to refuse it.
-    pub async fn verify(
-        &self,
-        bearer: &str,
-        now: DateTime<Utc>,
-    ) -> Result<Arc<Identity>, TokenRefused> {
+    pub async fn verify(&self, bearer: &str, now: DateTime<Utc>) -> Result<Arc<Identity>, TokenRefused> {
         if bearer.len() > LARGEST_TOKEN {
             return Err(TokenRefused::TooLong);
         }
@@ -164,24 +151,15 @@ impl Verifier {
     }
 
     fn remember(&self, fingerprint: [u8; 32], ring: &Ring, identity: &Arc<Identity>) {
-        let verified = Verified {
-            generation: ring.generation,
-            identity: Arc::clone(identity),
-        };
+        let verified = Verified { generation: ring.generation, identity: Arc::clone(identity) };
         self.verified.insert(fingerprint, verified);
     }
 
-    async fn verify_anew(
-        &self,
-        bearer: &str,
-        now: DateTime<Utc>,
-    ) -> Result<(Arc<Ring>, Identity), TokenRefused> {
+    async fn verify_anew(&self, bearer: &str, now: DateTime<Utc>) -> Result<(Arc<Ring>, Identity), TokenRefused> {
         let (signed, signature) = bearer.rsplit_once('.').ok_or(TokenRefused::Malformed)?;
         let (header, claims) = signed.split_once('.').ok_or(TokenRefused::Malformed)?;
         let (header, claims) = (part(header)?, part(claims)?);
-        let signature = URL_SAFE_NO_PAD
-            .decode(signature)
-            .map_err(|_| TokenRefused::Malformed)?;
+        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| TokenRefused::Malformed)?;
         let kid = key_id(&header)?;
         let ring = self.keys.with_key(kid).await;
         let key = ring.keys.get(kid).ok_or(TokenRefused::UnknownKey)?;
@@ -190,11 +168,7 @@ impl Verifier {
         Ok((ring, identity))
     }
 
-    fn identity(
-        &self,
-        claims: &Map<String, Value>,
-        now: DateTime<Utc>,
-    ) -> Result<Identity, TokenRefused> {
+    fn identity(&self, claims: &Map<String, Value>, now: DateTime<Utc>) -> Result<Identity, TokenRefused> {
         if text(claims, "iss") != Some(&self.issuer) {
             return Err(TokenRefused::Issuer);
         }
@@ -211,20 +185,12 @@ impl Verifier {
         if Kind::from(&actor) != Kind::Staff && Scope::iter().any(foreign) {
             return Err(TokenRefused::ForeignScope);
         }
-        Ok(Identity {
-            actor,
-            scopes,
-            expires_at,
-        })
+        Ok(Identity { actor, scopes, expires_at })
     }
 }
 
 fn part(encoded: &str) -> Result<Map<String, Value>, TokenRefused> {
-    URL_SAFE_NO_PAD
-        .decode(encoded)
-        .ok()
-        .and_then(|json| strict_json::object(&json))
-        .ok_or(TokenRefused::Malformed)
+    URL_SAFE_NO_PAD.decode(encoded).ok().and_then(|json| strict_json::object(&json)).ok_or(TokenRefused::Malformed)
 }
 
 fn text<'a>(members: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
@@ -236,8 +202,7 @@ fn key_id(header: &Map<String, Value>) -> Result<&str, TokenRefused> {
     if header.contains_key("crit") || header.contains_key("b64") {
         return Err(TokenRefused::Extension);
     }
-    let known_type =
-        |typ: &str| typ.eq_ignore_ascii_case("JWT") || typ.eq_ignore_ascii_case("at+jwt");
+    let known_type = |typ: &str| typ.eq_ignore_ascii_case("JWT") || typ.eq_ignore_ascii_case("at+jwt");
     if let Some(typ) = header.get("typ")
         && !typ.as_str().is_some_and(known_type)
     {
@@ -246,26 +211,17 @@ fn key_id(header: &Map<String, Value>) -> Result<&str, TokenRefused> {
     text(header, "kid").ok_or(TokenRefused::UnknownKey)
 }
 
-fn check_signature(
-    key: &Key,
-    header: &Map<String, Value>,
-    signed: &str,
-    signature: &[u8],
-) -> Result<(), TokenRefused> {
+fn check_signature(key: &Key, header: &Map<String, Value>, signed: &str, signature: &[u8]) -> Result<(), TokenRefused> {
     if text(header, "alg") != Some(key.algorithm.name()) {
         return Err(TokenRefused::Algorithm);
     }
-    key.public
-        .verify_sig(signed.as_bytes(), signature)
-        .map_err(|_| TokenRefused::Signature)
+    key.public.verify_sig(signed.as_bytes(), signature).map_err(|_| TokenRefused::Signature)
 }
 
 fn names_audience(aud: Option<&Value>, ours: &str) -> bool {
     match aud {
         Some(Value::String(one)) => one == ours,
-        Some(Value::Array(many)) => {
-            many.iter().all(Value::is_string) && many.iter().any(|one| one == ours)
-        }
+        Some(Value::Array(many)) => many.iter().all(Value::is_string) && many.iter().any(|one| one == ours),
         _ => false,
     }
 }
@@ -282,10 +238,7 @@ fn expiry(claims: &Map<String, Value>, now: DateTime<Utc>) -> Result<DateTime<Ut
     if now >= expires_at {
         return Err(TokenRefused::Expired);
     }
-    match starts
-        .iter()
-        .all(|start| *start <= now.timestamp() + LEEWAY)
-    {
+    match starts.iter().all(|start| *start <= now.timestamp() + LEEWAY) {
         true => Ok(expires_at),
         false => Err(TokenRefused::NotYetValid),
     }
@@ -305,17 +258,12 @@ fn actor(claims: &Map<String, Value>) -> Result<Actor, TokenRefused> {
 
 fn plain_id(value: &Value) -> Option<String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    value
-        .as_str()
-        .filter(|id| (1..=40).contains(&id.len()) && id.bytes().all(plain))
-        .map(str::to_owned)
+    value.as_str().filter(|id| (1..=40).contains(&id.len()) && id.bytes().all(plain)).map(str::to_owned)
 }
 
 /// Only the form with hyphens: the parser also knows braces, `urn:uuid:` and 32 digits in a row.
 fn uuid(text: &str) -> Option<Uuid> {
-    (text.len() == 36)
-        .then(|| Uuid::try_parse(text).ok())
-        .flatten()
+    (text.len() == 36).then(|| Uuid::try_parse(text).ok()).flatten()
 }
 
 #[cfg(test)]

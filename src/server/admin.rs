@@ -7,12 +7,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 /// `/livez` says that the process turns; `/readyz` whether it should be sent calls. Until `over`.
-pub(super) async fn serve<R, F>(
-    listener: TcpListener,
-    ready: R,
-    draining: CancellationToken,
-    over: CancellationToken,
-) where
+pub(super) async fn serve<R, F>(listener: TcpListener, ready: R, draining: CancellationToken, over: CancellationToken)
+where
     R: Fn() -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<(), String>> + Send + 'static,
 {
@@ -25,12 +21,8 @@ pub(super) async fn serve<R, F>(
             Err(missing) => (StatusCode::SERVICE_UNAVAILABLE, missing),
         }
     };
-    let router = Router::new()
-        .route("/livez", get(|| async { "alive" }))
-        .route("/readyz", get(readyz));
-    let served = axum::serve(listener, router)
-        .with_graceful_shutdown(over.cancelled_owned())
-        .await;
+    let router = Router::new().route("/livez", get(|| async { "alive" })).route("/readyz", get(readyz));
+    let served = axum::serve(listener, router).with_graceful_shutdown(over.cancelled_owned()).await;
     if let Err(error) = served {
         tracing::error!(%error, "the admin listener failed");
     }

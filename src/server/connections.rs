@@ -17,22 +17,12 @@ use tokio::{
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
 /// Accepts while fewer than `most` are open. What comes on top waits in the listener's backlog.
-pub(super) fn incoming(
-    listener: TcpListener,
-    most: usize,
-) -> impl Stream<Item = io::Result<Connection>> {
+pub(super) fn incoming(listener: TcpListener, most: usize) -> impl Stream<Item = io::Result<Connection>> {
     let places = Arc::new(Semaphore::new(most));
     stream::unfold((listener, places), |(listener, places)| async move {
-        let place = places
-            .clone()
-            .acquire_owned()
-            .await
-            .expect("the semaphore of connections is never closed");
+        let place = places.clone().acquire_owned().await.expect("the semaphore of connections is never closed");
         let stream = accept(&listener).await;
-        let connection = Connection {
-            stream,
-            _place: place,
-        };
+        let connection = Connection { stream, _place: place };
         Some((Ok(connection), (listener, places)))
     })
 }
@@ -70,21 +60,13 @@ impl Connected for Connection {
 }
 
 impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 

@@ -41,21 +41,11 @@ pub(super) async fn one_message(body: Body, most: usize) -> Result<Bytes, Status
 
 /// The message's length, from a prefix that may lie across chunks.
 fn length(start: &[u8], rest: &[u8]) -> usize {
-    start
-        .iter()
-        .chain(rest)
-        .take(PREFIX)
-        .skip(1)
-        .fold(0, |length, byte| length << 8 | usize::from(*byte))
+    start.iter().chain(rest).take(PREFIX).skip(1).fold(0, |length, byte| length << 8 | usize::from(*byte))
 }
 
 pub(super) fn malformed(message: &str) -> Status {
-    status(
-        Code::InvalidArgument,
-        ErrorReason::MalformedRequest,
-        message,
-        &[],
-    )
+    status(Code::InvalidArgument, ErrorReason::MalformedRequest, message, &[])
 }
 
 pub(super) fn too_large(most: usize) -> Status {
@@ -90,10 +80,8 @@ mod tests {
             (&[&[0, 0, 0, 0], &[9]], refused(Code::ResourceExhausted)),
         ];
         for (chunks, expected) in cases {
-            let chunks: Vec<_> = chunks
-                .iter()
-                .map(|chunk| Ok::<_, Infallible>(Bytes::copy_from_slice(chunk)))
-                .collect();
+            let chunks: Vec<_> =
+                chunks.iter().map(|chunk| Ok::<_, Infallible>(Bytes::copy_from_slice(chunk))).collect();
             let shown = format!("{chunks:?}");
             let body = Body::from_stream(futures::stream::iter(chunks));
             let got = one_message(body, 8).await.map_err(|status| status.code());

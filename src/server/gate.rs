@@ -62,15 +62,8 @@ fn streaming(descriptors: &[u8]) -> Result<HashSet<String>, ServeError> {
     let mut paths = HashSet::new();
     for file in &set.file {
         for service in &file.service {
-            let methods = service
-                .method
-                .iter()
-                .filter(|method| method.client_streaming());
-            paths.extend(
-                methods.map(|method| {
-                    format!("/{}.{}/{}", file.package(), service.name(), method.name())
-                }),
-            );
+            let methods = service.method.iter().filter(|method| method.client_streaming());
+            paths.extend(methods.map(|method| format!("/{}.{}/{}", file.package(), service.name(), method.name())));
         }
     }
     Ok(paths)
@@ -82,9 +75,7 @@ pub(super) async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: 
         return StatusCode::METHOD_NOT_ALLOWED.into_response();
     }
     let content_type = request.headers().get(header::CONTENT_TYPE);
-    let grpc = |value: &header::HeaderValue| {
-        value == "application/grpc" || value == "application/grpc+proto"
-    };
+    let grpc = |value: &header::HeaderValue| value == "application/grpc" || value == "application/grpc+proto";
     if !content_type.is_some_and(grpc) {
         return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
     }
@@ -98,20 +89,14 @@ pub(super) async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: 
     span.record("trace_id", &trace_id);
     let method = rule.map_or("unknown", |rule| rule.path);
     let mut log = RequestLog::new(span.clone(), method, trace_id);
-    let answer = gate
-        .answer(rule, request, next, &mut log)
-        .instrument(span)
-        .await
-        .unwrap_or_else(Status::into_http);
+    let answer = gate.answer(rule, request, next, &mut log).instrument(span).await.unwrap_or_else(Status::into_http);
     log.answered(code(&answer));
     answer
 }
 
 /// The call's span, child of the caller's. A path that nobody serves is no name for one: callers make them up.
 fn span(rule: Option<&'static Rule>, headers: &HeaderMap) -> Span {
-    let path = rule
-        .map_or("unknown", |rule| rule.path)
-        .trim_start_matches('/');
+    let path = rule.map_or("unknown", |rule| rule.path).trim_start_matches('/');
     let (service, method) = path.split_once('/').unwrap_or((path, path));
     let span = tracing::info_span!(
         "rpc",
@@ -144,11 +129,7 @@ impl Gate {
         log: &mut RequestLog,
     ) -> Result<Response, Status> {
         let deadline = Instant::now() + deadline::budget(request.headers(), &self.limits)?;
-        let place = self
-            .places
-            .clone()
-            .try_acquire_owned()
-            .map_err(|_| overloaded())?;
+        let place = self.places.clone().try_acquire_owned().map_err(|_| overloaded())?;
         let work = self.admit(rule, request, next, log, (deadline, place));
         match timeout_at(deadline, AssertUnwindSafe(work).catch_unwind()).await {
             Ok(Ok(answer)) => answer,
@@ -207,9 +188,7 @@ impl Gate {
             return Ok(answer);
         }
         match told.code() {
-            Code::OutOfRange | Code::ResourceExhausted => {
-                Err(framing::too_large(self.limits.max_message_bytes))
-            }
+            Code::OutOfRange | Code::ResourceExhausted => Err(framing::too_large(self.limits.max_message_bytes)),
             Code::Internal if says_undecodable(told.message()) => {
                 Err(framing::malformed("the message cannot be decoded"))
             }
@@ -235,9 +214,7 @@ fn says_undecodable(message: &str) -> bool {
         "Unexpected EOF decoding",
         "Missing request message",
     ];
-    BEGINNINGS
-        .iter()
-        .any(|beginning| message.starts_with(beginning))
+    BEGINNINGS.iter().any(|beginning| message.starts_with(beginning))
 }
 
 /// The code of an answer: in its headers where it failed. A unary answer without one there is OK.
@@ -248,12 +225,7 @@ fn code(answer: &Response) -> Code {
 
 fn unauthenticated(refused: TokenRefused) -> Status {
     let message = refused.to_string();
-    status(
-        Code::Unauthenticated,
-        ErrorReason::TokenRefused,
-        message,
-        &[],
-    )
+    status(Code::Unauthenticated, ErrorReason::TokenRefused, message, &[])
 }
 
 fn denied(denied: Denied) -> Status {
@@ -266,12 +238,7 @@ fn denied(denied: Denied) -> Status {
 
 fn unknown_method() -> Status {
     let message = "no such method in this process";
-    status(
-        Code::Unimplemented,
-        ErrorReason::UnknownMethod,
-        message,
-        &[],
-    )
+    status(Code::Unimplemented, ErrorReason::UnknownMethod, message, &[])
 }
 
 fn overloaded() -> Status {
@@ -283,10 +250,5 @@ fn overloaded() -> Status {
 fn internal(cause: &str) -> Status {
     let trace_id = telemetry::current_trace_id();
     tracing::error!(cause, "a call failed through our fault");
-    status(
-        Code::Internal,
-        ErrorReason::Internal,
-        "our fault; the trace id names this call",
-        &[("trace_id", &trace_id)],
-    )
+    status(Code::Internal, ErrorReason::Internal, "our fault; the trace id names this call", &[("trace_id", &trace_id)])
 }

@@ -107,19 +107,15 @@ where
     let services = chassis.services.clone();
     let health = HealthReporter::new();
     for service in &services {
-        health
-            .set_service_status(service, ServingStatus::Serving)
-            .await;
+        health.set_service_status(service, ServingStatus::Serving).await;
     }
     let router = router(chassis, &health)?;
 
     let stop = CancellationToken::new();
-    let server = builder(&limits)
-        .add_routes(Routes::from(router))
-        .serve_with_incoming_shutdown(
-            connections::incoming(listener, limits.connections),
-            stop.clone().cancelled_owned(),
-        );
+    let server = builder(&limits).add_routes(Routes::from(router)).serve_with_incoming_shutdown(
+        connections::incoming(listener, limits.connections),
+        stop.clone().cancelled_owned(),
+    );
     // The admin port answers until the drain is over.
     let over = CancellationToken::new();
     let _over = over.clone().drop_guard();
@@ -147,9 +143,7 @@ async fn drain(
     tracing::info!("draining");
     let all = || services.iter().copied().chain([""]);
     for service in all() {
-        health
-            .set_service_status(service, ServingStatus::NotServing)
-            .await;
+        health.set_service_status(service, ServingStatus::NotServing).await;
     }
     tokio::time::sleep(limits.lame_duck).await;
     stop.cancel();
@@ -175,12 +169,9 @@ fn router(chassis: Chassis, health: &HealthReporter) -> Result<Router, ServeErro
     let health = HealthServer::new(HealthService::from_health_reporter(health.clone()));
     let mut routes = chassis.routes.add_service(health);
     if chassis.reflection {
-        let broken =
-            |error: tonic_reflection::server::Error| ServeError::Descriptors(error.to_string());
+        let broken = |error: tonic_reflection::server::Error| ServeError::Descriptors(error.to_string());
         let v1 = reflection(&chassis.services).build_v1().map_err(broken)?;
-        let v1alpha = reflection(&chassis.services)
-            .build_v1alpha()
-            .map_err(broken)?;
+        let v1alpha = reflection(&chassis.services).build_v1alpha().map_err(broken)?;
         routes = routes.add_service(v1).add_service(v1alpha);
     }
     let origins: Arc<[HeaderValue]> = chassis.origins.into();

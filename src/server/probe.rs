@@ -6,9 +6,7 @@ use tonic::{
     Status,
     transport::{Channel, Endpoint},
 };
-use tonic_health::pb::{
-    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
-};
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 /// What the gRPC health service at `address` says of `service` (empty: the whole process), within 3 seconds.
 ///
@@ -19,13 +17,8 @@ pub async fn health(address: &str, service: &str) -> Result<ServingStatus, Strin
         .map_err(|error| format!("{address} is not an address: {error}"))?
         .connect_timeout(within)
         .timeout(within);
-    let channel: Channel = endpoint
-        .connect()
-        .await
-        .map_err(|_| format!("nothing answers at {address}"))?;
-    let request = HealthCheckRequest {
-        service: service.to_owned(),
-    };
+    let channel: Channel = endpoint.connect().await.map_err(|_| format!("nothing answers at {address}"))?;
+    let request = HealthCheckRequest { service: service.to_owned() };
     let answer = HealthClient::new(channel).check(request).await;
     answer
         .map(|response| response.into_inner().status())

@@ -18,14 +18,7 @@ pub(super) struct RequestLog {
 impl RequestLog {
     /// Begins a call of `method`, in `span`.
     pub(super) fn new(span: Span, method: &'static str, trace_id: String) -> Self {
-        Self {
-            span,
-            method,
-            trace_id,
-            caller: None,
-            code: Code::Cancelled,
-            start: Instant::now(),
-        }
+        Self { span, method, trace_id, caller: None, code: Code::Cancelled, start: Instant::now() }
     }
 
     /// Notes who calls: kind and id, never a name.
@@ -47,8 +40,7 @@ impl Drop for RequestLog {
         let ms = self.start.elapsed().as_micros() as f64 / 1000.0;
         let caller = self.caller.as_deref().unwrap_or("-");
         let trace_id = &self.trace_id;
-        self.span
-            .record("rpc.grpc.status_code", i64::from(self.code as i32));
+        self.span.record("rpc.grpc.status_code", i64::from(self.code as i32));
         // The level says who must act: nobody or the caller, the operator, us.
         match self.code {
             Code::Internal | Code::Unknown | Code::DataLoss => {

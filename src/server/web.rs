@@ -11,11 +11,7 @@ use axum::{
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 /// Refuses a browser's request from an origin that is not listed: CORS alone would only hide the answer.
-pub(super) async fn known_origin(
-    State(origins): State<Arc<[HeaderValue]>>,
-    request: Request,
-    next: Next,
-) -> Response {
+pub(super) async fn known_origin(State(origins): State<Arc<[HeaderValue]>>, request: Request, next: Next) -> Response {
     let mut given = request.headers().get_all(header::ORIGIN).iter();
     if given.all(|origin| origins.contains(origin)) {
         return next.run(request).await;
@@ -37,10 +33,6 @@ pub(super) fn cors(origins: &[HeaderValue]) -> CorsLayer {
             name("grpc-timeout"),
             name("traceparent"),
         ])
-        .expose_headers([
-            name("grpc-status"),
-            name("grpc-message"),
-            name("grpc-status-details-bin"),
-        ])
+        .expose_headers([name("grpc-status"), name("grpc-message"), name("grpc-status-details-bin")])
         .max_age(Duration::from_secs(3600))
 }

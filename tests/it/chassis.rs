@@ -35,9 +35,7 @@ use tonic::{
     service::Routes,
     transport::{Channel, Server},
 };
-use tonic_health::pb::{
-    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
-};
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 use tonic_reflection::pb::{v1, v1alpha};
 use tonic_types::StatusExt;
 use warranty::{
@@ -75,11 +73,7 @@ impl CoverageService for Desk {
         &self,
         request: Request<CheckCoverageRequest>,
     ) -> Result<Response<CheckCoverageResponse>, Status> {
-        let call = request
-            .extensions()
-            .get::<Call>()
-            .expect("the gate's")
-            .clone();
+        let call = request.extensions().get::<Call>().expect("the gate's").clone();
         let serial = request.into_inner().serial;
         self.arrived.add_permits(1);
         match serial.as_str() {
@@ -89,11 +83,7 @@ impl CoverageService for Desk {
             "BARE" => return Err(Status::internal("SELECT secret FROM people")),
             _ => {}
         }
-        Ok(Response::new(CheckCoverageResponse {
-            serial,
-            model: call.actor.to_string(),
-            ..Default::default()
-        }))
+        Ok(Response::new(CheckCoverageResponse { serial, model: call.actor.to_string(), ..Default::default() }))
     }
 }
 
@@ -110,10 +100,7 @@ async fn start() -> Running {
 }
 
 async fn start_with(change: impl FnOnce(&mut Chassis)) -> Running {
-    let desk = Arc::new(Desk {
-        arrived: Semaphore::new(0),
-        released: Semaphore::new(0),
-    });
+    let desk = Arc::new(Desk { arrived: Semaphore::new(0), released: Semaphore::new(0) });
     let service = CoverageServiceServer::from_arc(desk.clone())
         .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(MOST);
@@ -125,13 +112,7 @@ async fn start_with(change: impl FnOnce(&mut Chassis)) -> Running {
     let (address, admin_address) = (listener.local_addr().unwrap(), admin.local_addr().unwrap());
     let ready = || async { Err("the schema is too old".to_owned()) };
     let served = tokio::spawn(serve(listener, Some(admin), chassis, ready));
-    Running {
-        address,
-        admin: admin_address,
-        shutdown,
-        served,
-        desk,
-    }
+    Running { address, admin: admin_address, shutdown, served, desk }
 }
 
 async fn chassis(routes: Routes) -> Chassis {
@@ -164,12 +145,7 @@ impl Running {
 
     /// Until `count` calls have reached the handler.
     async fn arrived(&self, count: u32) {
-        self.desk
-            .arrived
-            .acquire_many(count)
-            .await
-            .unwrap()
-            .forget();
+        self.desk.arrived.acquire_many(count).await.unwrap().forget();
     }
 
     /// Waits until nobody answers here any more.
@@ -200,9 +176,7 @@ fn issuer() -> &'static (Ed25519KeyPair, PathBuf) {
 async fn verifier() -> Arc<Verifier> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let source = JwksSource::File(issuer().1.clone());
-    let keys = KeyRing::load(source, Duration::from_secs(10))
-        .await
-        .unwrap();
+    let keys = KeyRing::load(source, Duration::from_secs(10)).await.unwrap();
     Arc::new(Verifier::new(ISSUER.into(), "warranty".into(), keys, 100))
 }
 
@@ -227,10 +201,7 @@ fn good_token() -> String {
 /// A good token with the signature of another.
 fn forged() -> String {
     let (good, other) = (good_token(), token("claims.read"));
-    let (signed, signature) = (
-        good.rsplit_once('.').unwrap(),
-        other.rsplit_once('.').unwrap(),
-    );
+    let (signed, signature) = (good.rsplit_once('.').unwrap(), other.rsplit_once('.').unwrap());
     format!("{}.{}", signed.0, signature.1)
 }
 
@@ -244,10 +215,7 @@ fn asked(serial: &str) -> Request<CheckCoverageRequest> {
 }
 
 fn message(serial: &str) -> CheckCoverageRequest {
-    CheckCoverageRequest {
-        serial: serial.into(),
-        ..Default::default()
-    }
+    CheckCoverageRequest { serial: serial.into(), ..Default::default() }
 }
 
 fn frame(message: &impl Message) -> Vec<u8> {
@@ -258,11 +226,7 @@ fn frame(message: &impl Message) -> Vec<u8> {
 }
 
 fn answered(serial: &str) -> CheckCoverageResponse {
-    CheckCoverageResponse {
-        serial: serial.into(),
-        model: "dealer/D1".into(),
-        ..Default::default()
-    }
+    CheckCoverageResponse { serial: serial.into(), model: "dealer/D1".into(), ..Default::default() }
 }
 
 /// A request as no gRPC client would send it.
@@ -280,13 +244,7 @@ fn raw(serial: &str) -> Raw {
     headers.insert("content-type", HeaderValue::from_static("application/grpc"));
     headers.insert("te", HeaderValue::from_static("trailers"));
     headers.insert("authorization", good_token().parse().unwrap());
-    Raw {
-        method: "POST",
-        path: CHECK,
-        headers,
-        body: frame(&message(serial)),
-        ends: true,
-    }
+    Raw { method: "POST", path: CHECK, headers, body: frame(&message(serial)), ends: true }
 }
 
 impl Raw {
@@ -330,10 +288,7 @@ async fn http1(address: SocketAddr, head: &str, body: &[u8]) -> (String, Vec<u8>
     tcp.write_all(body).await.unwrap();
     let mut answer = Vec::new();
     tcp.read_to_end(&mut answer).await.unwrap();
-    let split = answer
-        .windows(4)
-        .position(|four| four == b"\r\n\r\n")
-        .unwrap();
+    let split = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
     let head = String::from_utf8(answer[..split].to_vec()).unwrap();
     (head.to_lowercase(), answer[split + 4..].to_vec())
 }
@@ -363,13 +318,7 @@ impl From<&Status> for Told {
 }
 
 fn told(code: Code, reason: &str, message: &str) -> Told {
-    Told {
-        code,
-        reason: reason.into(),
-        message: message.into(),
-        metadata: BTreeMap::new(),
-        retry: false,
-    }
+    Told { code, reason: reason.into(), message: message.into(), metadata: BTreeMap::new(), retry: false }
 }
 
 fn too_large() -> Told {
@@ -435,8 +384,7 @@ async fn a_message_too_large_is_refused_by_its_prefix() {
     let mut call = raw("SN1");
     // It announces one byte too many and sends nothing of it.
     call.body = vec![0];
-    call.body
-        .extend(u32::try_from(MOST + 1).unwrap().to_be_bytes());
+    call.body.extend(u32::try_from(MOST + 1).unwrap().to_be_bytes());
     call.ends = false;
     assert_eq!(call.refusal(running.address).await, too_large());
 }
@@ -444,8 +392,7 @@ async fn a_message_too_large_is_refused_by_its_prefix() {
 #[tokio::test]
 async fn a_message_too_large_once_decompressed_is_refused() {
     let running = start().await;
-    let mut client = CoverageServiceClient::new(running.channel().await)
-        .send_compressed(CompressionEncoding::Gzip);
+    let mut client = CoverageServiceClient::new(running.channel().await).send_compressed(CompressionEncoding::Gzip);
     let refused = client.check_coverage(asked(&"A".repeat(20 * MOST))).await;
     assert_eq!(Told::from(&refused.unwrap_err()), too_large());
     let answer = client.check_coverage(asked("SN1")).await.unwrap();
@@ -457,23 +404,11 @@ async fn what_is_not_one_well_formed_message_is_refused() {
     let running = start().await;
     let whole = frame(&message("SN1"));
     let cases = [
-        (
-            [&whole[..], &whole[..]].concat(),
-            "more than one message on a unary call",
-        ),
-        (
-            [&whole[..], &[0]].concat(),
-            "more than one message on a unary call",
-        ),
-        (
-            whole[..whole.len() - 1].to_vec(),
-            "the message is shorter than announced",
-        ),
+        ([&whole[..], &whole[..]].concat(), "more than one message on a unary call"),
+        ([&whole[..], &[0]].concat(), "more than one message on a unary call"),
+        (whole[..whole.len() - 1].to_vec(), "the message is shorter than announced"),
         (vec![], "the message is shorter than announced"),
-        (
-            vec![0, 0, 0, 0, 2, 0xff, 0xff],
-            "the message cannot be decoded",
-        ),
+        (vec![0, 0, 0, 0, 2, 0xff, 0xff], "the message cannot be decoded"),
         (vec![7, 0, 0, 0, 0], "the message cannot be decoded"),
         (vec![1, 0, 0, 0, 0], "the message cannot be decoded"),
     ];
@@ -520,9 +455,7 @@ async fn a_caller_without_an_accepted_token_is_unauthenticated() {
     let mut without = raw("SN1");
     without.headers.remove("authorization");
     let mut twice = raw("SN1");
-    twice
-        .headers
-        .append("authorization", good_token().parse().unwrap());
+    twice.headers.append("authorization", good_token().parse().unwrap());
     let basic = raw("SN1").header("authorization", "Basic Zm9vOmJhcg==");
     for call in [without, twice, basic] {
         let message = "one `authorization: Bearer` header with a token is required";
@@ -550,20 +483,13 @@ async fn a_process_with_a_method_that_nobody_decided_on_does_not_start() {
     let mut chassis = chassis(Routes::default()).await;
     chassis.services = vec!["grpc.health.v1.Health"];
     let refused = serve(listener, None, chassis, || async { Ok(()) }).await;
-    assert!(
-        matches!(refused, Err(ServeError::Unlisted(_))),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(ServeError::Unlisted(_))), "{refused:?}");
 }
 
 #[tokio::test]
 async fn a_method_that_nobody_serves_is_told_to_known_callers_only() {
     let running = start().await;
-    let paths = [
-        "/aopre.warranty.v1.CoverageService/Nothing",
-        "/aopre.warranty.v1.ClaimService/FileClaim",
-        "/",
-    ];
+    let paths = ["/aopre.warranty.v1.CoverageService/Nothing", "/aopre.warranty.v1.ClaimService/FileClaim", "/"];
     for path in paths {
         let mut call = raw("SN1");
         call.path = path;
@@ -593,10 +519,7 @@ async fn one_call_too_many_is_refused_at_once_while_health_answers() {
 
     // Neither a free place nor the caller's deadline comes: the answer can only be immediate.
     let refusal = raw("SN1").refusal(running.address).await;
-    let expected = Told {
-        retry: true,
-        ..told(Code::Unavailable, "OVERLOADED", "too many calls at once")
-    };
+    let expected = Told { retry: true, ..told(Code::Unavailable, "OVERLOADED", "too many calls at once") };
     assert_eq!(refusal, expected);
     let address = format!("http://{}", running.address);
     let health = probe::health(&address, SERVICE).await;
@@ -607,10 +530,7 @@ async fn one_call_too_many_is_refused_at_once_while_health_answers() {
         assert_eq!(call.await.unwrap().unwrap().into_inner(), answered("HELD"));
     }
     let mut client = CoverageServiceClient::new(channel);
-    client
-        .check_coverage(asked("SN1"))
-        .await
-        .expect("a free place");
+    client.check_coverage(asked("SN1")).await.expect("a free place");
 }
 
 #[tokio::test]
@@ -655,10 +575,7 @@ async fn a_browser_from_a_known_origin_is_served() {
     );
     let (head, body) = http1(running.address, &head, &frame(&message("SN1"))).await;
     assert!(head.starts_with("http/1.0 200 ok"), "{head}");
-    assert!(
-        head.contains(&format!("access-control-allow-origin: {ORIGIN}")),
-        "{head}"
-    );
+    assert!(head.contains(&format!("access-control-allow-origin: {ORIGIN}")), "{head}");
     let exposed = "access-control-expose-headers: grpc-status,grpc-message,grpc-status-details-bin";
     assert!(head.contains(exposed), "{head}");
     let trailers = b"grpc-status:0\r\n";
@@ -732,65 +649,34 @@ async fn reflection_lists_the_services_in_both_versions() {
     let running = start().await;
     let expected = [SERVICE, "grpc.health.v1.Health"];
 
-    let mut client =
-        v1::server_reflection_client::ServerReflectionClient::new(running.channel().await);
+    let mut client = v1::server_reflection_client::ServerReflectionClient::new(running.channel().await);
     let ask = v1::ServerReflectionRequest {
-        message_request: Some(v1::server_reflection_request::MessageRequest::ListServices(
-            String::new(),
-        )),
+        message_request: Some(v1::server_reflection_request::MessageRequest::ListServices(String::new())),
         ..Default::default()
     };
-    let answers = client
-        .server_reflection_info(tokio_stream::iter([ask]))
-        .await;
-    let answer = answers
-        .unwrap()
-        .into_inner()
-        .message()
-        .await
-        .unwrap()
-        .unwrap();
-    let Some(v1::server_reflection_response::MessageResponse::ListServicesResponse(list)) =
-        answer.message_response
+    let answers = client.server_reflection_info(tokio_stream::iter([ask])).await;
+    let answer = answers.unwrap().into_inner().message().await.unwrap().unwrap();
+    let Some(v1::server_reflection_response::MessageResponse::ListServicesResponse(list)) = answer.message_response
     else {
         panic!("no list");
     };
-    let mut names: Vec<_> = list
-        .service
-        .into_iter()
-        .map(|service| service.name)
-        .collect();
+    let mut names: Vec<_> = list.service.into_iter().map(|service| service.name).collect();
     names.sort();
     assert_eq!(names, expected);
 
-    let mut client =
-        v1alpha::server_reflection_client::ServerReflectionClient::new(running.channel().await);
+    let mut client = v1alpha::server_reflection_client::ServerReflectionClient::new(running.channel().await);
     let ask = v1alpha::ServerReflectionRequest {
-        message_request: Some(
-            v1alpha::server_reflection_request::MessageRequest::ListServices(String::new()),
-        ),
+        message_request: Some(v1alpha::server_reflection_request::MessageRequest::ListServices(String::new())),
         ..Default::default()
     };
-    let answers = client
-        .server_reflection_info(tokio_stream::iter([ask]))
-        .await;
-    let answer = answers
-        .unwrap()
-        .into_inner()
-        .message()
-        .await
-        .unwrap()
-        .unwrap();
+    let answers = client.server_reflection_info(tokio_stream::iter([ask])).await;
+    let answer = answers.unwrap().into_inner().message().await.unwrap().unwrap();
     let Some(v1alpha::server_reflection_response::MessageResponse::ListServicesResponse(list)) =
         answer.message_response
     else {
         panic!("no list");
     };
-    let mut names: Vec<_> = list
-        .service
-        .into_iter()
-        .map(|service| service.name)
-        .collect();
+    let mut names: Vec<_> = list.service.into_iter().map(|service| service.name).collect();
     names.sort();
     assert_eq!(names, expected);
 }
@@ -813,10 +699,7 @@ async fn health_is_told_by_service_name() {
         assert_eq!(health, Ok(ServingStatus::Serving));
     }
     let unknown = probe::health(&address, "aopre.warranty.v1.Nothing").await;
-    assert_eq!(
-        unknown,
-        Err(format!("{address} refuses: service not registered"))
-    );
+    assert_eq!(unknown, Err(format!("{address} refuses: service not registered")));
 }
 
 #[tokio::test]
@@ -835,9 +718,7 @@ async fn a_drain_fails_no_call_in_flight() {
     let running = start_with(|chassis| chassis.limits.concurrency = 40).await;
     let channel = running.channel().await;
     let mut watch = HealthClient::new(running.channel().await)
-        .watch(HealthCheckRequest {
-            service: SERVICE.into(),
-        })
+        .watch(HealthCheckRequest { service: SERVICE.into() })
         .await
         .unwrap()
         .into_inner();
@@ -910,10 +791,7 @@ impl TraceService for Collector {
         &self,
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        self.0
-            .lock()
-            .unwrap()
-            .extend(request.into_inner().resource_spans);
+        self.0.lock().unwrap().extend(request.into_inner().resource_spans);
         Ok(Response::new(ExportTraceServiceResponse::default()))
     }
 }
@@ -921,11 +799,7 @@ impl TraceService for Collector {
 fn traces() -> &'static Traces {
     static TRACES: OnceLock<Traces> = OnceLock::new();
     TRACES.get_or_init(|| {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let collector = Collector::default();
         let received = collector.0.clone();
         let entered = runtime.enter();
@@ -943,11 +817,7 @@ fn traces() -> &'static Traces {
         })
         .unwrap();
         drop(entered);
-        Traces {
-            runtime,
-            telemetry,
-            received,
-        }
+        Traces { runtime, telemetry, received }
     })
 }
 
@@ -958,12 +828,7 @@ async fn a_call_joins_its_callers_trace() {
     let (trace_id, parent) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
     let call = raw("SN1").header("traceparent", &format!("00-{trace_id}-{parent}-01"));
     assert_eq!(call.send(running.address).await.0, 200);
-    traces
-        .runtime
-        .handle()
-        .spawn(traces.telemetry.flush())
-        .await
-        .unwrap();
+    traces.runtime.handle().spawn(traces.telemetry.flush()).await.unwrap();
 
     let received = traces.received.lock().unwrap().clone();
     let spans: Vec<(&Span, String)> = received
@@ -977,19 +842,9 @@ async fn a_call_joins_its_callers_trace() {
     assert_eq!(service, "warranty-coverage");
     assert_eq!(span.name, CHECK.trim_start_matches('/'));
     assert_eq!(hex(&span.parent_span_id), parent);
-    for (key, value) in [
-        ("rpc.system", "grpc"),
-        ("rpc.service", SERVICE),
-        ("rpc.method", "CheckCoverage"),
-    ] {
-        let found = span
-            .attributes
-            .iter()
-            .find(|attribute| attribute.key == key);
-        assert!(
-            format!("{found:?}").contains(&format!("{value:?}")),
-            "{key}: {found:?}"
-        );
+    for (key, value) in [("rpc.system", "grpc"), ("rpc.service", SERVICE), ("rpc.method", "CheckCoverage")] {
+        let found = span.attributes.iter().find(|attribute| attribute.key == key);
+        assert!(format!("{found:?}").contains(&format!("{value:?}")), "{key}: {found:?}");
     }
 }
 
@@ -1027,8 +882,7 @@ impl Lines {
             .map(|line| serde_json::from_str::<Value>(line).unwrap())
             .filter(|line| line["message"] == "call")
             .map(|line| {
-                ["level", "method", "code", "caller"]
-                    .map(|key| line[key].as_str().unwrap_or_default().to_owned())
+                ["level", "method", "code", "caller"].map(|key| line[key].as_str().unwrap_or_default().to_owned())
             })
             .collect()
     }
@@ -1038,21 +892,14 @@ impl Lines {
 async fn each_call_is_one_log_line_also_one_whose_caller_went_away() {
     let lines = Lines::default();
     let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_writer(move || writer.clone())
-        .finish();
+    let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || writer.clone()).finish();
     // Server and client run on this thread.
     let _logging = tracing::subscriber::set_default(subscriber);
     let running = start().await;
     let mut client = CoverageServiceClient::new(running.channel().await);
     client.check_coverage(asked("SN1")).await.unwrap();
     raw("PANIC").refusal(running.address).await;
-    raw("SN1")
-        .header("authorization", &forged())
-        .refusal(running.address)
-        .await;
+    raw("SN1").header("authorization", &forged()).refusal(running.address).await;
     let mut unknown = raw("SN1");
     unknown.path = "/made.Up/Path";
     unknown.refusal(running.address).await;

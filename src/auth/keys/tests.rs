@@ -45,20 +45,13 @@ async fn serve(jwks: &Value) -> (Arc<Published>, JwksSource) {
             false => Ok(published.document.lock().unwrap().clone()),
         }
     };
-    let router = Router::new()
-        .route("/jwks", get(answer))
-        .with_state(Arc::clone(&published));
+    let router = Router::new().route("/jwks", get(answer)).with_state(Arc::clone(&published));
     tokio::spawn(async move { axum::serve(listener, router).await });
     (published, JwksSource::Url(url))
 }
 
 fn verifier(keys: &KeyRing) -> Verifier {
-    Verifier::new(
-        "https://issuer.test".into(),
-        "warranty".into(),
-        keys.clone(),
-        100,
-    )
+    Verifier::new("https://issuer.test".into(), "warranty".into(), keys.clone(), 100)
 }
 
 fn signed_as(kid: &str) -> String {
@@ -72,9 +65,7 @@ fn ed_as(kid: &str) -> Value {
 #[tokio::test]
 async fn an_unknown_kid_fetches_once_for_all_who_wait() {
     let (published, source) = serve(&json!({"keys": [ISSUER.ec_jwk()]})).await;
-    let keys = KeyRing::load(source, Duration::from_secs(3600))
-        .await
-        .unwrap();
+    let keys = KeyRing::load(source, Duration::from_secs(3600)).await.unwrap();
     let verifier = verifier(&keys);
     published.publish(&json!({"keys": [ISSUER.ec_jwk(), ed_as("new")]}));
     let token = signed_as("new");
@@ -92,11 +83,7 @@ async fn garbage_kids_fetch_at_a_bounded_rate() {
     let garbage = async || {
         let tokens: Vec<String> = (0..50).map(|n| signed_as(&format!("x{n}"))).collect();
         let answers = join_all(tokens.iter().map(|token| verifier.verify(token, now()))).await;
-        assert!(
-            answers
-                .iter()
-                .all(|answer| *answer == Err(TokenRefused::UnknownKey))
-        );
+        assert!(answers.iter().all(|answer| *answer == Err(TokenRefused::UnknownKey)));
     };
     garbage().await;
     assert_eq!(published.fetches(), 2);
@@ -110,9 +97,7 @@ async fn garbage_kids_fetch_at_a_bounded_rate() {
 #[tokio::test]
 async fn a_caller_that_hangs_up_leaves_the_fetch_to_the_others() {
     let (published, source) = serve(&json!({"keys": [ISSUER.ec_jwk()]})).await;
-    let keys = KeyRing::load(source, Duration::from_secs(3600))
-        .await
-        .unwrap();
+    let keys = KeyRing::load(source, Duration::from_secs(3600)).await.unwrap();
     published.publish(&ISSUER.jwks());
     let verifier = verifier(&keys);
     let token = ISSUER.good();
@@ -125,9 +110,7 @@ async fn a_caller_that_hangs_up_leaves_the_fetch_to_the_others() {
 #[tokio::test]
 async fn a_removed_keys_token_is_refused_though_it_was_remembered() {
     let (published, source) = serve(&json!({"keys": [ed_as("old"), ISSUER.ec_jwk()]})).await;
-    let keys = KeyRing::load(source, Duration::from_secs(3600))
-        .await
-        .unwrap();
+    let keys = KeyRing::load(source, Duration::from_secs(3600)).await.unwrap();
     let verifier = verifier(&keys);
     let token = signed_as("old");
     assert!(verifier.verify(&token, now()).await.is_ok());
@@ -169,27 +152,17 @@ async fn the_old_keys_stay_while_new_ones_cannot_be_had() {
     }
     published.publish(&json!({"keys": [ISSUER.rsa_jwk(), ISSUER.ec_jwk(), ISSUER.ed_jwk()]}));
     keys.refresh().await;
-    assert_eq!(
-        keys.current().generation,
-        0,
-        "the same keys forget no token"
-    );
+    assert_eq!(keys.current().generation, 0, "the same keys forget no token");
     published.publish(&json!({"keys": []}));
     keys.refresh().await;
     let answer = verifier.verify(&ISSUER.good(), later(3)).await;
-    assert_eq!(
-        answer.unwrap_err(),
-        TokenRefused::UnknownKey,
-        "all taken back"
-    );
+    assert_eq!(answer.unwrap_err(), TokenRefused::UnknownKey, "all taken back");
 }
 
 #[tokio::test]
 async fn a_file_is_read_anew_in_the_background() {
     let path = file(&json!({"keys": [ed_as("one")]}));
-    let keys = KeyRing::load(JwksSource::File(path.clone()), Duration::from_secs(3600))
-        .await
-        .unwrap();
+    let keys = KeyRing::load(JwksSource::File(path.clone()), Duration::from_secs(3600)).await.unwrap();
     let refresher = tokio::spawn(keys.clone().keep_fresh(Duration::from_millis(20)));
     std::fs::write(&path, json!({"keys": [ed_as("two")]}).to_string()).unwrap();
     let swapped = async {
@@ -197,9 +170,7 @@ async fn a_file_is_read_anew_in_the_background() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(5), swapped)
-        .await
-        .unwrap();
+    tokio::time::timeout(Duration::from_secs(5), swapped).await.unwrap();
     let verifier = verifier(&keys);
     assert!(verifier.verify(&signed_as("two"), now()).await.is_ok());
     assert!(verifier.verify(&signed_as("one"), now()).await.is_err());
@@ -233,17 +204,9 @@ fn which_keys_are_used() {
         ("P-256", ec.clone(), true),
         ("RSA", rsa.clone(), true),
         ("RSA, RS256", with(rsa.clone(), "alg", "RS256"), true),
-        (
-            "to verify",
-            with(ec.clone(), "key_ops", json!(["verify"])),
-            true,
-        ),
+        ("to verify", with(ec.clone(), "key_ops", json!(["verify"])), true),
         ("to encrypt", with(ec.clone(), "use", "enc"), false),
-        (
-            "to sign",
-            with(ec.clone(), "key_ops", json!(["sign"])),
-            false,
-        ),
+        ("to sign", with(ec.clone(), "key_ops", json!(["sign"])), false),
         ("RSA, RS512", with(rsa.clone(), "alg", "RS512"), false),
         ("RSA, HS256", with(rsa.clone(), "alg", "HS256"), false),
         ("P-256, ES384", with(ec.clone(), "alg", "ES384"), false),
@@ -252,17 +215,9 @@ fn which_keys_are_used() {
         ("X25519", with(ed.clone(), "crv", "X25519"), false),
         ("short", with(ed.clone(), "x", encode([1; 31])), false),
         ("padded", with(ed.clone(), "x", "AAAA="), false),
-        (
-            "RSA of 2040 bits",
-            with(rsa.clone(), "n", small_modulus),
-            false,
-        ),
+        ("RSA of 2040 bits", with(rsa.clone(), "n", small_modulus), false),
         ("RSA without e", with(rsa.clone(), "e", Value::Null), false),
-        (
-            "symmetric",
-            json!({"kty": "oct", "kid": "k", "k": zero}),
-            false,
-        ),
+        ("symmetric", json!({"kty": "oct", "kid": "k", "k": zero}), false),
         ("no kid", with(ed.clone(), "kid", Value::Null), false),
         ("no key", json!("ed"), false),
     ] {

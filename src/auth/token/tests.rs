@@ -17,9 +17,7 @@ const CUSTOMER: &str = "0198a7c2-3f7e-7a10-8b7a-1f2e3d4c5b6a";
 
 async fn verifier() -> Verifier {
     let path = file(&ISSUER.jwks());
-    let keys = KeyRing::load(JwksSource::File(path.clone()), Duration::from_secs(3600))
-        .await
-        .unwrap();
+    let keys = KeyRing::load(JwksSource::File(path.clone()), Duration::from_secs(3600)).await.unwrap();
     std::fs::remove_file(path).unwrap();
     Verifier::new("https://issuer.test".into(), "warranty".into(), keys, 100)
 }
@@ -47,18 +45,11 @@ fn holder(name: &str, value: impl Into<Value>) -> String {
 #[tokio::test]
 async fn a_good_token_of_each_algorithm() {
     let verifier = verifier().await;
-    for (alg, kid, key) in [
-        ("EdDSA", "ed", With::Ed),
-        ("ES256", "ec", With::Ec),
-        ("RS256", "rsa", With::Rsa),
-    ] {
+    for (alg, kid, key) in [("EdDSA", "ed", With::Ed), ("ES256", "ec", With::Ec), ("RS256", "rsa", With::Rsa)] {
         let token = ISSUER.token(&header(alg, kid), &claims(), key);
         let identity = verifier.verify(&token, now()).await.expect(alg);
         assert_eq!(identity.actor, Actor::Dealer("D-100".into()));
-        assert_eq!(
-            identity.scopes,
-            Scopes::from_iter([Scope::CoverageRead, Scope::ClaimsApply])
-        );
+        assert_eq!(identity.scopes, Scopes::from_iter([Scope::CoverageRead, Scope::ClaimsApply]));
         assert_eq!(identity.expires_at.timestamp(), NOW + 600);
         let again = verifier.verify(&token, now()).await.unwrap();
         assert!(Arc::ptr_eq(&identity, &again), "the second is remembered");
@@ -96,9 +87,7 @@ async fn a_remembered_token_expires() {
     let verifier = verifier().await;
     let token = ISSUER.good();
     for (after, expected) in [(0, true), (599, true), (600, false), (601, false)] {
-        let answer = verifier
-            .verify(&token, now() + TimeDelta::seconds(after))
-            .await;
+        let answer = verifier.verify(&token, now() + TimeDelta::seconds(after)).await;
         assert_eq!(answer.is_ok(), expected, "{after} s later");
         assert!(expected || answer == Err(TokenRefused::Expired));
     }
@@ -113,27 +102,11 @@ async fn a_method_asks_for_its_scope_and_its_kind_of_caller() {
     for (token, method, expected) in [
         (&dealer, "ClaimService/FileClaim", Ok(())),
         (&dealer, "ClaimService/RecordSwap", Ok(())),
-        (
-            &dealer,
-            "ClaimService/GetClaim",
-            Err(Denied::ScopeMissing(Scope::ClaimsRead)),
-        ),
-        (
-            &dealer,
-            "ClaimService/RecordRepair",
-            Err(Denied::CallerKind(Kind::Dealer)),
-        ),
+        (&dealer, "ClaimService/GetClaim", Err(Denied::ScopeMissing(Scope::ClaimsRead))),
+        (&dealer, "ClaimService/RecordRepair", Err(Denied::CallerKind(Kind::Dealer))),
         (&depot, "ClaimService/RecordRepair", Ok(())),
-        (
-            &depot,
-            "ClaimService/FileClaim",
-            Err(Denied::CallerKind(Kind::Staff)),
-        ),
-        (
-            &depot,
-            "ClaimService/RecordGuidance",
-            Err(Denied::ScopeMissing(Scope::ClaimsSupport)),
-        ),
+        (&depot, "ClaimService/FileClaim", Err(Denied::CallerKind(Kind::Staff))),
+        (&depot, "ClaimService/RecordGuidance", Err(Denied::ScopeMissing(Scope::ClaimsSupport))),
     ] {
         let identity = verifier.verify(token, now()).await.unwrap();
         let rule = rule(&format!("/aopre.warranty.v1.{method}")).unwrap();
@@ -167,12 +140,7 @@ async fn a_verification_that_a_rotation_overtakes_is_not_remembered() {
     let path = file(&ISSUER.jwks());
     let source = JwksSource::File(path.clone());
     let keys = KeyRing::load(source, Duration::ZERO).await.unwrap();
-    let verifier = Verifier::new(
-        "https://issuer.test".into(),
-        "warranty".into(),
-        keys.clone(),
-        100,
-    );
+    let verifier = Verifier::new("https://issuer.test".into(), "warranty".into(), keys.clone(), 100);
     let token = ISSUER.good();
     let (ring, identity) = verifier.verify_anew(&token, now()).await.unwrap();
     std::fs::write(&path, json!({"keys": [ISSUER.ec_jwk()]}).to_string()).unwrap();
