@@ -5,7 +5,7 @@ use std::{fmt, net::SocketAddr, time::Duration};
 use axum::http::{HeaderValue, Uri};
 use clap::{Args, Parser, Subcommand};
 
-use crate::{auth::keys::JwksSource, server::Limits, telemetry};
+use crate::{auth::keys::JwksSource, client, server::Limits, telemetry};
 
 /// The warranty system: coverage, claims and logistics.
 #[derive(Debug, Parser)]
@@ -29,7 +29,12 @@ pub enum Command {
     All(ServeConfig),
     /// Ask a running process how it is; exits with 0 where it serves, 1 where not.
     Health(HealthConfig),
-    // Migrate, Token, Up, Walk, Call and Config stand here.
+    /// Bring the database's schema up to this binary's version
+    Migrate(MigrateConfig),
+    /// Call one method and print the answer
+    Call(client::CallArgs),
+    /// Drive one claim of each way through the running services, and check every answer
+    Walk(client::WalkArgs),
 }
 
 /// A text that Debug hides.
@@ -53,6 +58,14 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(hidden)")
     }
+}
+
+/// Where the schema is.
+#[derive(Args, Clone, Debug)]
+pub struct MigrateConfig {
+    /// PostgreSQL, as the owner of the schema: postgres://user:password@host/database
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: Secret,
 }
 
 /// How a process serves.
