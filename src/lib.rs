@@ -9,4 +9,5 @@ pub mod auth;
 pub mod clock;
 pub mod contract;
 pub mod domain;
+pub mod local;
 pub mod service;
