@@ -6,21 +6,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
     // `sqlx::migrate!` reads this folder at compile time.
     println!("cargo:rerun-if-changed=migrations");
-    let files = ["coverage", "registry", "claim", "logistics", "errors"]
-        .map(|name| format!("{package}/{name}.proto"));
+    let files = ["coverage", "registry", "claim", "logistics", "errors"].map(|name| format!("{package}/{name}.proto"));
     let mut compiler = protox::Compiler::new(["proto"])?;
-    compiler
-        .include_source_info(true)
-        .include_imports(true)
-        .open_files(files)?;
+    compiler.include_source_info(true).include_imports(true).open_files(files)?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     // Encoded by protox itself: decoding into prost-types would drop custom options.
-    fs::write(
-        out.join("contract.binpb"),
-        compiler.encode_file_descriptor_set(),
-    )?;
-    tonic_prost_build::configure()
-        .include_file("contract.rs")
-        .compile_fds(compiler.file_descriptor_set())?;
+    fs::write(out.join("contract.binpb"), compiler.encode_file_descriptor_set())?;
+    tonic_prost_build::configure().include_file("contract.rs").compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }

@@ -22,9 +22,7 @@ impl Clock {
 
     /// A clock that stands at `at` until [`Clock::set`] moves it.
     pub fn fixed(at: DateTime<Utc>) -> Self {
-        Self {
-            fixed_at: Some(Arc::new(AtomicI64::new(at.timestamp_micros()))),
-        }
+        Self { fixed_at: Some(Arc::new(AtomicI64::new(at.timestamp_micros()))) }
     }
 
     /// Moves a fixed clock; the system's stays as it is.
@@ -39,9 +37,7 @@ impl Clock {
         match &self.fixed_at {
             #[allow(clippy::disallowed_methods)]
             None => Utc::now(),
-            Some(at) => {
-                DateTime::from_timestamp_micros(at.load(Ordering::Relaxed)).unwrap_or_default()
-            }
+            Some(at) => DateTime::from_timestamp_micros(at.load(Ordering::Relaxed)).unwrap_or_default(),
         }
     }
 }

@@ -6,8 +6,13 @@
 //! `tests/it/house.rs` checks these rules by reading the source.
 
 pub mod auth;
+pub mod client;
 pub mod clock;
+pub mod config;
 pub mod contract;
 pub mod domain;
 pub mod local;
+pub mod server;
 pub mod service;
+pub mod store;
+pub mod telemetry;

@@ -1,3 +1,19 @@
 //! PURE: the rules of the commitment and the life of a claim. Facts and the moment in, verdict out.
+//!
+//! Read `clause` and `facts` first, then the ladder in `coverage` with its proof beside it, then the life in `claim` and
+//! `claim_steps`.
 
 pub mod actor;
+pub mod claim;
+pub mod claim_steps;
+pub mod clause;
+pub mod coverage;
+pub mod facts;
+pub mod period;
+pub mod policy;
+pub mod proof;
+pub mod refusal;
+pub mod region;
+pub mod return_number;
+pub mod serial;
+pub mod vouchers;

@@ -1,3 +1,167 @@
-//! The gRPC services: parse, one store or domain call, reply.
+//! The gRPC services: a handler takes its caller, parses its request (every violation at once), makes one store or domain call,
+//! and replies. Services do not call each other: they agree inside one transaction.
 
+pub mod claim;
+pub mod coverage;
+pub mod decision;
+pub mod fields;
+pub mod logistics;
+pub mod page;
+pub mod registry;
 pub mod status;
+pub mod wire;
+
+use std::sync::Arc;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use futures::future::BoxFuture;
+use prost::Message;
+use sha2::{Digest, Sha256};
+use sqlx::{PgConnection, PgPool};
+use tokio::sync::OnceCell;
+use tonic::{Code, Request, Response, Status};
+use uuid::Uuid;
+
+use crate::{
+    auth::Call,
+    clock::{Clock, civil_date},
+    contract::v1::{self, ErrorReason},
+    domain::{actor::Actor, policy::Policies},
+    store::{self, requests},
+};
+
+/// What every service works with.
+#[derive(Clone)]
+pub struct App {
+    /// The process's connections, under its own role.
+    pub pool: PgPool,
+    /// Tells the time.
+    pub clock: Clock,
+    policies: Arc<OnceCell<Arc<Policies>>>,
+}
+
+/// A unary handler's answer.
+pub type Reply<T> = Result<Response<T>, Status>;
+
+/// The moment a write happens and who does it, as its transaction sees them.
+#[derive(Clone)]
+pub struct Moment {
+    /// Who writes.
+    pub actor: Actor,
+    /// Now.
+    pub now: DateTime<Utc>,
+    /// Now, as the civil date that every rule counts in.
+    pub today: NaiveDate,
+    /// The published policies.
+    pub policies: Arc<Policies>,
+}
+
+/// A request that changes something: it carries the caller's `request_id`.
+pub trait Write: Message + Clone {
+    /// The id, which is not part of the request's own content.
+    fn request_id(&mut self) -> &mut String;
+}
+
+macro_rules! writes {
+    ($($request:ident),* $(,)?) => {
+        $(impl Write for v1::$request {
+            fn request_id(&mut self) -> &mut String {
+                &mut self.request_id
+            }
+        })*
+    };
+}
+writes!(
+    CreateProductRequest,
+    CreateDealerRequest,
+    SetDealerStatusRequest,
+    CreateContractRequest,
+    ConfirmContractRequest,
+    RevokeContractRequest,
+    RegisterUnitsRequest,
+    RegisterSaleRequest,
+    RecordHistoryRequest,
+    FileClaimRequest,
+    CancelClaimRequest,
+    RecordGuidanceRequest,
+    RecordSwapRequest,
+    RecordInspectionRequest,
+    RecordRepairRequest,
+    RecordReplacementRequest,
+    OpenReturnRequest,
+    ReceiveReturnRequest,
+    DispatchOutboundRequest,
+    ConfirmDeliveryRequest,
+);
+
+impl App {
+    /// Over a pool and a clock.
+    pub fn new(pool: PgPool, clock: Clock) -> Self {
+        Self { pool, clock, policies: Arc::default() }
+    }
+
+    /// The published policies, read once: a published version never changes.
+    pub async fn policies(&self) -> Result<Arc<Policies>, Status> {
+        let policies =
+            self.policies.get_or_try_init(|| async { Ok(Arc::new(store::policies::published(&self.pool).await?)) });
+        Ok(Arc::clone(policies.await.map_err(|error: store::Error| status::of(&error))?))
+    }
+
+    /// Runs a write in one transaction, once for each `request_id`: the same request again gets the first reply.
+    pub async fn write<Req, Rep, F>(&self, call: &Call, request_id: Uuid, request: &Req, work: F) -> Reply<Rep>
+    where
+        Req: Write,
+        Rep: Message + Default + Send + 'static,
+        F: for<'c> Fn(&'c mut PgConnection, Moment) -> BoxFuture<'c, store::Result<Rep>> + Send + Sync + 'static,
+    {
+        let mut content = request.clone();
+        content.request_id().clear();
+        let sha256 = Sha256::digest(content.encode_to_vec()).into();
+        let written = Arc::new(requests::WriteRequest { id: request_id, method: call.method, sha256 });
+        let now = self.clock.now();
+        let moment =
+            Moment { actor: call.actor.clone(), now, today: civil_date(now), policies: self.policies().await? };
+        // The call's place under the concurrency limit is kept for as long as the transaction runs.
+        let (work, place) = (Arc::new(work), call.place.clone());
+        let outcome = store::transaction(&self.pool, name(call.method), &call.actor, call.deadline, move |conn| {
+            let (work, moment, written, place) =
+                (Arc::clone(&work), moment.clone(), Arc::clone(&written), place.clone());
+            Box::pin(async move {
+                let _place = place;
+                if let Some(reply) = requests::earlier_reply(conn, &moment.actor, &written).await? {
+                    return Rep::decode(reply.as_slice()).map_err(store::Error::broken);
+                }
+                let reply = work(conn, moment.clone()).await?;
+                requests::keep_reply(conn, &moment.actor, &written, &reply.encode_to_vec(), moment.now).await?;
+                Ok(reply)
+            })
+        });
+        outcome.await.map(Response::new).map_err(|error| status::of(&error))
+    }
+
+    /// Reads in one transaction, in which the caller sees only its own rows.
+    pub async fn read<Rep, F>(&self, call: &Call, work: F) -> Reply<Rep>
+    where
+        Rep: Send + 'static,
+        F: for<'c> Fn(&'c mut PgConnection, Actor) -> BoxFuture<'c, store::Result<Rep>> + Send + Sync + 'static,
+    {
+        let actor = call.actor.clone();
+        let outcome = store::transaction(&self.pool, name(call.method), &call.actor, call.deadline, move |conn| {
+            work(conn, actor.clone())
+        });
+        outcome.await.map(Response::new).map_err(|error| status::of(&error))
+    }
+}
+
+/// The method's own name: the last part of its path.
+fn name(path: &'static str) -> &'static str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// A request's caller and its content.
+pub fn open<T>(request: Request<T>) -> Result<(Call, T), Status> {
+    let call = request.extensions().get::<Call>().cloned();
+    let call =
+        call.ok_or_else(|| status::status(Code::Internal, ErrorReason::Internal, "the call came past the gate", &[]))?;
+    Ok((call, request.into_inner()))
+}

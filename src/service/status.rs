@@ -5,30 +5,118 @@ use std::{collections::HashMap, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::contract::v1::ErrorReason;
+use crate::{
+    contract::v1::ErrorReason,
+    domain::refusal::Refusal,
+    store::{Error, error::Error as StoreError},
+};
 
 /// The domain of every `google.rpc.ErrorInfo`.
 pub const DOMAIN: &str = "warranty.aopre.com";
 
 /// A status with its ErrorInfo; UNAVAILABLE also says when to try again.
-pub fn status(
-    code: Code,
-    reason: ErrorReason,
-    message: impl Into<String>,
-    metadata: &[(&str, &str)],
-) -> Status {
+pub fn status(code: Code, reason: ErrorReason, message: impl Into<String>, metadata: &[(&str, &str)]) -> Status {
     Status::with_error_details(code, message, details(code, reason, metadata))
 }
 
+/// Bad input: every violation, each a field's path and the rule that it breaks.
+pub fn invalid(violations: &[(String, String)]) -> Status {
+    let mut details = details(Code::InvalidArgument, ErrorReason::InvalidFields, &[]);
+    for (field, rule) in violations {
+        details.add_bad_request_violation(field, rule);
+    }
+    let message = violations.iter().map(|(field, rule)| format!("{field}: {rule}")).collect::<Vec<_>>().join("; ");
+    Status::with_error_details(Code::InvalidArgument, message, details)
+}
+
+/// A list that is longer than its limit.
+pub fn too_large(field: &str, limit: usize) -> Status {
+    let limit = limit.to_string();
+    let message = format!("{field} has at most {limit} entries");
+    status(Code::ResourceExhausted, ErrorReason::TooLarge, message, &[("field", field), ("limit", &limit)])
+}
+
+/// What the store says, as the caller sees it.
+pub fn of(error: &Error) -> Status {
+    match error {
+        StoreError::Refused(refusal) => refused(refusal),
+        StoreError::NotFound { kind, name } => {
+            let mut details = details(Code::NotFound, ErrorReason::NotFound, &[("kind", kind)]);
+            details.set_resource_info(*kind, name, "", "");
+            Status::with_error_details(Code::NotFound, format!("no such {kind}"), details)
+        }
+        StoreError::Invalid { field, rule } => invalid(&[(field.clone(), rule.clone())]),
+        StoreError::Deadline => deadline(),
+        StoreError::Contended | StoreError::Away(_) => {
+            tracing::warn!(%error, "the database did not answer");
+            status(
+                Code::Unavailable,
+                ErrorReason::DatabaseAway,
+                "the database is away; send the same request again",
+                &[],
+            )
+        }
+        StoreError::Broken(what) => {
+            tracing::error!(what, "a call failed");
+            internal()
+        }
+    }
+}
+
+/// The caller's deadline passed.
+pub fn deadline() -> Status {
+    status(Code::DeadlineExceeded, ErrorReason::Deadline, "the deadline passed; the same request_id may try again", &[])
+}
+
+/// Our fault: nothing is said but the trace.
+pub fn internal() -> Status {
+    let trace_id = crate::telemetry::current_trace_id();
+    status(Code::Internal, ErrorReason::Internal, "an error of ours", &[("trace_id", &trace_id)])
+}
+
+/// A refusal's code, reason and metadata.
+fn refused(refusal: &Refusal) -> Status {
+    use ErrorReason as R;
+    let message = refusal.to_string();
+    let precondition =
+        |reason, metadata: &[(&str, &str)]| status(Code::FailedPrecondition, reason, message.clone(), metadata);
+    match refusal {
+        Refusal::WrongState { state, allowed, .. } => {
+            let allowed: Vec<String> = allowed.iter().map(ToString::to_string).collect();
+            precondition(R::WrongState, &[("state", &state.to_string()), ("allowed", &allowed.join(","))])
+        }
+        Refusal::OpenClaimExists => precondition(R::OpenClaimExists, &[]),
+        Refusal::UnitSuperseded { by } => precondition(R::UnitSuperseded, &[("superseded_by", by.as_str())]),
+        Refusal::NotStarted { starts_on } => {
+            precondition(R::WarrantyNotStarted, &[("starts_on", &starts_on.to_string())])
+        }
+        Refusal::VoucherRequired => precondition(R::VoucherRequired, &[]),
+        Refusal::VoucherMismatch => precondition(R::VoucherMismatch, &[]),
+        Refusal::UnitNotGivable { rule } => precondition(R::UnitNotGivable, &[("rule", rule)]),
+        Refusal::NotTheSeller => precondition(R::NotTheSeller, &[]),
+        Refusal::FaultNotConfirmed => precondition(R::FaultNotConfirmed, &[]),
+        Refusal::RemedyMismatch { remedy } => precondition(R::RemedyMismatch, &[("remedy", &remedy.to_string())]),
+        Refusal::SerialMismatch { return_number, found } => {
+            precondition(R::SerialMismatch, &[("return_number", return_number), ("found", found.as_str())])
+        }
+        Refusal::ContractState(_) => precondition(R::ContractState, &[]),
+        Refusal::ReplacementChain(_) => precondition(R::ReplacementChain, &[]),
+        Refusal::MixedParcel => precondition(R::MixedParcel, &[]),
+        Refusal::RegistryConflict(_) => precondition(R::RegistryConflict, &[]),
+        Refusal::NotTheApplicant => status(Code::PermissionDenied, R::NotTheApplicant, message, &[]),
+        Refusal::DealerNotActive => status(Code::PermissionDenied, R::DealerNotActive, message, &[]),
+        Refusal::AlreadyExists(_) => status(Code::AlreadyExists, R::AlreadyExists, message, &[]),
+        Refusal::RequestIdReused => status(Code::AlreadyExists, R::RequestIdReused, message, &[]),
+        Refusal::VersionMismatch { current, .. } => {
+            status(Code::Aborted, R::VersionMismatch, message, &[("current", &current.to_string())])
+        }
+    }
+}
+
 fn details(code: Code, reason: ErrorReason, metadata: &[(&str, &str)]) -> ErrorDetails {
-    let metadata: HashMap<String, String> = metadata
-        .iter()
-        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-        .collect();
-    let name = reason
-        .as_str_name()
-        .trim_start_matches("ERROR_REASON_")
-        .to_owned();
+    let metadata: HashMap<String, String> =
+        metadata.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let name = reason.as_str_name().trim_start_matches("ERROR_REASON_").to_owned();
     let mut details = ErrorDetails::with_error_info(name, DOMAIN, metadata);
     if code == Code::Unavailable {
         details.set_retry_info(Some(Duration::from_millis(500)));

@@ -1,1 +1,5 @@
-fn main() {}
+//! The system, call by call, through real listeners.
+
+#![allow(clippy::unwrap_used)]
+
+mod chassis;

@@ -1,0 +1,243 @@
+//! The steps of a claim's life: each judges whether the rules allow it, and gives the events that make it so.
+
+use chrono::NaiveDate;
+use uuid::Uuid;
+
+use super::{
+    actor::Actor,
+    claim::{Action, Claim, Event, Guidance, Outcome, Ruling, Seal, Stage, State},
+    coverage::{Decision, Remedy},
+    facts::{Appearance, Report, Told},
+    refusal::Refusal,
+    return_number::ReturnNumber,
+    serial::Serial,
+};
+
+/// What support recorded on the telephone.
+#[derive(Clone, Debug)]
+pub struct GuidanceGiven {
+    /// What it came to.
+    pub outcome: Guidance,
+    /// Why; required where waived or rejected.
+    pub reason: Option<String>,
+    /// The civil date of the first contact, where support recorded one.
+    pub contacted_on: Option<NaiveDate>,
+    /// What was told.
+    pub told: Told,
+}
+
+/// What is known of a unit that someone wants to give (M3, T4).
+#[derive(Clone, Debug)]
+pub struct UnitToGive {
+    /// The unit.
+    pub serial: Serial,
+    /// Its model.
+    pub model: String,
+    /// S3.
+    pub sold_by_maker: bool,
+    /// Whether it has a sale of its own.
+    pub has_sale: bool,
+    /// Whether it took another unit's place, or was promised to, before.
+    pub given_before: bool,
+    /// Whether another unit took its place.
+    pub replaced_before: bool,
+    /// Whether it has an open claim of its own.
+    pub has_open_claim: bool,
+}
+
+impl Claim {
+    /// Whether the table of transitions has it.
+    pub fn allow(&self, action: Action) -> Result<(), Refusal> {
+        let state = self.state_name();
+        let allowed = state.allows();
+        if allowed.contains(&action) {
+            return Ok(());
+        }
+        Err(Refusal::WrongState { state, action, allowed })
+    }
+
+    /// Optimistic concurrency: 0 is whatever is current.
+    pub fn at_version(&self, given: i64) -> Result<(), Refusal> {
+        if given == 0 || given == self.version {
+            return Ok(());
+        }
+        Err(Refusal::VersionMismatch { given, current: self.version })
+    }
+
+    /// Only who filed may cancel, swap or send.
+    pub fn applied_by(&self, actor: &Actor) -> Result<(), Refusal> {
+        if self.filing.applicant == *actor {
+            return Ok(());
+        }
+        Err(Refusal::NotTheApplicant)
+    }
+
+    /// The report as guidance leaves it: the earliest contact decides; a confirmed fault is one of performance.
+    pub fn report_after_guidance(&self, given: &GuidanceGiven) -> Report {
+        let mut report = self.report();
+        report.on = given.contacted_on.map_or(report.on, |day| day.min(report.on));
+        report.told = report.told.updated_by(given.told.clone());
+        if given.outcome == Guidance::Confirmed {
+            report.told.performance_fault = Some(true);
+        }
+        report
+    }
+
+    /// Guidance (M8). `decision` is made for `report_after_guidance`; the return number is used where it authorizes.
+    /// An accessory in its week is granted at once: nothing is sent in.
+    pub fn guide(
+        &self,
+        given: GuidanceGiven,
+        decision: &Decision,
+        return_number: ReturnNumber,
+    ) -> Result<Vec<Event>, Refusal> {
+        self.allow(Action::Guide)?;
+        let report = self.report_after_guidance(&given);
+        let authorized = matches!(given.outcome, Guidance::Confirmed | Guidance::Waived);
+        if authorized {
+            not_none(decision)?;
+        }
+        let granted = authorized && decision.remedy == Remedy::AccessoryReplacement;
+        let guided = Event::Guided {
+            outcome: given.outcome,
+            reason: given.reason,
+            reported_on: report.on,
+            told: report.told,
+            return_number: authorized.then_some(return_number),
+            ruling: authorized.then(|| Ruling::of(Stage::Provisional, decision)),
+        };
+        let grant = granted.then(|| Event::AccessoryGranted { ruling: Ruling::of(Stage::Final, decision) });
+        Ok([Some(guided), grant].into_iter().flatten().collect())
+    }
+
+    /// The dealer's direct swap (M3). `seller` made the registered sale; `decision` is made anew from today's facts.
+    pub fn swap(
+        &self,
+        dealer: &str,
+        seller: Option<&str>,
+        decision: &Decision,
+        given: Serial,
+    ) -> Result<Event, Refusal> {
+        self.allow(Action::Swap)?;
+        if seller != Some(dealer) {
+            return Err(Refusal::NotTheSeller);
+        }
+        if self.guidance != Some(Guidance::Confirmed) {
+            return Err(Refusal::FaultNotConfirmed);
+        }
+        if decision.remedy != Remedy::DirectReplacement {
+            return Err(Refusal::RemedyMismatch { remedy: decision.remedy });
+        }
+        Ok(Event::Swapped { given })
+    }
+
+    /// The unit is announced to the maker.
+    pub fn open_return(&self, shipment_id: Uuid) -> Result<Event, Refusal> {
+        self.allow(Action::OpenReturn)?;
+        Ok(Event::ReturnOpened { shipment_id })
+    }
+
+    /// The unit arrived, in the condition it arrived in.
+    pub fn receive(
+        &self,
+        shipment_id: Uuid,
+        found: &Serial,
+        appearance: Option<Appearance>,
+        seal: Option<Seal>,
+    ) -> Result<Event, Refusal> {
+        self.allow(Action::Receive)?;
+        if *found != self.filing.serial {
+            let return_number = self.return_number.as_ref().map(ToString::to_string).unwrap_or_default();
+            return Err(Refusal::SerialMismatch { return_number, found: found.clone() });
+        }
+        Ok(Event::Received { shipment_id, appearance, seal })
+    }
+
+    /// The depot's inspection; `decision` is made for the claim's report with what was found.
+    pub fn inspect(&self, report: Report, decision: &Decision) -> Result<Event, Refusal> {
+        self.allow(Action::Inspect)?;
+        Ok(Event::Inspected {
+            no_fault_found: report.no_fault_found,
+            findings: report.findings,
+            told: report.told,
+            ruling: Ruling::of(Stage::Final, decision),
+        })
+    }
+
+    /// A completed repair (T6). Where the commitment replaces, the depot replaces.
+    pub fn repair(&self, completed_on: NaiveDate, fault: Option<String>) -> Result<Event, Refusal> {
+        self.allow(Action::Repair)?;
+        if self.remedy != Remedy::FreeRepair {
+            return Err(Refusal::RemedyMismatch { remedy: self.remedy });
+        }
+        Ok(Event::Repaired { completed_on, fault })
+    }
+
+    /// A unit in place of this one: the decision says so, or it is beyond repair.
+    pub fn replace(&self, given: Serial, reason: Option<String>) -> Result<Event, Refusal> {
+        self.allow(Action::Replace)?;
+        Ok(Event::Replaced { given, reason })
+    }
+
+    /// Whether dispatch must be told which good unit goes out: the dealer is owed one after a swap, and it is not named yet.
+    pub fn owes_a_unit(&self) -> bool {
+        self.state == State::Ready(Outcome::Replenishment(None))
+    }
+
+    /// It is sent out. `given` exactly where [`Claim::owes_a_unit`].
+    pub fn dispatch(&self, shipment_id: Uuid, given: Option<Serial>) -> Result<Event, Refusal> {
+        self.allow(Action::Dispatch)?;
+        match (self.owes_a_unit(), &given) {
+            (true, None) => Err(Refusal::UnitNotGivable { rule: "the dealer is owed a good unit: name it" }),
+            (false, Some(_)) => Err(Refusal::UnitNotGivable { rule: "this claim's outcome names what goes out" }),
+            _ => Ok(Event::Dispatched { shipment_id, given }),
+        }
+    }
+
+    /// It was delivered.
+    pub fn deliver(&self) -> Result<Event, Refusal> {
+        self.allow(Action::Deliver)?;
+        Ok(Event::Delivered {})
+    }
+
+    /// Whoever filed it thinks better of it.
+    pub fn cancel(&self, actor: &Actor, reason: Option<String>) -> Result<Event, Refusal> {
+        self.applied_by(actor)?;
+        self.allow(Action::Cancel)?;
+        Ok(Event::Cancelled { reason })
+    }
+}
+
+/// A claim is not filed, nor authorized, where nothing is left to decide.
+pub fn not_none(decision: &Decision) -> Result<(), Refusal> {
+    match (decision.remedy, &decision.superseded_by, decision.start) {
+        (Remedy::None, Some(by), _) => Err(Refusal::UnitSuperseded { by: by.clone() }),
+        (Remedy::None, None, Some(start)) => Err(Refusal::NotStarted { starts_on: start.on }),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a unit may be given in place of one of `model` (M3, T3, T4).
+pub fn may_be_given(
+    unit: &UnitToGive,
+    for_serial: &Serial,
+    model: &str,
+    equivalents: &[String],
+) -> Result<(), Refusal> {
+    let broken = [
+        (unit.serial == *for_serial, "it is the unit itself"),
+        (!unit.sold_by_maker, "it was not sold by the maker"),
+        (unit.has_sale, "it has a sale of its own"),
+        (unit.given_before, "it was given before"),
+        (unit.replaced_before, "it was replaced before"),
+        (unit.has_open_claim, "it has an open claim"),
+        (
+            unit.model != model && !equivalents.contains(&unit.model),
+            "it is neither the same model nor a listed equivalent",
+        ),
+    ];
+    match broken.into_iter().find(|(breaks, _)| *breaks) {
+        Some((_, rule)) => Err(Refusal::UnitNotGivable { rule }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,108 @@
+//! Return numbers (RMA): short, with a check digit, and fit to be read over a telephone: digits only.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Digits, the last one a Damm check digit: any one wrong digit and any two neighbours exchanged are noticed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ReturnNumber(String);
+
+/// Why a text is no return number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a return number has 8 to 12 digits, the last of which checks the others")]
+pub struct NotAReturnNumber;
+
+/// A totally anti-symmetric quasigroup (Damm, 2004).
+#[rustfmt::skip]
+const DAMM: [[u8; 10]; 10] = [
+    [0, 3, 1, 7, 5, 9, 8, 6, 4, 2], [7, 0, 9, 2, 1, 5, 4, 8, 6, 3], [4, 2, 0, 6, 8, 7, 1, 3, 5, 9], [1, 7, 5, 0, 9, 8, 3, 4, 2, 6],
+    [6, 1, 2, 3, 0, 4, 5, 9, 7, 8], [3, 6, 7, 4, 2, 0, 9, 5, 8, 1], [5, 8, 6, 9, 7, 2, 0, 1, 3, 4], [8, 9, 4, 5, 3, 6, 2, 0, 1, 7],
+    [9, 4, 3, 8, 6, 1, 7, 2, 0, 5], [2, 5, 8, 1, 4, 3, 6, 7, 9, 0],
+];
+
+fn check_digit(digits: &str) -> u8 {
+    digits.bytes().fold(0, |state, digit| DAMM[usize::from(state)][usize::from((digit - b'0') % 10)])
+}
+
+impl ReturnNumber {
+    /// The number made from a seed that is given out once.
+    pub fn issue(seed: u64) -> Self {
+        let digits = seed.to_string();
+        let check = check_digit(&digits);
+        Self(format!("{digits}{check}"))
+    }
+
+    /// Reads a number as people write it: spaces and hyphens do not matter.
+    pub fn parse(text: &str) -> Result<Self, NotAReturnNumber> {
+        let digits: String = text.chars().filter(|c| !matches!(c, ' ' | '-')).collect();
+        let well_formed = (8..=12).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+        if !well_formed || check_digit(&digits) != 0 {
+            return Err(NotAReturnNumber);
+        }
+        Ok(Self(digits))
+    }
+
+    /// The digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ReturnNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for ReturnNumber {
+    type Error = NotAReturnNumber;
+    fn try_from(text: String) -> Result<Self, NotAReturnNumber> {
+        Self::parse(&text)
+    }
+}
+
+impl From<ReturnNumber> for String {
+    fn from(number: ReturnNumber) -> Self {
+        number.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_wrong_digit_or_two_exchanged_are_noticed() {
+        for seed in (1_000_001..1_000_500).chain([999_999_999]) {
+            let number = ReturnNumber::issue(seed);
+            assert_eq!(ReturnNumber::parse(number.as_str()), Ok(number.clone()));
+            let digits = number.as_str().as_bytes();
+            for at in 0..digits.len() {
+                for digit in b'0'..=b'9' {
+                    let mut wrong = digits.to_vec();
+                    wrong[at] = digit;
+                    let read = ReturnNumber::parse(std::str::from_utf8(&wrong).unwrap());
+                    assert_eq!(read.is_ok(), digit == digits[at], "{number} at {at}");
+                }
+            }
+            for at in 1..digits.len() {
+                let mut exchanged = digits.to_vec();
+                exchanged.swap(at - 1, at);
+                let read = ReturnNumber::parse(std::str::from_utf8(&exchanged).unwrap());
+                assert_eq!(read.is_ok(), digits[at - 1] == digits[at], "{number} at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn read_as_people_write_it() {
+        let number = ReturnNumber::issue(1_000_001);
+        let spoken = format!("{}-{} ", &number.as_str()[..4], &number.as_str()[4..]);
+        assert_eq!(ReturnNumber::parse(&spoken), Ok(number));
+        for text in ["", "1234", "１２３４５６７８", "12345678901234", "R1000001"] {
+            assert_eq!(ReturnNumber::parse(text), Err(NotAReturnNumber), "{text}");
+        }
+    }
+}

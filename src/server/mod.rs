@@ -1,0 +1,195 @@
+//! The chassis under every process: listener, gate, health, reflection, grpc-web, drain.
+
+mod admin;
+mod connections;
+mod deadline;
+mod framing;
+mod gate;
+pub mod probe;
+mod request_log;
+pub mod signals;
+mod web;
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use axum::{Router, http::HeaderValue, middleware};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::{service::Routes, transport::Server};
+use tonic_health::{
+    ServingStatus,
+    pb::health_server::HealthServer,
+    server::{HealthReporter, HealthService},
+};
+use tonic_web::GrpcWebLayer;
+
+use crate::{
+    auth::{methods, token::Verifier},
+    clock::Clock,
+    contract,
+};
+
+/// What a process is allowed to take on. Counts are for the whole process where not said otherwise.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// How long a call may take whose caller gave no `grpc-timeout`.
+    pub default_deadline: Duration,
+    /// The longest a caller may ask for; a longer `grpc-timeout` counts as this.
+    pub max_deadline: Duration,
+    /// The largest request message, bytes, as sent.
+    pub max_message_bytes: usize,
+    /// Business calls at once; one more is answered UNAVAILABLE.
+    pub concurrency: usize,
+    /// Connections at once; one more waits to be accepted.
+    pub connections: usize,
+    /// Streams at once on one connection.
+    pub streams: u32,
+    /// From NOT_SERVING until new connections are refused: time for load balancers to notice.
+    pub lame_duck: Duration,
+    /// How long calls in flight may take to finish once new ones are refused.
+    pub drain: Duration,
+}
+
+/// What one process serves, and under which terms.
+pub struct Chassis {
+    /// The services.
+    pub routes: Routes,
+    /// Their full names, `aopre.warranty.v1.ClaimService`: for health, reflection and the method table.
+    pub services: Vec<&'static str>,
+    /// Judges bearer tokens.
+    pub verifier: Arc<Verifier>,
+    /// The moment by which tokens are judged.
+    pub clock: Clock,
+    /// What is taken on.
+    pub limits: Limits,
+    /// Origins that browsers may call from, `https://app.example.com`; any other is refused.
+    pub origins: Vec<HeaderValue>,
+    /// Whether reflection is served.
+    pub reflection: bool,
+    /// Cancelled to drain and stop.
+    pub shutdown: CancellationToken,
+}
+
+/// Why serving did not start, or ended in failure.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A method has no row in the method table: nobody has decided who may call it. A sentence each.
+    #[error("the method table does not fit the contracts: {}", .0.join("; "))]
+    Unlisted(Vec<String>),
+    /// The contracts' descriptors cannot be read.
+    #[error("the contracts' descriptors: {0}")]
+    Descriptors(String),
+    /// The listener or a connection failed as a whole.
+    #[error("serving: {0}")]
+    Transport(#[from] tonic::transport::Error),
+}
+
+/// Serves until `chassis.shutdown` is cancelled and the calls in flight have finished (or the drain limit is over).
+///
+/// `ready` answers `/readyz` on the `admin` listener: `Err` says in a sentence what is missing.
+/// Errors: see [`ServeError`]; a drain that meets its limit is logged, not an error.
+pub async fn serve<R, F>(
+    listener: TcpListener,
+    admin: Option<TcpListener>,
+    chassis: Chassis,
+    ready: R,
+) -> Result<(), ServeError>
+where
+    R: Fn() -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<(), String>> + Send + 'static,
+{
+    let unlisted = methods::unlisted(contract::DESCRIPTORS, &chassis.services);
+    if !unlisted.is_empty() {
+        return Err(ServeError::Unlisted(unlisted));
+    }
+    let limits = chassis.limits.clone();
+    let shutdown = chassis.shutdown.clone();
+    let services = chassis.services.clone();
+    let health = HealthReporter::new();
+    for service in &services {
+        health.set_service_status(service, ServingStatus::Serving).await;
+    }
+    let router = router(chassis, &health)?;
+
+    let stop = CancellationToken::new();
+    let server = builder(&limits).add_routes(Routes::from(router)).serve_with_incoming_shutdown(
+        connections::incoming(listener, limits.connections),
+        stop.clone().cancelled_owned(),
+    );
+    // The admin port answers until the drain is over.
+    let over = CancellationToken::new();
+    let _over = over.clone().drop_guard();
+    if let Some(admin) = admin {
+        tokio::spawn(admin::serve(admin, ready, shutdown.clone(), over));
+    }
+    tokio::select! {
+        served = server => served.map_err(ServeError::from),
+        () = drain(&shutdown, &stop, health, &services, &limits) => {
+            tracing::warn!("calls were still in flight when the drain limit was over");
+            Ok(())
+        }
+    }
+}
+
+/// From the shutdown's signal to the end of the drain limit.
+async fn drain(
+    shutdown: &CancellationToken,
+    stop: &CancellationToken,
+    mut health: HealthReporter,
+    services: &[&'static str],
+    limits: &Limits,
+) {
+    shutdown.cancelled().await;
+    tracing::info!("draining");
+    let all = || services.iter().copied().chain([""]);
+    for service in all() {
+        health.set_service_status(service, ServingStatus::NotServing).await;
+    }
+    tokio::time::sleep(limits.lame_duck).await;
+    stop.cancel();
+    // A health watch never ends by itself, and would hold its connection until the limit.
+    for service in all() {
+        health.clear_service_status(service).await;
+    }
+    tokio::time::sleep(limits.drain).await;
+}
+
+fn builder(limits: &Limits) -> Server {
+    Server::builder()
+        .accept_http1(true)
+        .max_concurrent_streams(limits.streams)
+        .http2_keepalive_interval(Some(Duration::from_secs(30)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+        .http2_max_header_list_size(16 * 1024)
+}
+
+/// The services and health and reflection, inside the layers: origin, CORS, grpc-web, gate (outside in).
+fn router(chassis: Chassis, health: &HealthReporter) -> Result<Router, ServeError> {
+    let gate = gate::Gate::new(&chassis)?;
+    let health = HealthServer::new(HealthService::from_health_reporter(health.clone()));
+    let mut routes = chassis.routes.add_service(health);
+    if chassis.reflection {
+        let broken = |error: tonic_reflection::server::Error| ServeError::Descriptors(error.to_string());
+        let v1 = reflection(&chassis.services).build_v1().map_err(broken)?;
+        let v1alpha = reflection(&chassis.services).build_v1alpha().map_err(broken)?;
+        routes = routes.add_service(v1).add_service(v1alpha);
+    }
+    let origins: Arc<[HeaderValue]> = chassis.origins.into();
+    Ok(routes
+        .into_axum_router()
+        .layer(middleware::from_fn_with_state(Arc::new(gate), gate::pass))
+        .layer(GrpcWebLayer::new())
+        .layer(web::cors(&origins))
+        .layer(middleware::from_fn_with_state(origins, web::known_origin)))
+}
+
+/// Lists what this process serves, not all that the contracts describe.
+fn reflection<'a>(services: &[&'static str]) -> tonic_reflection::server::Builder<'a> {
+    let names = services.iter().copied().chain(["grpc.health.v1.Health"]);
+    names.fold(
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(contract::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET),
+        |builder, name| builder.with_service_name(name),
+    )
+}

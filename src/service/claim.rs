@@ -1,0 +1,68 @@
+//! ClaimService: the life of a claim, from filing to its end. One file for each who acts.
+
+pub mod answer;
+mod applicant;
+mod depot;
+mod reading;
+mod support;
+
+use sqlx::PgConnection;
+use tonic::Request;
+use uuid::Uuid;
+
+use super::{App, Moment, Reply};
+use crate::{
+    contract::v1::{claim_service_server::ClaimService, *},
+    domain::{coverage::decide, facts::Report, serial::Serial},
+    store::{self, claims::Decided},
+};
+
+/// The service.
+pub struct Claims(pub App);
+
+#[tonic::async_trait]
+impl ClaimService for Claims {
+    async fn file_claim(&self, request: Request<FileClaimRequest>) -> Reply<FileClaimResponse> {
+        applicant::file(&self.0, request).await
+    }
+    async fn get_claim(&self, request: Request<GetClaimRequest>) -> Reply<GetClaimResponse> {
+        reading::get(&self.0, request).await
+    }
+    async fn list_claims(&self, request: Request<ListClaimsRequest>) -> Reply<ListClaimsResponse> {
+        reading::list(&self.0, request).await
+    }
+    async fn cancel_claim(&self, request: Request<CancelClaimRequest>) -> Reply<CancelClaimResponse> {
+        applicant::cancel(&self.0, request).await
+    }
+    async fn list_claim_events(&self, request: Request<ListClaimEventsRequest>) -> Reply<ListClaimEventsResponse> {
+        reading::events(&self.0, request).await
+    }
+    async fn record_guidance(&self, request: Request<RecordGuidanceRequest>) -> Reply<RecordGuidanceResponse> {
+        support::guide(&self.0, request).await
+    }
+    async fn record_swap(&self, request: Request<RecordSwapRequest>) -> Reply<RecordSwapResponse> {
+        applicant::swap(&self.0, request).await
+    }
+    async fn record_inspection(&self, request: Request<RecordInspectionRequest>) -> Reply<RecordInspectionResponse> {
+        depot::inspect(&self.0, request).await
+    }
+    async fn record_repair(&self, request: Request<RecordRepairRequest>) -> Reply<RecordRepairResponse> {
+        depot::repair(&self.0, request).await
+    }
+    async fn record_replacement(&self, request: Request<RecordReplacementRequest>) -> Reply<RecordReplacementResponse> {
+        depot::replace(&self.0, request).await
+    }
+}
+
+/// Decides a unit from the facts as they stand in this transaction; a claim's own swap or replacement does not count.
+async fn decide_now(
+    conn: &mut PgConnection,
+    moment: &Moment,
+    serial: &Serial,
+    claim: Option<Uuid>,
+    report: Report,
+) -> store::Result<(Decided, String)> {
+    let unit = store::facts::of_unit(conn, serial, claim).await?;
+    let decision = decide(&moment.policies, &unit.facts, &report);
+    Ok((Decided { facts: unit.facts, report, decision }, unit.model))
+}

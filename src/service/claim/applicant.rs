@@ -1,0 +1,183 @@
+//! What a dealer on behalf of a customer, or a customer, does: file, cancel, swap (M1 to M3).
+
+use sqlx::PgConnection;
+use tonic::Request;
+use uuid::Uuid;
+
+use super::{answer, decide_now};
+use crate::{
+    contract::v1,
+    domain::{
+        actor::Actor,
+        claim::{Action, Claim, Filing, Ruling, Stage, Vouchers},
+        claim_steps::{may_be_given, not_none},
+        facts::{Report, Told},
+        serial::Serial,
+        vouchers::{RegisteredSale, verify},
+    },
+    service::{App, Moment, Reply, decision, fields::Fields, open},
+    store::{
+        self, Error, claims, dealers,
+        history::{self, Replacement},
+        people::{self, NamedCustomer},
+        sales::{self, Sale},
+        units,
+    },
+};
+
+/// A filing as asked for, nothing looked up yet.
+#[derive(Clone)]
+struct Asked {
+    serial: Serial,
+    told: Told,
+    customer: Option<NamedCustomer>,
+    vouchers: Vouchers,
+}
+
+pub(super) async fn file(app: &App, request: Request<v1::FileClaimRequest>) -> Reply<v1::FileClaimResponse> {
+    let (call, request) = open(request)?;
+    let given = request.vouchers.clone().unwrap_or_default();
+    let mut fields = Fields::default();
+    let id = fields.request_id(&request.request_id);
+    let serial = fields.serial("serial", &request.serial);
+    let told = fields.told(request.report.as_ref());
+    let customer = fields.customer(request.customer.as_ref());
+    if call.actor.customer_id().is_some() && request.customer.is_some() {
+        fields.violate("customer", "must be left out: a customer files for himself");
+    }
+    let invoice_number = fields.optional_text("vouchers.invoice_number", &given.invoice_number, 64);
+    let card_number = fields.optional_text("vouchers.warranty_card_number", &given.warranty_card_number, 64);
+    let (id, asked) = fields.finish(|| {
+        let vouchers = Vouchers { invoice_number: invoice_number?, warranty_card_number: card_number? };
+        Some((id?, Asked { serial: serial?, told: told?, customer: customer?, vouchers }))
+    })?;
+    app.write(&call, id, &request, move |conn, moment| {
+        let asked = asked.clone();
+        Box::pin(async move { file_now(conn, asked, &moment).await })
+    })
+    .await
+}
+
+async fn file_now(conn: &mut PgConnection, asked: Asked, moment: &Moment) -> store::Result<v1::FileClaimResponse> {
+    dealers::must_be_active(&mut *conn, &moment.actor).await?;
+    // Held, so that of two who file for one unit, or file and replace it, the second sees what the first did.
+    units::lock(&mut *conn, &[&asked.serial]).await?;
+    let sale = sales::of_original(&mut *conn, &asked.serial).await?;
+    let voucher_verified = verify(&moment.actor, &asked.vouchers, sale.as_ref().map(registered).as_ref())?;
+    let report =
+        Report { on: moment.today, told: asked.told.clone(), findings: Default::default(), no_fault_found: false };
+    let (decided, _) = decide_now(&mut *conn, moment, &asked.serial, None, report).await?;
+    not_none(&decided.decision)?;
+    let customer_id = customer(&mut *conn, &moment.actor, asked.customer.as_ref(), sale.as_ref()).await?;
+    let filing = Filing {
+        serial: asked.serial,
+        applicant: moment.actor.clone(),
+        customer_id,
+        told: asked.told,
+        vouchers: asked.vouchers,
+        voucher_verified,
+        filed_at: moment.now,
+        reported_on: moment.today,
+    };
+    let claim = Claim::filed(Uuid::now_v7(), filing, &Ruling::of(Stage::Provisional, &decided.decision));
+    claims::file(&mut *conn, &claim, &decided, &moment.actor, moment.now).await?;
+    Ok(v1::FileClaimResponse {
+        claim: answer::one(conn, claim).await?,
+        contact: decision::contact(&moment.policies, &decided.decision),
+    })
+}
+
+fn registered(sale: &Sale) -> RegisteredSale {
+    RegisteredSale {
+        dealer_id: sale.dealer_id.clone(),
+        customer_id: sale.customer_id,
+        vouchers: Vouchers {
+            invoice_number: sale.invoice_number.clone(),
+            warranty_card_number: sale.warranty_card_number.clone(),
+        },
+    }
+}
+
+/// Whom the claim is for: himself, whom the dealer names, or the buyer that the dealer's own sale names.
+async fn customer(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    named: Option<&NamedCustomer>,
+    sale: Option<&Sale>,
+) -> store::Result<Uuid> {
+    if let Some(own) = actor.customer_id() {
+        people::ensure(conn, actor, own).await?;
+        return Ok(own);
+    }
+    if let Some(named) = named {
+        return people::customer(conn, actor, named).await;
+    }
+    let own_sale = sale.filter(|sale| Some(sale.dealer_id.as_str()) == actor.dealer_id());
+    let buyer = own_sale.and_then(|sale| sale.customer_id);
+    buyer.ok_or_else(|| Error::invalid("customer", "is required: no sale of the caller's names the customer"))
+}
+
+pub(super) async fn cancel(app: &App, request: Request<v1::CancelClaimRequest>) -> Reply<v1::CancelClaimResponse> {
+    let (call, request) = open(request)?;
+    let mut fields = Fields::default();
+    let id = fields.request_id(&request.request_id);
+    let claim_id = fields.uuid("claim_id", &request.claim_id);
+    let version = fields.version(request.version);
+    let reason = fields.optional_text("reason", &request.reason, 500);
+    let (id, claim_id, version, reason) = fields.finish(|| Some((id?, claim_id?, version?, reason?)))?;
+    app.write(&call, id, &request, move |conn, moment| {
+        let reason = reason.clone();
+        Box::pin(async move {
+            let claim = claims::lock(&mut *conn, &moment.actor, claim_id).await?;
+            claim.at_version(version)?;
+            let event = claim.cancel(&moment.actor, reason)?;
+            let claim = claims::advance(&mut *conn, claim, vec![event], None, &moment.actor, moment.now).await?;
+            Ok(v1::CancelClaimResponse { claim: answer::one(conn, claim).await? })
+        })
+    })
+    .await
+}
+
+pub(super) async fn swap(app: &App, request: Request<v1::RecordSwapRequest>) -> Reply<v1::RecordSwapResponse> {
+    let (call, request) = open(request)?;
+    let mut fields = Fields::default();
+    let id = fields.request_id(&request.request_id);
+    let claim_id = fields.uuid("claim_id", &request.claim_id);
+    let version = fields.version(request.version);
+    let given = fields.serial("given_serial", &request.given_serial);
+    let (id, claim_id, version, given) = fields.finish(|| Some((id?, claim_id?, version?, given?)))?;
+    app.write(&call, id, &request, move |conn, moment| {
+        let given = given.clone();
+        Box::pin(async move { swap_now(conn, claim_id, version, given, &moment).await })
+    })
+    .await
+}
+
+async fn swap_now(
+    conn: &mut PgConnection,
+    claim_id: Uuid,
+    version: i64,
+    given: Serial,
+    moment: &Moment,
+) -> store::Result<v1::RecordSwapResponse> {
+    dealers::must_be_active(&mut *conn, &moment.actor).await?;
+    let claim = claims::lock(&mut *conn, &moment.actor, claim_id).await?;
+    claim.at_version(version)?;
+    claim.allow(Action::Swap)?;
+    units::lock(&mut *conn, &[&claim.filing.serial, &given]).await?;
+    let seller = sales::of_original(&mut *conn, &claim.filing.serial).await?.map(|sale| sale.dealer_id);
+    let (decided, model) = decide_now(&mut *conn, moment, &claim.filing.serial, Some(claim.id), claim.report()).await?;
+    let dealer = moment.actor.dealer_id().unwrap_or_default();
+    let event = claim.swap(dealer, seller.as_deref(), &decided.decision, given.clone())?;
+    let unit = units::to_give(&mut *conn, &given).await?;
+    may_be_given(&unit, &claim.filing.serial, &model, &decided.facts.equivalents)?;
+    let replacement = Replacement {
+        replaced_serial: claim.filing.serial.to_string(),
+        replacement_serial: given.to_string(),
+        replaced_on: moment.today,
+        claim_id: Some(claim.id),
+    };
+    history::record_replacement(&mut *conn, &replacement, &moment.actor, moment.now).await?;
+    let claim = claims::advance(&mut *conn, claim, vec![event], None, &moment.actor, moment.now).await?;
+    Ok(v1::RecordSwapResponse { claim: answer::one(conn, claim).await? })
+}

@@ -1,0 +1,190 @@
+//! What the depot does with a unit: inspect, repair, replace (T6, T9, M4).
+
+use std::collections::BTreeSet;
+
+use chrono::NaiveDate;
+use sqlx::PgConnection;
+use tonic::Request;
+use uuid::Uuid;
+
+use super::{answer, decide_now};
+use crate::{
+    clock::civil_date,
+    contract::v1,
+    domain::{
+        claim::{Action, Claim},
+        claim_steps::may_be_given,
+        clause::Clause,
+        coverage::Remedy,
+        facts::Told,
+        serial::Serial,
+    },
+    service::{App, Moment, Reply, decision, fields::Fields, open},
+    store::{
+        self, Error, claims,
+        history::{self, Repair, Replacement},
+        units,
+    },
+};
+
+/// The claim that a call names, held, at the version that the call read, where its state allows the action.
+async fn held(
+    conn: &mut PgConnection,
+    moment: &Moment,
+    id: Uuid,
+    version: i64,
+    action: Action,
+) -> store::Result<Claim> {
+    let claim = claims::lock(conn, &moment.actor, id).await?;
+    claim.at_version(version)?;
+    claim.allow(action)?;
+    Ok(claim)
+}
+
+/// What an inspection found.
+#[derive(Clone)]
+struct Found {
+    no_fault_found: bool,
+    findings: BTreeSet<Clause>,
+    told: Told,
+}
+
+pub(super) async fn inspect(
+    app: &App,
+    request: Request<v1::RecordInspectionRequest>,
+) -> Reply<v1::RecordInspectionResponse> {
+    let (call, request) = open(request)?;
+    let mut fields = Fields::default();
+    let id = fields.request_id(&request.request_id);
+    let claim_id = fields.uuid("claim_id", &request.claim_id);
+    let version = fields.version(request.version);
+    let findings = fields.findings(&request.findings);
+    let told = fields.told(request.report.as_ref());
+    if told.as_ref().is_some_and(|told| told.region_of_use.is_some()) {
+        fields.violate("report.region_of_use", "must be left out: it is not found at a depot");
+    }
+    let no_fault_found = request.no_fault_found;
+    let (id, claim_id, version, found) = fields
+        .finish(|| Some((id?, claim_id?, version?, Found { no_fault_found, findings: findings?, told: told? })))?;
+    app.write(&call, id, &request, move |conn, moment| {
+        let found = found.clone();
+        Box::pin(async move { inspect_now(conn, claim_id, version, found, &moment).await })
+    })
+    .await
+}
+
+async fn inspect_now(
+    conn: &mut PgConnection,
+    claim_id: Uuid,
+    version: i64,
+    found: Found,
+    moment: &Moment,
+) -> store::Result<v1::RecordInspectionResponse> {
+    let claim = held(&mut *conn, moment, claim_id, version, Action::Inspect).await?;
+    let mut report = claim.report();
+    report.told = report.told.updated_by(found.told);
+    (report.findings, report.no_fault_found) = (found.findings, found.no_fault_found);
+    let (decided, _) = decide_now(&mut *conn, moment, &claim.filing.serial, Some(claim.id), report).await?;
+    let event = claim.inspect(decided.report.clone(), &decided.decision)?;
+    let claim = claims::advance(&mut *conn, claim, vec![event], Some(&decided), &moment.actor, moment.now).await?;
+    Ok(v1::RecordInspectionResponse {
+        claim: answer::one(conn, claim).await?,
+        contact: decision::contact(&moment.policies, &decided.decision),
+    })
+}
+
+pub(super) async fn repair(app: &App, request: Request<v1::RecordRepairRequest>) -> Reply<v1::RecordRepairResponse> {
+    let (call, request) = open(request)?;
+    let mut fields = Fields::default();
+    let id = fields.request_id(&request.request_id);
+    let claim_id = fields.uuid("claim_id", &request.claim_id);
+    let version = fields.version(request.version);
+    let completed_on = fields.past_date("completed_date", request.completed_date.as_ref(), civil_date(app.clock.now()));
+    let fault = fields.optional_fault("fault_code", &request.fault_code);
+    let (id, claim_id, version, completed_on, fault) =
+        fields.finish(|| Some((id?, claim_id?, version?, completed_on?, fault?)))?;
+    app.write(&call, id, &request, move |conn, moment| {
+        let fault = fault.clone();
+        Box::pin(async move {
+            let claim = held(&mut *conn, &moment, claim_id, version, Action::Repair).await?;
+            let claim = repair_now(&mut *conn, claim, completed_on, fault, &moment).await?;
+            Ok(v1::RecordRepairResponse { claim: answer::one(conn, claim).await? })
+        })
+    })
+    .await
+}
+
+async fn repair_now(
+    conn: &mut PgConnection,
+    claim: Claim,
+    completed_on: NaiveDate,
+    fault: Option<String>,
+    moment: &Moment,
+) -> store::Result<Claim> {
+    if completed_on < claim.filing.reported_on {
+        return Err(Error::invalid("completed_date", "must not lie before the date of the report"));
+    }
+    let fault = fault.or_else(|| claim.filing.told.fault.clone());
+    let event = claim.repair(completed_on, fault.clone())?;
+    // Free, by P2 too: it counts as one under warranty (T6).
+    let repair = Repair {
+        serial: claim.filing.serial.to_string(),
+        completed_on,
+        paid: false,
+        fault_code: fault,
+        claim_id: Some(claim.id),
+    };
+    history::record_repair(&mut *conn, &repair, &moment.actor, moment.now).await?;
+    claims::advance(conn, claim, vec![event], None, &moment.actor, moment.now).await
+}
+
+pub(super) async fn replace(
+    app: &App,
+    request: Request<v1::RecordReplacementRequest>,
+) -> Reply<v1::RecordReplacementResponse> {
+    let (call, request) = open(request)?;
+    let mut fields = Fields::default();
+    let id = fields.request_id(&request.request_id);
+    let claim_id = fields.uuid("claim_id", &request.claim_id);
+    let version = fields.version(request.version);
+    let given = fields.serial("given_serial", &request.given_serial);
+    let reason = fields.optional_text("reason", &request.reason, 500);
+    let (id, claim_id, version, given, reason) = fields.finish(|| Some((id?, claim_id?, version?, given?, reason?)))?;
+    app.write(&call, id, &request, move |conn, moment| {
+        let (given, reason) = (given.clone(), reason.clone());
+        Box::pin(async move {
+            let claim = held(&mut *conn, &moment, claim_id, version, Action::Replace).await?;
+            let claim = replace_now(&mut *conn, claim, given, reason, &moment).await?;
+            Ok(v1::RecordReplacementResponse { claim: answer::one(conn, claim).await? })
+        })
+    })
+    .await
+}
+
+async fn replace_now(
+    conn: &mut PgConnection,
+    claim: Claim,
+    given: Serial,
+    reason: Option<String>,
+    moment: &Moment,
+) -> store::Result<Claim> {
+    if claim.remedy == Remedy::FreeRepair && reason.is_none() {
+        return Err(Error::invalid("reason", "is required: why is a unit to be repaired beyond repair?"));
+    }
+    let event = claim.replace(given.clone(), reason)?;
+    units::lock(&mut *conn, &[&claim.filing.serial, &given]).await?;
+    let unit = units::to_give(&mut *conn, &given).await?;
+    let for_unit = store::facts::of_unit(&mut *conn, &claim.filing.serial, Some(claim.id)).await?;
+    may_be_given(&unit, &claim.filing.serial, &for_unit.model, &for_unit.facts.equivalents)?;
+    // After a swap the customer has his unit already: this one is the dealer's, outside the chain.
+    if claim.swapped_for.is_none() {
+        let replacement = Replacement {
+            replaced_serial: claim.filing.serial.to_string(),
+            replacement_serial: given.to_string(),
+            replaced_on: moment.today,
+            claim_id: Some(claim.id),
+        };
+        history::record_replacement(&mut *conn, &replacement, &moment.actor, moment.now).await?;
+    }
+    claims::advance(conn, claim, vec![event], None, &moment.actor, moment.now).await
+}

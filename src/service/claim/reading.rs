@@ -1,0 +1,108 @@
+//! Reading claims and what happened to them. A caller sees its own.
+
+use tonic::Request;
+
+use super::answer;
+use crate::{
+    contract::v1::{self, ClaimEventType},
+    domain::claim::StateName,
+    service::{
+        App, Reply, decision,
+        fields::Fields,
+        open,
+        page::Page,
+        wire::{number, time},
+    },
+    store::{
+        claims::{self, Filter, StoredDecision, StoredEvent},
+        error::Error,
+    },
+};
+
+pub(super) async fn get(app: &App, request: Request<v1::GetClaimRequest>) -> Reply<v1::GetClaimResponse> {
+    let (call, request) = open(request)?;
+    let mut fields = Fields::default();
+    let id = fields.uuid("claim_id", &request.claim_id);
+    let id = fields.finish(|| id)?;
+    app.read(&call, move |conn, actor| {
+        Box::pin(async move {
+            let claim = claims::get(&mut *conn, &actor, id).await?;
+            Ok(v1::GetClaimResponse { claim: answer::one(conn, claim).await? })
+        })
+    })
+    .await
+}
+
+pub(super) async fn list(app: &App, request: Request<v1::ListClaimsRequest>) -> Reply<v1::ListClaimsResponse> {
+    let (call, request) = open(request)?;
+    let filters = v1::ListClaimsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
+    let mut fields = Fields::default();
+    let page = Page::read(&mut fields, &call, request.page_size, &request.page_token, &filters);
+    let states: Vec<Option<StateName>> =
+        request.states.iter().enumerate().map(|(at, state)| fields.choice(&format!("states[{at}]"), *state)).collect();
+    let serial = fields.optional_serial("serial", &request.serial);
+    let dealer_id = match request.dealer_id.as_str() {
+        "" => Some(None),
+        id => fields.name("dealer_id", id, "._-").map(Some),
+    };
+    let before = match page.as_ref().and_then(|page| page.after.as_deref()) {
+        None => Some(None),
+        Some(key) => fields.uuid("page_token", key).map(Some),
+    };
+    let (page, filter) = fields.finish(|| {
+        let states = states.into_iter().collect::<Option<Vec<_>>>()?;
+        Some((page?, Filter { states, serial: serial?, dealer_id: dealer_id?, before: before? }))
+    })?;
+    app.read(&call, move |conn, actor| {
+        let (page, filter) = (page.clone(), filter.clone());
+        Box::pin(async move {
+            let mut found = claims::list(&mut *conn, &actor, &filter, page.fetch()).await?;
+            let next_page_token = page.cut(&mut found, |claim| claim.id.to_string());
+            Ok(v1::ListClaimsResponse { claims: answer::claims(conn, found).await?, next_page_token })
+        })
+    })
+    .await
+}
+
+pub(super) async fn events(
+    app: &App,
+    request: Request<v1::ListClaimEventsRequest>,
+) -> Reply<v1::ListClaimEventsResponse> {
+    let (call, request) = open(request)?;
+    let filters = v1::ListClaimEventsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
+    let mut fields = Fields::default();
+    let page = Page::read(&mut fields, &call, request.page_size, &request.page_token, &filters);
+    let id = fields.uuid("claim_id", &request.claim_id);
+    let after = page.as_ref().and_then(|page| page.after.as_deref()).map_or(Ok(0), str::parse::<i64>);
+    if after.is_err() {
+        fields.violate("page_token", "must be the token of this caller's last page with the same filters");
+    }
+    let (page, id, after) = fields.finish(|| Some((page?, id?, after.ok()?)))?;
+    app.read(&call, move |conn, actor| {
+        let page = page.clone();
+        Box::pin(async move {
+            claims::get(&mut *conn, &actor, id).await?;
+            let mut found = claims::events(&mut *conn, id, after, page.fetch()).await?;
+            let next_page_token = page.cut(&mut found, |event| event.sequence.to_string());
+            let decisions = claims::decisions(conn, &[id]).await?;
+            let events = found.into_iter().map(|stored| event(stored, &decisions)).collect::<Result<_, Error>>()?;
+            Ok(v1::ListClaimEventsResponse { events, next_page_token })
+        })
+    })
+    .await
+}
+
+fn event(stored: StoredEvent, decisions: &[StoredDecision]) -> Result<v1::ClaimEvent, Error> {
+    let name: &'static str = (&stored.event).into();
+    let kind = ClaimEventType::from_str_name(&format!("CLAIM_EVENT_TYPE_{name}"));
+    let made = decisions.iter().find(|decided| decided.sequence == stored.sequence);
+    Ok(v1::ClaimEvent {
+        sequence: stored.sequence,
+        r#type: kind.ok_or_else(|| Error::broken(format!("no event type {name} in the contract")))?.into(),
+        state: number!(stored.state),
+        recorded_time: Some(time(stored.recorded_at)),
+        actor: stored.actor,
+        decision: made.map(|decided| decision::decision(&decided.decided.decision)),
+        facts_json: serde_json::to_string(&stored.event).map_err(Error::broken)?,
+    })
+}

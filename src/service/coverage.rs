@@ -1,0 +1,44 @@
+//! CoverageService: is this covered, by which clause, until when, and why.
+
+use tonic::{Request, Response};
+
+use super::{App, Reply, decision, fields::Fields, open, status, wire::time};
+use crate::{
+    clock::civil_date,
+    contract::v1::{self, coverage_service_server::CoverageService},
+    domain::{coverage::decide, facts::Report},
+    store,
+};
+
+/// The service.
+pub struct Coverage(pub App);
+
+#[tonic::async_trait]
+impl CoverageService for Coverage {
+    async fn check_coverage(&self, request: Request<v1::CheckCoverageRequest>) -> Reply<v1::CheckCoverageResponse> {
+        let (_, request) = open(request)?;
+        let now = self.0.clock.now();
+        let mut fields = Fields::default();
+        let serial = fields.serial("serial", &request.serial);
+        let on = fields.optional_date("date", request.date.as_ref());
+        let told = fields.told(request.report.as_ref());
+        let findings = fields.findings(&request.findings);
+        let no_fault_found = request.no_fault_found;
+        let (serial, report) = fields.finish(|| {
+            let on = on?.unwrap_or(civil_date(now));
+            Some((serial?, Report { on, told: told?, findings: findings?, no_fault_found }))
+        })?;
+        let policies = self.0.policies().await?;
+        // One statement, one round trip; it needs no caller, for it reads nothing that belongs to one.
+        let unit = store::facts::of_unit(&self.0.pool, &serial, None).await.map_err(|error| status::of(&error))?;
+        let decided = decide(&policies, &unit.facts, &report);
+        Ok(Response::new(v1::CheckCoverageResponse {
+            serial: unit.serial.to_string(),
+            model: unit.model,
+            decision: Some(decision::decision(&decided)),
+            texts: decision::texts(&policies, &decided),
+            contact: decision::contact(&policies, &decided),
+            data_as_of_time: Some(time(now)),
+        }))
+    }
+}

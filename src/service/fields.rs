@@ -1,0 +1,221 @@
+//! Reads a request's fields and gathers every violation, each with its path, before anything is done.
+
+use std::sync::LazyLock;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use prost_types::Timestamp;
+use strum::IntoEnumIterator;
+use tonic::Status;
+use uuid::Uuid;
+
+use super::status;
+use crate::{
+    contract::{google::r#type::Date, v1},
+    domain::{clause::Clause, facts::Told, period::is_plausible, region::Region, serial::Serial},
+    store::people::{NamedCustomer, Person},
+};
+
+/// A request's violations so far.
+#[derive(Default)]
+pub struct Fields {
+    violations: Vec<(String, String)>,
+}
+
+impl Fields {
+    /// Adds a violation.
+    pub fn violate(&mut self, field: &str, rule: impl Into<String>) {
+        self.violations.push((field.to_owned(), rule.into()));
+    }
+
+    fn read<T, E: ToString>(&mut self, field: &str, read: Result<T, E>) -> Option<T> {
+        read.map_err(|rule| self.violate(field, rule.to_string())).ok()
+    }
+
+    /// What was read, or every violation. `read` gives none only where a violation was gathered.
+    pub fn finish<T>(self, read: impl FnOnce() -> Option<T>) -> Result<T, Status> {
+        if !self.violations.is_empty() {
+            return Err(status::invalid(&self.violations));
+        }
+        read().ok_or_else(status::internal)
+    }
+
+    /// A UUID.
+    pub fn uuid(&mut self, field: &str, text: &str) -> Option<Uuid> {
+        self.read(field, Uuid::parse_str(text).map_err(|_| "must be a UUID"))
+    }
+
+    /// The write's own id: a UUID that is not nil.
+    pub fn request_id(&mut self, text: &str) -> Option<Uuid> {
+        let id = self.uuid("request_id", text)?;
+        if id.is_nil() {
+            self.violate("request_id", "must not be nil");
+        }
+        Some(id)
+    }
+
+    /// A serial number.
+    pub fn serial(&mut self, field: &str, text: &str) -> Option<Serial> {
+        self.read(field, Serial::parse(text))
+    }
+
+    /// A serial number, or none where empty.
+    pub fn optional_serial(&mut self, field: &str, text: &str) -> Option<Option<Serial>> {
+        if text.is_empty() { Some(None) } else { self.serial(field, text).map(Some) }
+    }
+
+    /// A region, or none where empty.
+    pub fn optional_region(&mut self, field: &str, text: &str) -> Option<Option<Region>> {
+        if text.is_empty() { Some(None) } else { self.read(field, Region::parse(text)).map(Some) }
+    }
+
+    /// A civil date, or none where left out.
+    pub fn optional_date(&mut self, field: &str, date: Option<&Date>) -> Option<Option<NaiveDate>> {
+        let Some(date) = date else { return Some(None) };
+        let day = u32::try_from(date.month).ok().zip(u32::try_from(date.day).ok());
+        let day = day.and_then(|(month, day)| NaiveDate::from_ymd_opt(date.year, month, day));
+        self.read(field, day.filter(|day| is_plausible(*day)).ok_or("must be a whole date of the years 1990 to 2100"))
+            .map(Some)
+    }
+
+    /// A civil date that must be there.
+    pub fn date(&mut self, field: &str, date: Option<&Date>) -> Option<NaiveDate> {
+        let read = self.optional_date(field, date)?;
+        self.read(field, read.ok_or("is required"))
+    }
+
+    /// A civil date that is not in the future; `today` where left out.
+    pub fn past_date(&mut self, field: &str, date: Option<&Date>, today: NaiveDate) -> Option<NaiveDate> {
+        let day = self.optional_date(field, date)?.unwrap_or(today);
+        self.read(field, if day > today { Err("must not be in the future") } else { Ok(day) })
+    }
+
+    /// A moment that is not in the future, or none where left out.
+    pub fn past_time(
+        &mut self,
+        field: &str,
+        time: Option<&Timestamp>,
+        now: DateTime<Utc>,
+    ) -> Option<Option<DateTime<Utc>>> {
+        let Some(time) = time else { return Some(None) };
+        let read = u32::try_from(time.nanos).ok().and_then(|nanos| DateTime::from_timestamp(time.seconds, nanos));
+        let read = read.filter(|at| is_plausible(at.date_naive())).ok_or("must be a moment of the years 1990 to 2100");
+        let at = self.read(field, read)?;
+        self.read(field, if at > now { Err("must not be in the future") } else { Ok(Some(at)) })
+    }
+
+    /// One of an enum's values; 0 is none.
+    pub fn optional_choice<T: IntoEnumIterator>(&mut self, field: &str, number: i32) -> Option<Option<T>> {
+        match number {
+            0 => Some(None),
+            number => self.choice(field, number).map(Some),
+        }
+    }
+
+    /// One of an enum's values, which the contract numbers from 1 in the domain's order.
+    pub fn choice<T: IntoEnumIterator>(&mut self, field: &str, number: i32) -> Option<T> {
+        let value =
+            usize::try_from(number).ok().and_then(|number| number.checked_sub(1)).and_then(|at| T::iter().nth(at));
+        self.read(field, value.ok_or("must be one of the values listed in the contract"))
+    }
+
+    /// Text of at most `most` characters without control characters, trimmed; none where empty.
+    pub fn optional_text(&mut self, field: &str, text: &str, most: usize) -> Option<Option<String>> {
+        let text = text.trim();
+        if text.chars().any(char::is_control) {
+            self.violate(field, "must not have control characters");
+        }
+        if text.chars().count() > most {
+            self.violate(field, format!("has at most {most} characters"));
+        }
+        Some((!text.is_empty()).then(|| text.to_owned()))
+    }
+
+    /// Text that must be there.
+    pub fn text(&mut self, field: &str, text: &str, most: usize) -> Option<String> {
+        let read = self.optional_text(field, text, most)?;
+        self.read(field, read.ok_or("is required"))
+    }
+
+    /// A name of 1 to 40 of the characters in `also`, letters and digits.
+    pub fn name(&mut self, field: &str, text: &str, also: &str) -> Option<String> {
+        let well_formed =
+            (1..=40).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || also.contains(c));
+        let rule = format!("has 1 to 40 letters, digits and any of {also}");
+        self.read(field, if well_formed { Ok(text.to_owned()) } else { Err(rule) })
+    }
+
+    /// A product's model.
+    pub fn model(&mut self, field: &str, text: &str) -> Option<String> {
+        let model = self.name(field, text, ".-")?;
+        let well_formed = !model.starts_with(['.', '-']) && !model.contains(|c: char| c.is_ascii_lowercase());
+        self.read(field, if well_formed { Ok(model) } else { Err("has capitals, and starts with a letter or digit") })
+    }
+
+    /// A fault's code, or none where empty.
+    pub fn optional_fault(&mut self, field: &str, text: &str) -> Option<Option<String>> {
+        let well_formed =
+            text.len() <= 32 && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+        let rule = "has at most 32 capitals, digits and underscores";
+        self.read(field, if well_formed { Ok((!text.is_empty()).then(|| text.to_owned())) } else { Err(rule) })
+    }
+
+    /// A version that was read; 0 is none.
+    pub fn version(&mut self, version: i64) -> Option<i64> {
+        self.read("version", if version < 0 { Err("must not be negative") } else { Ok(version) })
+    }
+
+    /// Inspection's findings: X1 and X3 to X8.
+    pub fn findings(&mut self, numbers: &[i32]) -> Option<std::collections::BTreeSet<Clause>> {
+        let read: Vec<Option<Clause>> = numbers
+            .iter()
+            .enumerate()
+            .map(|(at, number)| {
+                let field = format!("findings[{at}]");
+                let clause: Clause = self.choice(&field, *number)?;
+                self.read(&field, if clause.is_finding() { Ok(clause) } else { Err("must be X1 or X3 to X8") })
+            })
+            .collect();
+        read.into_iter().collect()
+    }
+
+    /// The facts of a fault as told.
+    pub fn told(&mut self, report: Option<&v1::FaultReport>) -> Option<Told> {
+        static NOTHING: LazyLock<v1::FaultReport> = LazyLock::new(v1::FaultReport::default);
+        let report = report.unwrap_or(&NOTHING);
+        let part = self.optional_choice("report.part", report.part);
+        let fault = self.optional_fault("report.fault_code", &report.fault_code);
+        let appearance = self.optional_choice("report.appearance", report.appearance);
+        let region_of_use = self.optional_region("report.region_of_use", &report.region_of_use);
+        Some(Told {
+            part: part?,
+            fault: fault?,
+            performance_fault: report.performance_fault,
+            appearance: appearance?,
+            power_supply_damage: report.power_supply_damage,
+            region_of_use: region_of_use?,
+        })
+    }
+
+    /// A customer, by number or by a contact that makes a new one; none where left out.
+    pub fn customer(&mut self, customer: Option<&v1::Customer>) -> Option<Option<NamedCustomer>> {
+        use v1::customer::Customer as Named;
+        let Some(named) = customer.and_then(|customer| customer.customer.as_ref()) else { return Some(None) };
+        match named {
+            Named::CustomerId(id) => Some(Some(NamedCustomer::Known(self.uuid("customer.customer_id", id)?))),
+            Named::Contact(contact) => {
+                let name = self.text("customer.contact.name", &contact.name, 100);
+                let telephone = self.optional_text("customer.contact.telephone", &contact.telephone, 30);
+                let address = self.optional_text("customer.contact.address", &contact.address, 300);
+                let person = Person { name: Some(name?), telephone: telephone?, address: address? };
+                Some(Some(NamedCustomer::New(Uuid::now_v7(), person)))
+            }
+        }
+    }
+
+    /// How many entries a list in a request may have, and that it has one.
+    pub fn entries<T>(&mut self, field: &str, entries: &[T]) {
+        if entries.is_empty() {
+            self.violate(field, "must have at least one entry");
+        }
+    }
+}

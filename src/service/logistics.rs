@@ -1,0 +1,138 @@
+//! LogisticsService: parcels to the maker and back, and who pays each way (M5, M6).
+
+mod inbound;
+mod outbound;
+
+use sqlx::PgConnection;
+use tonic::Request;
+use uuid::Uuid;
+
+use super::{
+    App, Reply,
+    fields::Fields,
+    open, status,
+    wire::{number, text, time},
+};
+use crate::{
+    contract::v1::{logistics_service_server::LogisticsService, *},
+    domain::{actor::Actor, clause::Clause, coverage::Payer},
+    store::{self, Error, shipments},
+};
+
+/// How many claims one parcel may have.
+const MOST_ITEMS: usize = 200;
+
+/// The service.
+pub struct Logistics(pub App);
+
+#[tonic::async_trait]
+impl LogisticsService for Logistics {
+    async fn open_return(&self, request: Request<OpenReturnRequest>) -> Reply<OpenReturnResponse> {
+        inbound::open_return(&self.0, request).await
+    }
+    async fn receive_return(&self, request: Request<ReceiveReturnRequest>) -> Reply<ReceiveReturnResponse> {
+        inbound::receive(&self.0, request).await
+    }
+    async fn dispatch_outbound(&self, request: Request<DispatchOutboundRequest>) -> Reply<DispatchOutboundResponse> {
+        outbound::dispatch(&self.0, request).await
+    }
+    async fn confirm_delivery(&self, request: Request<ConfirmDeliveryRequest>) -> Reply<ConfirmDeliveryResponse> {
+        outbound::deliver(&self.0, request).await
+    }
+    async fn get_shipment(&self, request: Request<GetShipmentRequest>) -> Reply<GetShipmentResponse> {
+        let (call, request) = open(request)?;
+        let mut fields = Fields::default();
+        let id = fields.uuid("shipment_id", &request.shipment_id);
+        let id = fields.finish(|| id)?;
+        self.0
+            .read(&call, move |conn, actor| {
+                Box::pin(async move { Ok(GetShipmentResponse { shipment: Some(shipment(conn, &actor, id).await?) }) })
+            })
+            .await
+    }
+}
+
+/// A parcel of the caller's on the wire.
+async fn shipment(conn: &mut PgConnection, actor: &Actor, id: Uuid) -> store::Result<Shipment> {
+    let (found, items) = shipments::get(conn, actor, id).await?;
+    let arrived = items.iter().all(|item| item.arrived_at.is_some());
+    let items = items.into_iter().map(item).collect::<store::Result<_>>()?;
+    let direction = match found.direction.as_str() {
+        "INBOUND" => ShipmentDirection::Inbound,
+        _ => ShipmentDirection::Outbound,
+    };
+    Ok(Shipment {
+        shipment_id: found.shipment_id.to_string(),
+        direction: direction.into(),
+        dealer_id: text(found.dealer_id),
+        customer_id: text(found.customer_id),
+        carrier: found.carrier,
+        tracking_number: text(found.tracking_number),
+        items,
+        opened_time: Some(time(found.opened_at)),
+        arrived,
+    })
+}
+
+fn item(item: shipments::Item) -> store::Result<ShipmentItem> {
+    let payer: Payer = item.payer.parse().map_err(Error::broken)?;
+    let clause: Clause = item.clause.parse().map_err(Error::broken)?;
+    Ok(ShipmentItem {
+        claim_id: item.claim_id.to_string(),
+        return_number: text(item.return_number),
+        serial: text(item.serial),
+        payer: number!(payer),
+        clause: number!(clause),
+        arrived_time: item.arrived_at.map(time),
+    })
+}
+
+/// What a parcel says of itself.
+#[derive(Clone)]
+struct Parcel {
+    carrier: String,
+    tracking_number: Option<String>,
+}
+
+fn parcel(fields: &mut Fields, carrier: &str, tracking_number: &str) -> Option<Parcel> {
+    let carrier = fields.text("carrier", carrier, 60);
+    let tracking_number = fields.optional_text("tracking_number", tracking_number, 60);
+    Some(Parcel { carrier: carrier?, tracking_number: tracking_number? })
+}
+
+impl Parcel {
+    /// The parcel's row, to or from a dealer or a customer.
+    fn open(&self, direction: &str, party: &Actor, now: chrono::DateTime<chrono::Utc>) -> shipments::Shipment {
+        shipments::Shipment {
+            shipment_id: Uuid::now_v7(),
+            direction: direction.to_owned(),
+            dealer_id: party.dealer_id().map(str::to_owned),
+            customer_id: party.customer_id(),
+            carrier: self.carrier.clone(),
+            tracking_number: self.tracking_number.clone(),
+            opened_at: now,
+        }
+    }
+}
+
+/// The claims that a parcel names: each a UUID, each once.
+fn claim_ids<'a>(
+    fields: &mut Fields,
+    field: impl Fn(usize) -> String,
+    ids: impl Iterator<Item = &'a str>,
+) -> Option<Vec<Uuid>> {
+    let mut read: Vec<Option<Uuid>> = Vec::new();
+    for (at, id) in ids.enumerate() {
+        let id = fields.uuid(&field(at), id);
+        if id.is_some() && read.contains(&id) {
+            fields.violate(&field(at), "must be there once");
+        }
+        read.push(id);
+    }
+    read.into_iter().collect()
+}
+
+/// Whether a list is longer than a parcel may be.
+fn fits(field: &str, entries: usize) -> Result<(), tonic::Status> {
+    if entries > MOST_ITEMS { Err(status::too_large(field, MOST_ITEMS)) } else { Ok(()) }
+}

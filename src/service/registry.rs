@@ -1,0 +1,68 @@
+//! RegistryService: keeps the facts that decisions rest on. One file a noun.
+
+mod contracts;
+mod dealers;
+mod history;
+mod products;
+mod sales;
+mod units;
+
+use tonic::Request;
+
+use super::{App, Reply};
+use crate::contract::v1::{registry_service_server::RegistryService, *};
+
+/// The service.
+pub struct Registry(pub App);
+
+#[tonic::async_trait]
+impl RegistryService for Registry {
+    async fn create_product(&self, request: Request<CreateProductRequest>) -> Reply<CreateProductResponse> {
+        products::create(&self.0, request).await
+    }
+    async fn get_product(&self, request: Request<GetProductRequest>) -> Reply<GetProductResponse> {
+        products::get(&self.0, request).await
+    }
+    async fn list_products(&self, request: Request<ListProductsRequest>) -> Reply<ListProductsResponse> {
+        products::list(&self.0, request).await
+    }
+    async fn create_dealer(&self, request: Request<CreateDealerRequest>) -> Reply<CreateDealerResponse> {
+        dealers::create(&self.0, request).await
+    }
+    async fn get_dealer(&self, request: Request<GetDealerRequest>) -> Reply<GetDealerResponse> {
+        dealers::get(&self.0, request).await
+    }
+    async fn list_dealers(&self, request: Request<ListDealersRequest>) -> Reply<ListDealersResponse> {
+        dealers::list(&self.0, request).await
+    }
+    async fn set_dealer_status(&self, request: Request<SetDealerStatusRequest>) -> Reply<SetDealerStatusResponse> {
+        dealers::set_status(&self.0, request).await
+    }
+    async fn create_contract(&self, request: Request<CreateContractRequest>) -> Reply<CreateContractResponse> {
+        contracts::create(&self.0, request).await
+    }
+    async fn get_contract(&self, request: Request<GetContractRequest>) -> Reply<GetContractResponse> {
+        contracts::get(&self.0, request).await
+    }
+    async fn list_contracts(&self, request: Request<ListContractsRequest>) -> Reply<ListContractsResponse> {
+        contracts::list(&self.0, request).await
+    }
+    async fn confirm_contract(&self, request: Request<ConfirmContractRequest>) -> Reply<ConfirmContractResponse> {
+        contracts::confirm(&self.0, request).await
+    }
+    async fn revoke_contract(&self, request: Request<RevokeContractRequest>) -> Reply<RevokeContractResponse> {
+        contracts::revoke(&self.0, request).await
+    }
+    async fn register_units(&self, request: Request<RegisterUnitsRequest>) -> Reply<RegisterUnitsResponse> {
+        units::register(&self.0, request).await
+    }
+    async fn register_sale(&self, request: Request<RegisterSaleRequest>) -> Reply<RegisterSaleResponse> {
+        sales::register(&self.0, request).await
+    }
+    async fn get_unit(&self, request: Request<GetUnitRequest>) -> Reply<GetUnitResponse> {
+        units::get(&self.0, request).await
+    }
+    async fn record_history(&self, request: Request<RecordHistoryRequest>) -> Reply<RecordHistoryResponse> {
+        history::record(&self.0, request).await
+    }
+}

@@ -1,0 +1,202 @@
+//! Contracts (S5): draft, confirm, revoke.
+
+use tonic::{Request, Status};
+use uuid::Uuid;
+
+use crate::{
+    auth::Call,
+    clock::civil_date,
+    contract::{google::r#type::Date, v1},
+    domain::policy::{ContractTerms, Territory},
+    service::{
+        App, Reply,
+        fields::Fields,
+        open,
+        page::Page,
+        wire::{date, text},
+    },
+    store::contracts::{self, Change, ContractRow},
+};
+
+fn contract(row: ContractRow) -> v1::Contract {
+    let terms = row.terms.0;
+    let months = |months: Option<u32>| months.map(u32::cast_signed);
+    v1::Contract {
+        contract_number: row.contract_number,
+        terms: Some(v1::ContractTerms {
+            replacement_days: months(terms.replacement_days),
+            repair_months: months(terms.repair_months),
+            accessory_days: months(terms.accessory_days),
+            after_repair_months: months(terms.after_repair_months),
+            after_paid_repair_months: months(terms.after_paid_repair_months),
+            no_invoice_months: months(terms.no_invoice_months),
+            territory: match terms.territory {
+                None => v1::Territory::Unspecified,
+                Some(Territory::Mainland) => v1::Territory::Mainland,
+                Some(Territory::Worldwide) => v1::Territory::Worldwide,
+            }
+            .into(),
+        }),
+        confirmed_date: row.confirmed_on.map(date),
+        revoked_date: row.revoked_on.map(date),
+        reason: text(row.reason),
+        version: row.version,
+    }
+}
+
+/// Reads terms: at least one, each within its bounds.
+fn terms(fields: &mut Fields, given: &v1::ContractTerms) -> Option<ContractTerms> {
+    let mut bounded = |name: &str, value: Option<i32>, most: u32| -> Option<u32> {
+        let value = value?;
+        let read = u32::try_from(value).ok().filter(|value| *value <= most);
+        if read.is_none() {
+            fields.violate(&format!("terms.{name}"), format!("must be 0 to {most}"));
+        }
+        read
+    };
+    let mut terms = ContractTerms {
+        replacement_days: bounded("replacement_days", given.replacement_days, 3650),
+        repair_months: bounded("repair_months", given.repair_months, 600),
+        accessory_days: bounded("accessory_days", given.accessory_days, 3650),
+        after_repair_months: bounded("after_repair_months", given.after_repair_months, 600),
+        after_paid_repair_months: bounded("after_paid_repair_months", given.after_paid_repair_months, 600),
+        no_invoice_months: bounded("no_invoice_months", given.no_invoice_months, 600),
+        territory: None,
+    };
+    terms.territory = match v1::Territory::try_from(given.territory) {
+        Ok(v1::Territory::Unspecified) => None,
+        Ok(v1::Territory::Mainland) => Some(Territory::Mainland),
+        Ok(v1::Territory::Worldwide) => Some(Territory::Worldwide),
+        Err(_) => {
+            fields.violate("terms.territory", "must be one of the values listed in the contract");
+            None
+        }
+    };
+    if *given == v1::ContractTerms::default() {
+        fields.violate("terms", "must name at least one term");
+    }
+    Some(terms)
+}
+
+pub(super) async fn create(
+    app: &App,
+    request: Request<v1::CreateContractRequest>,
+) -> Reply<v1::CreateContractResponse> {
+    let (call, request) = open(request)?;
+    let mut fields = Fields::default();
+    let id = fields.request_id(&request.request_id);
+    let number = fields.name("contract_number", &request.contract_number, "._/-");
+    let terms = terms(&mut fields, &request.terms.unwrap_or_default());
+    let (id, number, terms) = fields.finish(|| Some((id?, number?, terms?)))?;
+    app.write(&call, id, &request, move |conn, moment| {
+        let number = number.clone();
+        Box::pin(async move {
+            let draft = contracts::create(conn, &number, terms, &moment.actor, moment.now).await?;
+            Ok(v1::CreateContractResponse { contract: Some(contract(draft)) })
+        })
+    })
+    .await
+}
+
+pub(super) async fn get(app: &App, request: Request<v1::GetContractRequest>) -> Reply<v1::GetContractResponse> {
+    let (call, request) = open(request)?;
+    let mut fields = Fields::default();
+    let number = fields.name("contract_number", &request.contract_number, "._/-");
+    let number = fields.finish(|| number)?;
+    app.read(&call, move |conn, _| {
+        let number = number.clone();
+        Box::pin(async move {
+            Ok(v1::GetContractResponse { contract: Some(contract(contracts::get(conn, &number).await?)) })
+        })
+    })
+    .await
+}
+
+pub(super) async fn list(app: &App, request: Request<v1::ListContractsRequest>) -> Reply<v1::ListContractsResponse> {
+    let (call, request) = open(request)?;
+    let mut fields = Fields::default();
+    let page = Page::read(&mut fields, &call, request.page_size, &request.page_token, &());
+    let page = fields.finish(|| page)?;
+    app.read(&call, move |conn, _| {
+        let page = page.clone();
+        Box::pin(async move {
+            let mut found = contracts::list(conn, page.after.as_deref().unwrap_or(""), page.fetch()).await?;
+            let next_page_token = page.cut(&mut found, |contract| contract.contract_number.clone());
+            Ok(v1::ListContractsResponse { contracts: found.into_iter().map(contract).collect(), next_page_token })
+        })
+    })
+    .await
+}
+
+/// What a confirmation and a revocation have in common.
+struct ChangeRequest {
+    id: Uuid,
+    number: String,
+    change: Change,
+}
+
+fn change(
+    app: &App,
+    id: &str,
+    number: &str,
+    from: Option<&Date>,
+    reason: &str,
+    version: i64,
+) -> Result<ChangeRequest, Status> {
+    let mut fields = Fields::default();
+    let id = fields.request_id(id);
+    let number = fields.name("contract_number", number, "._/-");
+    let from = fields.past_date("from_date", from, civil_date(app.clock.now()));
+    let reason = fields.text("reason", reason, 500);
+    let version = fields.version(version);
+    fields.finish(|| {
+        let change = Change { from: from?, reason: reason?, version: version? };
+        Some(ChangeRequest { id: id?, number: number?, change })
+    })
+}
+
+pub(super) async fn confirm(
+    app: &App,
+    request: Request<v1::ConfirmContractRequest>,
+) -> Reply<v1::ConfirmContractResponse> {
+    let (call, request): (Call, v1::ConfirmContractRequest) = open(request)?;
+    let asked = change(
+        app,
+        &request.request_id,
+        &request.contract_number,
+        request.from_date.as_ref(),
+        &request.reason,
+        request.version,
+    )?;
+    app.write(&call, asked.id, &request, move |conn, moment| {
+        let (number, change) = (asked.number.clone(), asked.change.clone());
+        Box::pin(async move {
+            let confirmed = contracts::confirm(conn, &number, &change, &moment.actor, moment.now).await?;
+            Ok(v1::ConfirmContractResponse { contract: Some(contract(confirmed)) })
+        })
+    })
+    .await
+}
+
+pub(super) async fn revoke(
+    app: &App,
+    request: Request<v1::RevokeContractRequest>,
+) -> Reply<v1::RevokeContractResponse> {
+    let (call, request): (Call, v1::RevokeContractRequest) = open(request)?;
+    let asked = change(
+        app,
+        &request.request_id,
+        &request.contract_number,
+        request.from_date.as_ref(),
+        &request.reason,
+        request.version,
+    )?;
+    app.write(&call, asked.id, &request, move |conn, moment| {
+        let (number, change) = (asked.number.clone(), asked.change.clone());
+        Box::pin(async move {
+            let revoked = contracts::revoke(conn, &number, &change, &moment.actor, moment.now).await?;
+            Ok(v1::RevokeContractResponse { contract: Some(contract(revoked)) })
+        })
+    })
+    .await
+}

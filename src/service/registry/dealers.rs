@@ -1,0 +1,88 @@
+//! Dealers: active or suspended.
+
+use tonic::Request;
+
+use crate::{
+    contract::v1::{self, DealerStatus},
+    service::{App, Reply, fields::Fields, open, page::Page},
+    store::dealers::{self, Dealer},
+};
+
+fn dealer(dealer: Dealer) -> v1::Dealer {
+    let status = if dealer.active { DealerStatus::Active } else { DealerStatus::Suspended };
+    v1::Dealer { dealer_id: dealer.dealer_id, name: dealer.name, status: status.into(), version: dealer.version }
+}
+
+pub(super) async fn create(app: &App, request: Request<v1::CreateDealerRequest>) -> Reply<v1::CreateDealerResponse> {
+    let (call, request) = open(request)?;
+    let mut fields = Fields::default();
+    let id = fields.request_id(&request.request_id);
+    let dealer_id = fields.name("dealer_id", &request.dealer_id, "._-");
+    let name = fields.text("name", &request.name, 100);
+    let (id, dealer_id, name) = fields.finish(|| Some((id?, dealer_id?, name?)))?;
+    app.write(&call, id, &request, move |conn, _| {
+        let (dealer_id, name) = (dealer_id.clone(), name.clone());
+        Box::pin(async move {
+            Ok(v1::CreateDealerResponse { dealer: Some(dealer(dealers::create(conn, &dealer_id, &name).await?)) })
+        })
+    })
+    .await
+}
+
+pub(super) async fn get(app: &App, request: Request<v1::GetDealerRequest>) -> Reply<v1::GetDealerResponse> {
+    let (call, request) = open(request)?;
+    let mut fields = Fields::default();
+    let dealer_id = fields.name("dealer_id", &request.dealer_id, "._-");
+    let dealer_id = fields.finish(|| dealer_id)?;
+    app.read(&call, move |conn, _| {
+        let dealer_id = dealer_id.clone();
+        Box::pin(
+            async move { Ok(v1::GetDealerResponse { dealer: Some(dealer(dealers::get(conn, &dealer_id).await?)) }) },
+        )
+    })
+    .await
+}
+
+pub(super) async fn list(app: &App, request: Request<v1::ListDealersRequest>) -> Reply<v1::ListDealersResponse> {
+    let (call, request) = open(request)?;
+    let mut fields = Fields::default();
+    let page = Page::read(&mut fields, &call, request.page_size, &request.page_token, &());
+    let page = fields.finish(|| page)?;
+    app.read(&call, move |conn, _| {
+        let page = page.clone();
+        Box::pin(async move {
+            let mut found = dealers::list(conn, page.after.as_deref().unwrap_or(""), page.fetch()).await?;
+            let next_page_token = page.cut(&mut found, |dealer| dealer.dealer_id.clone());
+            Ok(v1::ListDealersResponse { dealers: found.into_iter().map(dealer).collect(), next_page_token })
+        })
+    })
+    .await
+}
+
+pub(super) async fn set_status(
+    app: &App,
+    request: Request<v1::SetDealerStatusRequest>,
+) -> Reply<v1::SetDealerStatusResponse> {
+    let (call, request) = open(request)?;
+    let mut fields = Fields::default();
+    let id = fields.request_id(&request.request_id);
+    let dealer_id = fields.name("dealer_id", &request.dealer_id, "._-");
+    let version = fields.version(request.version);
+    let active = match request.status() {
+        DealerStatus::Active => Some(true),
+        DealerStatus::Suspended => Some(false),
+        DealerStatus::Unspecified => {
+            fields.violate("status", "must be one of the values listed in the contract");
+            None
+        }
+    };
+    let (id, dealer_id, active, version) = fields.finish(|| Some((id?, dealer_id?, active?, version?)))?;
+    app.write(&call, id, &request, move |conn, _| {
+        let dealer_id = dealer_id.clone();
+        Box::pin(async move {
+            let changed = dealers::set_status(conn, &dealer_id, active, version).await?;
+            Ok(v1::SetDealerStatusResponse { dealer: Some(dealer(changed)) })
+        })
+    })
+    .await
+}

@@ -1,0 +1,100 @@
+//! What happened before the system: repairs and replacements.
+
+use chrono::NaiveDate;
+use tonic::Request;
+
+use crate::{
+    clock::civil_date,
+    contract::v1,
+    domain::{refusal::Refusal, serial::Serial},
+    service::{App, Moment, Reply, fields::Fields, open, status},
+    store::{
+        self,
+        history::{self, Repair, Replacement},
+        units,
+    },
+};
+
+const MOST_ENTRIES: usize = 1000;
+
+fn repair(fields: &mut Fields, at: usize, given: &v1::Repair, today: NaiveDate) -> Option<Repair> {
+    let path = |name: &str| format!("repairs[{at}].{name}");
+    let serial = fields.serial(&path("serial"), &given.serial);
+    let completed_on = fields.date(&path("completed_date"), given.completed_date.as_ref());
+    let fault_code = fields.optional_fault(&path("fault_code"), &given.fault_code);
+    if completed_on.is_some_and(|day| day > today) {
+        fields.violate(&path("completed_date"), "must not be in the future");
+    }
+    if !given.claim_id.is_empty() {
+        fields.violate(&path("claim_id"), "must be empty: a claim's repair is recorded with RecordRepair");
+    }
+    let (paid, claim_id) = (given.paid, None);
+    Some(Repair { serial: serial?.to_string(), completed_on: completed_on?, paid, fault_code: fault_code?, claim_id })
+}
+
+fn replacement(fields: &mut Fields, at: usize, given: &v1::Replacement, today: NaiveDate) -> Option<Replacement> {
+    let path = |name: &str| format!("replacements[{at}].{name}");
+    let replaced = fields.serial(&path("replaced_serial"), &given.replaced_serial);
+    let replacement = fields.serial(&path("replacement_serial"), &given.replacement_serial);
+    let replaced_on = fields.date(&path("replaced_date"), given.replaced_date.as_ref());
+    if replaced_on.is_some_and(|day| day > today) {
+        fields.violate(&path("replaced_date"), "must not be in the future");
+    }
+    Some(Replacement {
+        replaced_serial: replaced?.to_string(),
+        replacement_serial: replacement?.to_string(),
+        replaced_on: replaced_on?,
+        claim_id: None,
+    })
+}
+
+pub(super) async fn record(app: &App, request: Request<v1::RecordHistoryRequest>) -> Reply<v1::RecordHistoryResponse> {
+    let (call, request) = open(request)?;
+    if request.repairs.len().max(request.replacements.len()) > MOST_ENTRIES {
+        return Err(status::too_large("repairs, replacements", MOST_ENTRIES));
+    }
+    let today = civil_date(app.clock.now());
+    let mut fields = Fields::default();
+    let id = fields.request_id(&request.request_id);
+    if request.repairs.is_empty() && request.replacements.is_empty() {
+        fields.violate("repairs", "must have at least one entry, or replacements must");
+    }
+    let repairs: Vec<_> =
+        request.repairs.iter().enumerate().map(|(at, given)| repair(&mut fields, at, given, today)).collect();
+    let replacements: Vec<_> =
+        request.replacements.iter().enumerate().map(|(at, given)| replacement(&mut fields, at, given, today)).collect();
+    let (id, repairs, replacements) = fields.finish(|| {
+        let repairs = repairs.into_iter().collect::<Option<Vec<_>>>()?;
+        Some((id?, repairs, replacements.into_iter().collect::<Option<Vec<_>>>()?))
+    })?;
+    app.write(&call, id, &request, move |conn, moment| {
+        let (repairs, replacements) = (repairs.clone(), replacements.clone());
+        Box::pin(async move { write(conn, &repairs, &replacements, &moment).await })
+    })
+    .await
+}
+
+async fn write(
+    conn: &mut sqlx::PgConnection,
+    repairs: &[Repair],
+    replacements: &[Replacement],
+    moment: &Moment,
+) -> store::Result<v1::RecordHistoryResponse> {
+    let named = replacements.iter().flat_map(|step| [&step.replaced_serial, &step.replacement_serial]);
+    let named = named.chain(repairs.iter().map(|repair| &repair.serial));
+    let serials: Vec<Serial> = named.filter_map(|serial| Serial::parse(serial).ok()).collect();
+    units::lock(&mut *conn, &serials.iter().collect::<Vec<_>>()).await?;
+    for repair in repairs {
+        history::record_repair(&mut *conn, repair, &moment.actor, moment.now).await?;
+    }
+    for step in replacements {
+        let replaced = Serial::parse(&step.replaced_serial).map_err(store::Error::broken)?;
+        // A claim on the unit would lose its ground: it is decided first.
+        if units::has_open_claim(&mut *conn, &replaced).await? {
+            return Err(Refusal::OpenClaimExists.into());
+        }
+        history::record_replacement(&mut *conn, step, &moment.actor, moment.now).await?;
+    }
+    let count = |entries: usize| i32::try_from(entries).unwrap_or(i32::MAX);
+    Ok(v1::RecordHistoryResponse { repair_count: count(repairs.len()), replacement_count: count(replacements.len()) })
+}

@@ -1,0 +1,87 @@
+//! Products of the catalogue.
+
+use tonic::Request;
+
+use crate::{
+    contract::v1,
+    service::{App, Reply, fields::Fields, open, page::Page, wire::number},
+    store::catalogue::{self, Product},
+};
+
+fn product(product: Product) -> v1::Product {
+    v1::Product {
+        model: product.model,
+        product_type: number!(product.product_type),
+        discontinued: product.discontinued,
+        equivalent_models: product.equivalents,
+    }
+}
+
+pub(super) async fn create(app: &App, request: Request<v1::CreateProductRequest>) -> Reply<v1::CreateProductResponse> {
+    let (call, request) = open(request)?;
+    let given = request.product.clone().unwrap_or_default();
+    let mut fields = Fields::default();
+    let id = fields.request_id(&request.request_id);
+    let model = fields.model("product.model", &given.model);
+    let product_type = fields.choice("product.product_type", given.product_type);
+    let equivalents: Vec<_> = given
+        .equivalent_models
+        .iter()
+        .enumerate()
+        .map(|(at, equivalent)| {
+            let field = format!("product.equivalent_models[{at}]");
+            if *equivalent == given.model || given.equivalent_models[..at].contains(equivalent) {
+                fields.violate(&field, "must be another model, each once");
+            }
+            fields.model(&field, equivalent)
+        })
+        .collect();
+    if equivalents.len() > 20 {
+        fields.violate("product.equivalent_models", "has at most 20 entries");
+    }
+    let (id, new) = fields.finish(|| {
+        let equivalents = equivalents.into_iter().collect::<Option<Vec<_>>>()?;
+        Some((
+            id?,
+            Product { model: model?, product_type: product_type?, discontinued: given.discontinued, equivalents },
+        ))
+    })?;
+    app.write(&call, id, &request, move |conn, _| {
+        let new = new.clone();
+        Box::pin(async move {
+            catalogue::create(conn, &new).await?;
+            Ok(v1::CreateProductResponse { product: Some(product(new)) })
+        })
+    })
+    .await
+}
+
+pub(super) async fn get(app: &App, request: Request<v1::GetProductRequest>) -> Reply<v1::GetProductResponse> {
+    let (call, request) = open(request)?;
+    let mut fields = Fields::default();
+    let model = fields.model("model", &request.model);
+    let model = fields.finish(|| model)?;
+    app.read(&call, move |conn, _| {
+        let model = model.clone();
+        Box::pin(
+            async move { Ok(v1::GetProductResponse { product: Some(product(catalogue::get(conn, &model).await?)) }) },
+        )
+    })
+    .await
+}
+
+pub(super) async fn list(app: &App, request: Request<v1::ListProductsRequest>) -> Reply<v1::ListProductsResponse> {
+    let (call, request) = open(request)?;
+    let mut fields = Fields::default();
+    let page = Page::read(&mut fields, &call, request.page_size, &request.page_token, &());
+    let page = fields.finish(|| page)?;
+    app.read(&call, move |conn, _| {
+        let page = page.clone();
+        Box::pin(async move {
+            let mut found = catalogue::list(conn, page.after.as_deref().unwrap_or(""), page.fetch()).await?;
+            let next_page_token = page.cut(&mut found, |product| product.model.clone());
+            Ok(v1::ListProductsResponse { products: found.into_iter().map(product).collect(), next_page_token })
+        })
+    })
+    .await
+}

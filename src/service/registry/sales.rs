@@ -1,0 +1,112 @@
+//! Registered sales.
+
+use tonic::Request;
+
+use crate::{
+    clock::civil_date,
+    contract::v1,
+    domain::actor::Actor,
+    service::{
+        App, Moment, Reply,
+        fields::Fields,
+        open,
+        wire::{date, text, time},
+    },
+    store::{
+        self, Error, contracts, dealers,
+        people::{self, NamedCustomer},
+        sales::{self, Sale},
+        units,
+    },
+};
+
+pub(super) fn sale(sale: Sale) -> v1::Sale {
+    v1::Sale {
+        serial: sale.serial,
+        dealer_id: sale.dealer_id,
+        sold_date: Some(date(sale.sold_on)),
+        invoice_number: text(sale.invoice_number),
+        warranty_card_number: text(sale.warranty_card_number),
+        region: text(sale.region),
+        contract_number: text(sale.contract_number),
+        customer_id: text(sale.customer_id),
+        version: sale.version,
+        recorded_time: Some(time(sale.recorded_at)),
+    }
+}
+
+/// A sale as given, its customer not yet looked up.
+#[derive(Clone)]
+struct Given {
+    serial: crate::domain::serial::Serial,
+    sale: Sale,
+    customer: Option<NamedCustomer>,
+}
+
+pub(super) async fn register(app: &App, request: Request<v1::RegisterSaleRequest>) -> Reply<v1::RegisterSaleResponse> {
+    let (call, request) = open(request)?;
+    let now = app.clock.now();
+    let mut fields = Fields::default();
+    let id = fields.request_id(&request.request_id);
+    let serial = fields.serial("serial", &request.serial);
+    let dealer_id = match &call.actor {
+        Actor::Dealer(own) => {
+            if !request.dealer_id.is_empty() && request.dealer_id != *own {
+                fields.violate("dealer_id", "must be the caller's own");
+            }
+            Some(own.clone())
+        }
+        _ => fields.name("dealer_id", &request.dealer_id, "._-"),
+    };
+    let sold_on = fields.date("sold_date", request.sold_date.as_ref());
+    if sold_on.is_some_and(|day| day > civil_date(now)) {
+        fields.violate("sold_date", "must not be in the future");
+    }
+    let invoice_number = fields.optional_text("invoice_number", &request.invoice_number, 64);
+    let warranty_card_number = fields.optional_text("warranty_card_number", &request.warranty_card_number, 64);
+    let region = fields.optional_region("region", &request.region);
+    let contract_number = match request.contract_number.as_str() {
+        "" => Some(None),
+        number => fields.name("contract_number", number, "._/-").map(Some),
+    };
+    let customer = fields.customer(request.customer.as_ref());
+    let version = fields.version(request.version);
+    let (id, given) = fields.finish(|| {
+        let sale = Sale {
+            serial: serial.as_ref()?.to_string(),
+            version: version?,
+            dealer_id: dealer_id?,
+            sold_on: sold_on?,
+            invoice_number: invoice_number?,
+            warranty_card_number: warranty_card_number?,
+            region: region?.map(|region| region.to_string()),
+            contract_number: contract_number?,
+            customer_id: None,
+            recorded_at: now,
+        };
+        Some((id?, Given { serial: serial?, sale, customer: customer? }))
+    })?;
+    app.write(&call, id, &request, move |conn, moment| {
+        let given = given.clone();
+        Box::pin(async move { Ok(v1::RegisterSaleResponse { sale: Some(sale(record(conn, given, &moment).await?)) }) })
+    })
+    .await
+}
+
+async fn record(conn: &mut sqlx::PgConnection, given: Given, moment: &Moment) -> store::Result<Sale> {
+    dealers::must_be_active(&mut *conn, &moment.actor).await?;
+    dealers::get(&mut *conn, &given.sale.dealer_id).await?;
+    units::lock(&mut *conn, &[&given.serial]).await?;
+    let unit = units::get(&mut *conn, &given.serial).await?;
+    if given.sale.sold_on < unit.manufactured_on {
+        return Err(Error::invalid("sold_date", "must not lie before the unit was manufactured"));
+    }
+    if let Some(number) = &given.sale.contract_number {
+        contracts::get(&mut *conn, number).await?;
+    }
+    let customer_id = match &given.customer {
+        Some(named) => Some(people::customer(&mut *conn, &moment.actor, named).await?),
+        None => None,
+    };
+    sales::register(conn, Sale { customer_id, ..given.sale }, &moment.actor).await
+}

@@ -1,0 +1,160 @@
+//! Units, and what is known of one.
+
+use tonic::Request;
+
+use super::sales;
+use crate::{
+    clock::civil_date,
+    contract::v1,
+    domain::{actor::Actor, serial::Serial},
+    service::{
+        App, Reply,
+        fields::Fields,
+        open, status,
+        wire::{date, text},
+    },
+    store::{
+        history::{self, Repair, Replacement},
+        people::{self, Person},
+        sales::Sale,
+        units::{self, Unit},
+    },
+};
+
+const MOST_UNITS: usize = 1000;
+
+fn unit(unit: Unit) -> v1::Unit {
+    v1::Unit {
+        serial: unit.serial,
+        model: unit.model,
+        lot: text(unit.lot),
+        manufactured_date: Some(date(unit.manufactured_on)),
+        ex_factory_date: Some(date(unit.ex_factory_on)),
+        sold_by_maker: unit.sold_by_maker,
+        refurbished_from: text(unit.refurbished_from),
+    }
+}
+
+fn read(fields: &mut Fields, at: usize, given: &v1::Unit, today: chrono::NaiveDate) -> Option<Unit> {
+    let path = |name: &str| format!("units[{at}].{name}");
+    let serial = fields.serial(&path("serial"), &given.serial);
+    let model = fields.model(&path("model"), &given.model);
+    let lot = fields.optional_text(&path("lot"), &given.lot, 40);
+    let made = fields.date(&path("manufactured_date"), given.manufactured_date.as_ref());
+    let left = fields.date(&path("ex_factory_date"), given.ex_factory_date.as_ref());
+    let refurbished_from = fields.optional_serial(&path("refurbished_from"), &given.refurbished_from);
+    if made.is_some_and(|made| made > today) {
+        fields.violate(&path("manufactured_date"), "must not be in the future");
+    }
+    if left.zip(made).is_some_and(|(left, made)| left < made) {
+        fields.violate(&path("ex_factory_date"), "must not lie before manufactured_date");
+    }
+    if refurbished_from.as_ref().is_some_and(|from| from.is_some() && *from == serial) {
+        fields.violate(&path("refurbished_from"), "must be another unit");
+    }
+    Some(Unit {
+        serial: serial?.to_string(),
+        model: model?,
+        lot: lot?,
+        manufactured_on: made?,
+        ex_factory_on: left?,
+        sold_by_maker: given.sold_by_maker,
+        refurbished_from: refurbished_from?.map(|serial| serial.to_string()),
+    })
+}
+
+pub(super) async fn register(
+    app: &App,
+    request: Request<v1::RegisterUnitsRequest>,
+) -> Reply<v1::RegisterUnitsResponse> {
+    let (call, request) = open(request)?;
+    if request.units.len() > MOST_UNITS {
+        return Err(status::too_large("units", MOST_UNITS));
+    }
+    let today = civil_date(app.clock.now());
+    let mut fields = Fields::default();
+    let id = fields.request_id(&request.request_id);
+    fields.entries("units", &request.units);
+    let given: Vec<_> = request.units.iter().enumerate().map(|(at, unit)| read(&mut fields, at, unit, today)).collect();
+    let mut seen = std::collections::HashSet::new();
+    for (at, unit) in given.iter().enumerate() {
+        if unit.as_ref().is_some_and(|unit| !seen.insert(unit.serial.clone())) {
+            fields.violate(&format!("units[{at}].serial"), "must be there once");
+        }
+    }
+    let (id, given) = fields.finish(|| Some((id?, given.into_iter().collect::<Option<Vec<_>>>()?)))?;
+    app.write(&call, id, &request, move |conn, _| {
+        let given = given.clone();
+        Box::pin(async move {
+            let new = units::register(conn, &given).await?;
+            // At most 1,000.
+            Ok(v1::RegisterUnitsResponse { registered_count: i32::try_from(new).unwrap_or(i32::MAX) })
+        })
+    })
+    .await
+}
+
+/// Whether a caller may see a sale: who made it, who bought it, and staff.
+fn sees(actor: &Actor, sale: &Sale) -> bool {
+    match actor {
+        Actor::Staff(_) => true,
+        Actor::Dealer(id) => *id == sale.dealer_id,
+        Actor::Customer(id) => Some(*id) == sale.customer_id,
+    }
+}
+
+pub(super) async fn get(app: &App, request: Request<v1::GetUnitRequest>) -> Reply<v1::GetUnitResponse> {
+    let (call, request) = open(request)?;
+    let mut fields = Fields::default();
+    let serial = fields.serial("serial", &request.serial);
+    let serial = fields.finish(|| serial)?;
+    app.read(&call, move |conn, actor| {
+        let serial = serial.clone();
+        Box::pin(async move {
+            let found = units::get(&mut *conn, &serial).await?;
+            let lineage = history::lineage(&mut *conn, &serial).await?;
+            let repairs = history::repairs(&mut *conn, &up_to(&lineage, &serial)).await?;
+            let sale = crate::store::sales::of_original(&mut *conn, &serial).await?.filter(|sale| sees(&actor, sale));
+            let customer = match sale.as_ref().and_then(|sale| sale.customer_id) {
+                Some(id) => people::person(&mut *conn, id).await?,
+                None => None,
+            };
+            Ok(v1::GetUnitResponse {
+                unit: Some(unit(found)),
+                lineage: lineage.into_iter().map(replacement).collect(),
+                repairs: repairs.into_iter().map(|found| repair(found, &actor)).collect(),
+                sale: sale.map(sales::sale),
+                customer: customer.map(contact),
+            })
+        })
+    })
+    .await
+}
+
+/// The units of a lineage from the original up to this one: what came after is not its own.
+fn up_to(lineage: &[Replacement], serial: &Serial) -> Vec<String> {
+    let before = lineage.iter().take_while(|step| step.replaced_serial != serial.as_str());
+    before.map(|step| step.replaced_serial.clone()).chain([serial.to_string()]).collect()
+}
+
+fn replacement(step: Replacement) -> v1::Replacement {
+    v1::Replacement {
+        replaced_serial: step.replaced_serial,
+        replacement_serial: step.replacement_serial,
+        replaced_date: Some(date(step.replaced_on)),
+    }
+}
+
+fn repair(repair: Repair, actor: &Actor) -> v1::Repair {
+    v1::Repair {
+        serial: repair.serial,
+        completed_date: Some(date(repair.completed_on)),
+        paid: repair.paid,
+        fault_code: text(repair.fault_code),
+        claim_id: text(repair.claim_id.filter(|_| actor.is_staff())),
+    }
+}
+
+fn contact(person: Person) -> v1::Contact {
+    v1::Contact { name: text(person.name), telephone: text(person.telephone), address: text(person.address) }
+}

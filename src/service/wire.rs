@@ -1,0 +1,30 @@
+//! The small words that every service maps: dates, moments, enums, optional texts.
+
+use chrono::{DateTime, Datelike, NaiveDate, Utc};
+use prost_types::Timestamp;
+
+use crate::contract::google::r#type::Date;
+
+/// A civil date.
+pub fn date(day: NaiveDate) -> Date {
+    // Months and days fit in an i32.
+    Date { year: day.year(), month: day.month().cast_signed(), day: day.day().cast_signed() }
+}
+
+/// A moment.
+pub fn time(at: DateTime<Utc>) -> Timestamp {
+    Timestamp { seconds: at.timestamp(), nanos: at.timestamp_subsec_nanos().cast_signed() }
+}
+
+/// A text that may be missing: empty on the wire.
+pub fn text(optional: Option<impl ToString>) -> String {
+    optional.map(|text| text.to_string()).unwrap_or_default()
+}
+
+/// An enum's number in the contract, which numbers the domain's values from 1 in their order.
+macro_rules! number {
+    ($value:expr) => {
+        $value as i32 + 1
+    };
+}
+pub(super) use number;

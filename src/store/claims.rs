@@ -1,0 +1,242 @@
+//! Claims, their events and decisions. A row is always the fold of its events: `advance` is the only way to change one.
+
+mod row;
+
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, PgConnection, types::Json};
+use uuid::Uuid;
+
+use super::error::{Error, Result};
+use crate::domain::{
+    actor::Actor,
+    claim::{Claim, Event, Ruling, Stage, StateName},
+    coverage::Decision,
+    facts::{Facts, Report},
+    return_number::ReturnNumber,
+    serial::Serial,
+};
+use row::Row;
+
+/// A decision with all that it read, so that it can be made again exactly.
+#[derive(Clone, Debug)]
+pub struct Decided {
+    /// What the registry knew.
+    pub facts: Facts,
+    /// What was told and found.
+    pub report: Report,
+    /// The decision.
+    pub decision: Decision,
+}
+
+/// A decision as stored with a claim.
+#[derive(Clone, Debug)]
+pub struct StoredDecision {
+    /// The claim.
+    pub claim_id: Uuid,
+    /// The event it was made with.
+    pub sequence: i64,
+    /// Provisional or final.
+    pub stage: Stage,
+    /// The decision with what it read.
+    pub decided: Decided,
+}
+
+/// An event as stored.
+#[derive(Clone, Debug)]
+pub struct StoredEvent {
+    /// From 1, without gaps.
+    pub sequence: i64,
+    /// What happened.
+    pub event: Event,
+    /// The state it led to.
+    pub state: StateName,
+    /// When it was recorded.
+    pub recorded_at: DateTime<Utc>,
+    /// Who did it.
+    pub actor: String,
+}
+
+/// Files a claim: its row, its first event and its provisional decision.
+pub async fn file(
+    conn: &mut PgConnection,
+    claim: &Claim,
+    decided: &Decided,
+    actor: &Actor,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    row::insert(&mut *conn, claim).await?;
+    let ruling = Ruling::of(Stage::Provisional, &decided.decision);
+    let event = Event::Filed { filing: claim.filing.clone(), ruling };
+    append(conn, claim, &event, Some(decided), actor, now).await
+}
+
+/// Takes a claim further: appends the events with the decision that they were made with, and writes the fold.
+/// The claim must be held (`lock`).
+pub async fn advance(
+    conn: &mut PgConnection,
+    claim: Claim,
+    events: Vec<Event>,
+    decided: Option<&Decided>,
+    actor: &Actor,
+    now: DateTime<Utc>,
+) -> Result<Claim> {
+    let mut claim = claim;
+    for event in events {
+        claim = claim.after(event.clone());
+        let decided = event.ruling().and(decided);
+        append(&mut *conn, &claim, &event, decided, actor, now).await?;
+    }
+    row::update(conn, &claim).await?;
+    Ok(claim)
+}
+
+async fn append(
+    conn: &mut PgConnection,
+    claim: &Claim,
+    event: &Event,
+    decided: Option<&Decided>,
+    actor: &Actor,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query(
+        "WITH event AS (INSERT INTO claim_events (claim_id, sequence, facts, state, recorded_at, actor) VALUES ($1, $2, $3, $4, $5, $6))
+         INSERT INTO claim_decisions (claim_id, sequence, stage, remedy, policy_version, facts, report, decision)
+         SELECT $1, $2, $7, $8, $9, $10, $11, $12 WHERE $7 IS NOT NULL",
+    )
+    .bind(claim.id)
+    .bind(claim.version)
+    .bind(Json(event))
+    .bind(claim.state_name().to_string())
+    .bind(now)
+    .bind(actor.to_string())
+    .bind(event.ruling().map(|ruling| ruling.stage.to_string()))
+    .bind(decided.map(|decided| decided.decision.remedy.to_string()))
+    .bind(decided.map(|decided| decided.decision.policy_version.clone()))
+    .bind(decided.map(|decided| Json(&decided.facts)))
+    .bind(decided.map(|decided| Json(&decided.report)))
+    .bind(decided.map(|decided| Json(&decided.decision)))
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Gives a claim of the caller's.
+pub async fn get(conn: &mut PgConnection, actor: &Actor, id: Uuid) -> Result<Claim> {
+    Ok(row::by_ids(conn, actor, &[id], false).await?.pop().ok_or_else(|| Error::not_found("claim", id))?.1)
+}
+
+/// Gives a claim of the caller's and holds it to the end of the transaction.
+pub async fn lock(conn: &mut PgConnection, actor: &Actor, id: Uuid) -> Result<Claim> {
+    Ok(lock_all(conn, actor, &[id]).await?.remove(0))
+}
+
+/// Gives claims of the caller's, in the order asked for, and holds them.
+pub async fn lock_all(conn: &mut PgConnection, actor: &Actor, ids: &[Uuid]) -> Result<Vec<Claim>> {
+    let found = row::by_ids(conn, actor, ids, true).await?;
+    ids.iter()
+        .map(|id| {
+            let claim = found.iter().find(|(found, _)| found == id).map(|(_, claim)| claim.clone());
+            claim.ok_or_else(|| Error::not_found("claim", id))
+        })
+        .collect()
+}
+
+/// Which claims to list.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// In one of these states; all where empty.
+    pub states: Vec<StateName>,
+    /// For this unit.
+    pub serial: Option<Serial>,
+    /// Filed by this dealer.
+    pub dealer_id: Option<String>,
+    /// Older than this claim.
+    pub before: Option<Uuid>,
+}
+
+/// Lists at most `limit` claims of the caller's, newest first.
+pub async fn list(conn: &mut PgConnection, actor: &Actor, filter: &Filter, limit: i64) -> Result<Vec<Claim>> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT * FROM claims
+          WHERE ($1::text IS NULL OR dealer_id = $1) AND ($2::uuid IS NULL OR customer_id = $2)
+            AND (cardinality($3::text[]) = 0 OR state = ANY ($3)) AND ($4::text IS NULL OR serial = $4)
+            AND ($5::text IS NULL OR dealer_id = $5) AND ($6::uuid IS NULL OR claim_id < $6)
+          ORDER BY claim_id DESC LIMIT $7",
+    )
+    .bind(actor.dealer_id())
+    .bind(actor.customer_id())
+    .bind(filter.states.iter().map(ToString::to_string).collect::<Vec<_>>())
+    .bind(filter.serial.as_ref().map(Serial::as_str))
+    .bind(&filter.dealer_id)
+    .bind(filter.before)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(Claim::try_from).collect()
+}
+
+#[derive(FromRow)]
+struct DecisionRow {
+    claim_id: Uuid,
+    sequence: i64,
+    stage: String,
+    facts: Json<Facts>,
+    report: Json<Report>,
+    decision: Json<Decision>,
+}
+
+/// Every decision of these claims, in order. Row-level security shows none of another tenant's.
+pub async fn decisions(conn: &mut PgConnection, claims: &[Uuid]) -> Result<Vec<StoredDecision>> {
+    let rows: Vec<DecisionRow> = sqlx::query_as(
+        "SELECT claim_id, sequence, stage, facts, report, decision FROM claim_decisions WHERE claim_id = ANY ($1) ORDER BY claim_id, sequence",
+    )
+    .bind(claims)
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let decided = Decided { facts: row.facts.0, report: row.report.0, decision: row.decision.0 };
+            let stage = row.stage.parse().map_err(Error::broken)?;
+            Ok(StoredDecision { claim_id: row.claim_id, sequence: row.sequence, stage, decided })
+        })
+        .collect()
+}
+
+#[derive(FromRow)]
+struct EventRow {
+    sequence: i64,
+    facts: Json<Event>,
+    state: String,
+    recorded_at: DateTime<Utc>,
+    actor: String,
+}
+
+/// At most `limit` events of a claim after a number. The claim must be the caller's (`get`).
+pub async fn events(conn: &mut PgConnection, claim: Uuid, after: i64, limit: i64) -> Result<Vec<StoredEvent>> {
+    let rows: Vec<EventRow> = sqlx::query_as(
+        "SELECT sequence, facts, state, recorded_at, actor FROM claim_events WHERE claim_id = $1 AND sequence > $2 ORDER BY sequence LIMIT $3",
+    )
+    .bind(claim)
+    .bind(after)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let state = row.state.parse().map_err(Error::broken)?;
+            Ok(StoredEvent {
+                sequence: row.sequence,
+                event: row.facts.0,
+                state,
+                recorded_at: row.recorded_at,
+                actor: row.actor,
+            })
+        })
+        .collect()
+}
+
+/// A return number that was never given out before.
+pub async fn next_return_number(conn: &mut PgConnection) -> Result<ReturnNumber> {
+    let (seed,): (i64,) = sqlx::query_as("SELECT nextval('return_number_seed')").fetch_one(conn).await?;
+    Ok(ReturnNumber::issue(seed.unsigned_abs()))
+}

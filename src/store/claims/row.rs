@@ -1,0 +1,239 @@
+//! A claim's row: written from the claim, read back in one `TryFrom`.
+
+use std::str::FromStr;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use sqlx::{FromRow, PgConnection};
+use uuid::Uuid;
+
+use crate::{
+    domain::{
+        actor::Actor,
+        claim::{Claim, Filing, Outcome, OutcomeName, State, StateName, Vouchers},
+        facts::Told,
+        region::Region,
+        return_number::ReturnNumber,
+        serial::Serial,
+    },
+    store::error::{Error, Result},
+};
+
+#[derive(FromRow)]
+pub(super) struct Row {
+    claim_id: Uuid,
+    serial: String,
+    dealer_id: Option<String>,
+    customer_id: Uuid,
+    part: Option<String>,
+    fault_code: Option<String>,
+    performance_fault: Option<bool>,
+    appearance: Option<String>,
+    power_supply_damage: Option<bool>,
+    region_of_use: Option<String>,
+    invoice_number: Option<String>,
+    warranty_card_number: Option<String>,
+    voucher_verified: bool,
+    filed_at: DateTime<Utc>,
+    reported_on: NaiveDate,
+    state: String,
+    guidance: Option<String>,
+    reason: Option<String>,
+    return_number: Option<String>,
+    swapped_for: Option<String>,
+    inbound_shipment_id: Option<Uuid>,
+    seal: Option<String>,
+    no_fault_found: bool,
+    findings: Vec<String>,
+    remedy: String,
+    decided: String,
+    outcome: Option<String>,
+    outcome_serial: Option<String>,
+    outbound_shipment_id: Option<Uuid>,
+    version: i64,
+}
+
+/// Reads a column that is a name of one of the domain's enums.
+fn named<T: FromStr>(column: Option<&str>) -> Result<Option<T>>
+where
+    T::Err: std::fmt::Display,
+{
+    column.map(T::from_str).transpose().map_err(Error::broken)
+}
+
+fn serial(column: Option<&str>) -> Result<Option<Serial>> {
+    column.map(Serial::parse).transpose().map_err(Error::broken)
+}
+
+impl TryFrom<Row> for Claim {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self> {
+        let state = row.state()?;
+        let told = Told {
+            part: named(row.part.as_deref())?,
+            fault: row.fault_code,
+            performance_fault: row.performance_fault,
+            appearance: named(row.appearance.as_deref())?,
+            power_supply_damage: row.power_supply_damage,
+            region_of_use: row.region_of_use.as_deref().map(Region::parse).transpose().map_err(Error::broken)?,
+        };
+        let filing = Filing {
+            serial: Serial::parse(&row.serial).map_err(Error::broken)?,
+            applicant: row.dealer_id.map_or(Actor::Customer(row.customer_id), Actor::Dealer),
+            customer_id: row.customer_id,
+            told,
+            vouchers: Vouchers { invoice_number: row.invoice_number, warranty_card_number: row.warranty_card_number },
+            voucher_verified: row.voucher_verified,
+            filed_at: row.filed_at,
+            reported_on: row.reported_on,
+        };
+        Ok(Self {
+            id: row.claim_id,
+            filing,
+            state,
+            guidance: named(row.guidance.as_deref())?,
+            reason: row.reason,
+            return_number: row.return_number.as_deref().map(ReturnNumber::parse).transpose().map_err(Error::broken)?,
+            swapped_for: serial(row.swapped_for.as_deref())?,
+            inbound: row.inbound_shipment_id,
+            seal: named(row.seal.as_deref())?,
+            no_fault_found: row.no_fault_found,
+            findings: row
+                .findings
+                .iter()
+                .map(|clause| clause.parse())
+                .collect::<Result<_, _>>()
+                .map_err(Error::broken)?,
+            remedy: row.remedy.parse().map_err(Error::broken)?,
+            decided: row.decided.parse().map_err(Error::broken)?,
+            outbound: row.outbound_shipment_id,
+            version: row.version,
+        })
+    }
+}
+
+impl Row {
+    fn state(&self) -> Result<State> {
+        let name: StateName = self.state.parse().map_err(Error::broken)?;
+        let outcome = || self.outcome()?.ok_or_else(|| Error::broken("claims.outcome is missing"));
+        Ok(match name {
+            StateName::Filed => State::Filed,
+            StateName::Resolved => State::Resolved,
+            StateName::Rejected => State::Rejected,
+            StateName::Authorized => State::Authorized,
+            StateName::Swapped => State::Swapped,
+            StateName::InTransit => State::InTransit,
+            StateName::Received => State::Received,
+            StateName::Inspected => State::Inspected,
+            StateName::InRepair => State::InRepair,
+            StateName::Ready => State::Ready(outcome()?),
+            StateName::Dispatched => State::Dispatched(outcome()?),
+            StateName::Closed => State::Closed(outcome()?),
+            StateName::Cancelled => State::Cancelled,
+        })
+    }
+
+    fn outcome(&self) -> Result<Option<Outcome>> {
+        let given = serial(self.outcome_serial.as_deref())?;
+        let outcome = named::<OutcomeName>(self.outcome.as_deref())?.map(|name| match name {
+            OutcomeName::Repaired => Ok(Outcome::Repaired),
+            OutcomeName::Accessory => Ok(Outcome::Accessory),
+            OutcomeName::AsItCame => Ok(Outcome::AsItCame),
+            OutcomeName::Replenishment => Ok(Outcome::Replenishment(given.clone())),
+            OutcomeName::Replaced => {
+                given.clone().map(Outcome::Replaced).ok_or_else(|| Error::broken("claims.outcome_serial is missing"))
+            }
+        });
+        outcome.transpose()
+    }
+}
+
+/// The claims of these ids that are the caller's, by id so that two who hold several wait for each other in order.
+pub(super) async fn by_ids(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    ids: &[Uuid],
+    hold: bool,
+) -> Result<Vec<(Uuid, Claim)>> {
+    const READ: &str = "SELECT * FROM claims WHERE claim_id = ANY ($1)
+        AND ($2::text IS NULL OR dealer_id = $2) AND ($3::uuid IS NULL OR customer_id = $3) ORDER BY claim_id";
+    const HOLD: &str = "SELECT * FROM claims WHERE claim_id = ANY ($1)
+        AND ($2::text IS NULL OR dealer_id = $2) AND ($3::uuid IS NULL OR customer_id = $3) ORDER BY claim_id FOR NO KEY UPDATE";
+    let rows: Vec<Row> = sqlx::query_as(if hold { HOLD } else { READ })
+        .bind(ids)
+        .bind(actor.dealer_id())
+        .bind(actor.customer_id())
+        .fetch_all(conn)
+        .await?;
+    rows.into_iter().map(|row| Ok((row.claim_id, Claim::try_from(row)?))).collect()
+}
+
+pub(super) async fn insert(conn: &mut PgConnection, claim: &Claim) -> Result<()> {
+    let filing = &claim.filing;
+    sqlx::query(
+        "INSERT INTO claims (claim_id, serial, dealer_id, customer_id, part, fault_code, performance_fault, appearance,
+             power_supply_damage, region_of_use, invoice_number, warranty_card_number, voucher_verified, filed_at, reported_on,
+             state, no_fault_found, findings, remedy, decided, version)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, false, '{}', $17, $18, $19)",
+    )
+    .bind(claim.id)
+    .bind(filing.serial.as_str())
+    .bind(filing.applicant.dealer_id())
+    .bind(filing.customer_id)
+    .bind(filing.told.part.map(|part| part.to_string()))
+    .bind(&filing.told.fault)
+    .bind(filing.told.performance_fault)
+    .bind(filing.told.appearance.map(|appearance| appearance.to_string()))
+    .bind(filing.told.power_supply_damage)
+    .bind(filing.told.region_of_use.as_ref().map(Region::as_str))
+    .bind(&filing.vouchers.invoice_number)
+    .bind(&filing.vouchers.warranty_card_number)
+    .bind(filing.voucher_verified)
+    .bind(filing.filed_at)
+    .bind(filing.reported_on)
+    .bind(claim.state_name().to_string())
+    .bind(claim.remedy.to_string())
+    .bind(claim.decided.to_string())
+    .bind(claim.version)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn update(conn: &mut PgConnection, claim: &Claim) -> Result<()> {
+    let told = &claim.filing.told;
+    let outcome = claim.outcome();
+    sqlx::query(
+        "UPDATE claims SET part = $2, fault_code = $3, performance_fault = $4, appearance = $5, power_supply_damage = $6,
+             region_of_use = $7, reported_on = $8, state = $9, guidance = $10, reason = $11, return_number = $12, swapped_for = $13,
+             inbound_shipment_id = $14, seal = $15, no_fault_found = $16, findings = $17, remedy = $18, decided = $19, outcome = $20,
+             outcome_serial = $21, outbound_shipment_id = $22, version = $23
+          WHERE claim_id = $1",
+    )
+    .bind(claim.id)
+    .bind(told.part.map(|part| part.to_string()))
+    .bind(&told.fault)
+    .bind(told.performance_fault)
+    .bind(told.appearance.map(|appearance| appearance.to_string()))
+    .bind(told.power_supply_damage)
+    .bind(told.region_of_use.as_ref().map(Region::as_str))
+    .bind(claim.filing.reported_on)
+    .bind(claim.state_name().to_string())
+    .bind(claim.guidance.map(|guidance| guidance.to_string()))
+    .bind(&claim.reason)
+    .bind(claim.return_number.as_ref().map(ReturnNumber::as_str))
+    .bind(claim.swapped_for.as_ref().map(Serial::as_str))
+    .bind(claim.inbound)
+    .bind(claim.seal.map(|seal| seal.to_string()))
+    .bind(claim.no_fault_found)
+    .bind(claim.findings.iter().map(ToString::to_string).collect::<Vec<_>>())
+    .bind(claim.remedy.to_string())
+    .bind(claim.decided.to_string())
+    .bind(outcome.map(|outcome| OutcomeName::from(outcome).to_string()))
+    .bind(outcome.and_then(Outcome::given).map(Serial::as_str))
+    .bind(claim.outbound)
+    .bind(claim.version)
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,162 @@
+//! Contracts (S5): drafted, confirmed, revoked. Each change is a new version; what was known before stays.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use sqlx::{FromRow, PgConnection, PgExecutor, types::Json};
+
+use super::error::{Error, Result};
+use crate::domain::{actor::Actor, policy::ContractTerms, refusal::Refusal};
+
+/// The current version of a contract.
+#[derive(Clone, Debug, FromRow)]
+pub struct ContractRow {
+    /// Its number.
+    pub contract_number: String,
+    /// Its terms.
+    pub terms: Json<ContractTerms>,
+    /// The first day in force.
+    pub confirmed_on: Option<NaiveDate>,
+    /// The first day no longer in force.
+    pub revoked_on: Option<NaiveDate>,
+    /// Why it was changed.
+    pub reason: Option<String>,
+    /// Counts the changes.
+    pub version: i64,
+}
+
+/// A change of a contract's force.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Confirmed from this day, or revoked from it.
+    pub from: NaiveDate,
+    /// Why.
+    pub reason: String,
+    /// The version read; 0 for whatever is current.
+    pub version: i64,
+}
+
+/// Drafts a contract.
+pub async fn create(
+    conn: &mut PgConnection,
+    number: &str,
+    terms: ContractTerms,
+    actor: &Actor,
+    now: DateTime<Utc>,
+) -> Result<ContractRow> {
+    sqlx::query("INSERT INTO contracts (contract_number) VALUES ($1)").bind(number).execute(&mut *conn).await?;
+    let draft = ContractRow {
+        contract_number: number.to_owned(),
+        terms: Json(terms),
+        confirmed_on: None,
+        revoked_on: None,
+        reason: None,
+        version: 1,
+    };
+    insert(conn, &draft, actor, now).await?;
+    Ok(draft)
+}
+
+/// Gives one contract.
+pub async fn get(db: impl PgExecutor<'_>, number: &str) -> Result<ContractRow> {
+    sqlx::query_as(
+        "SELECT contract_number, terms, confirmed_on, revoked_on, reason, version FROM contract_versions
+          WHERE contract_number = $1 AND superseded_at = 'infinity'",
+    )
+    .bind(number)
+    .fetch_optional(db)
+    .await?
+    .ok_or_else(|| Error::not_found("contract", number))
+}
+
+/// Lists at most `limit` contracts after a number.
+pub async fn list(db: impl PgExecutor<'_>, after: &str, limit: i64) -> Result<Vec<ContractRow>> {
+    let contracts = sqlx::query_as(
+        "SELECT contract_number, terms, confirmed_on, revoked_on, reason, version FROM contract_versions
+          WHERE contract_number > $1 AND superseded_at = 'infinity' ORDER BY contract_number LIMIT $2",
+    );
+    Ok(contracts.bind(after).bind(limit).fetch_all(db).await?)
+}
+
+/// Confirms a draft.
+pub async fn confirm(
+    conn: &mut PgConnection,
+    number: &str,
+    change: &Change,
+    actor: &Actor,
+    now: DateTime<Utc>,
+) -> Result<ContractRow> {
+    let contract = get(&mut *conn, number).await?;
+    at_version(&contract, change.version)?;
+    if contract.confirmed_on.is_some() {
+        return Err(Refusal::ContractState("the contract is confirmed already").into());
+    }
+    next(conn, ContractRow { confirmed_on: Some(change.from), ..contract }, change, actor, now).await
+}
+
+/// Revokes a confirmed contract.
+pub async fn revoke(
+    conn: &mut PgConnection,
+    number: &str,
+    change: &Change,
+    actor: &Actor,
+    now: DateTime<Utc>,
+) -> Result<ContractRow> {
+    let contract = get(&mut *conn, number).await?;
+    at_version(&contract, change.version)?;
+    match contract.confirmed_on {
+        None => return Err(Refusal::ContractState("the contract is not confirmed").into()),
+        Some(_) if contract.revoked_on.is_some() => {
+            return Err(Refusal::ContractState("the contract is revoked already").into());
+        }
+        Some(confirmed_on) if change.from < confirmed_on => {
+            return Err(Error::invalid("from_date", format!("must not lie before the confirmation on {confirmed_on}")));
+        }
+        Some(_) => {}
+    }
+    next(conn, ContractRow { revoked_on: Some(change.from), ..contract }, change, actor, now).await
+}
+
+fn at_version(contract: &ContractRow, given: i64) -> Result<()> {
+    if given == 0 || given == contract.version {
+        return Ok(());
+    }
+    Err(Refusal::VersionMismatch { given, current: contract.version }.into())
+}
+
+/// Puts a version in the current one's place. Of two at once the second meets `contract_versions_pkey` and tries again.
+async fn next(
+    conn: &mut PgConnection,
+    contract: ContractRow,
+    change: &Change,
+    actor: &Actor,
+    now: DateTime<Utc>,
+) -> Result<ContractRow> {
+    sqlx::query(
+        "UPDATE contract_versions SET superseded_at = $2 WHERE contract_number = $1 AND superseded_at = 'infinity'",
+    )
+    .bind(&contract.contract_number)
+    .bind(now)
+    .execute(&mut *conn)
+    .await?;
+    let version = contract.version + 1;
+    let contract = ContractRow { reason: Some(change.reason.clone()), version, ..contract };
+    insert(conn, &contract, actor, now).await?;
+    Ok(contract)
+}
+
+async fn insert(conn: &mut PgConnection, contract: &ContractRow, actor: &Actor, now: DateTime<Utc>) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO contract_versions (contract_number, version, terms, confirmed_on, revoked_on, reason, recorded_at, recorded_by)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+    )
+    .bind(&contract.contract_number)
+    .bind(contract.version)
+    .bind(&contract.terms)
+    .bind(contract.confirmed_on)
+    .bind(contract.revoked_on)
+    .bind(&contract.reason)
+    .bind(now)
+    .bind(actor.to_string())
+    .execute(conn)
+    .await?;
+    Ok(())
+}

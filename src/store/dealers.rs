@@ -1,0 +1,79 @@
+//! Dealers: active or suspended.
+
+use sqlx::{FromRow, PgConnection, PgExecutor};
+
+use super::error::{Error, Result};
+use crate::domain::{actor::Actor, refusal::Refusal};
+
+/// A dealer.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct Dealer {
+    /// As in its tokens.
+    pub dealer_id: String,
+    /// The company's name.
+    pub name: String,
+    /// Whether it may apply.
+    pub active: bool,
+    /// Counts the changes.
+    pub version: i64,
+}
+
+/// Adds a dealer, active.
+pub async fn create(conn: &mut PgConnection, dealer_id: &str, name: &str) -> Result<Dealer> {
+    let dealer = sqlx::query_as(
+        "INSERT INTO dealers (dealer_id, name, status, version) VALUES ($1, $2, 'ACTIVE', 1)
+         RETURNING dealer_id, name, status = 'ACTIVE' AS active, version",
+    );
+    Ok(dealer.bind(dealer_id).bind(name).fetch_one(conn).await?)
+}
+
+/// Gives one dealer.
+pub async fn get(db: impl PgExecutor<'_>, dealer_id: &str) -> Result<Dealer> {
+    sqlx::query_as("SELECT dealer_id, name, status = 'ACTIVE' AS active, version FROM dealers WHERE dealer_id = $1")
+        .bind(dealer_id)
+        .fetch_optional(db)
+        .await?
+        .ok_or_else(|| Error::not_found("dealer", dealer_id))
+}
+
+/// Lists at most `limit` dealers after an id.
+pub async fn list(db: impl PgExecutor<'_>, after: &str, limit: i64) -> Result<Vec<Dealer>> {
+    let dealers = sqlx::query_as(
+        "SELECT dealer_id, name, status = 'ACTIVE' AS active, version FROM dealers WHERE dealer_id > $1 ORDER BY dealer_id LIMIT $2",
+    );
+    Ok(dealers.bind(after).bind(limit).fetch_all(db).await?)
+}
+
+/// Suspends a dealer, or makes it active again. `version` 0 is whatever is current.
+pub async fn set_status(conn: &mut PgConnection, dealer_id: &str, active: bool, version: i64) -> Result<Dealer> {
+    let changed: Option<Dealer> = sqlx::query_as(
+        "UPDATE dealers SET status = CASE WHEN $2 THEN 'ACTIVE' ELSE 'SUSPENDED' END, version = version + 1
+          WHERE dealer_id = $1 AND ($3 = 0 OR version = $3)
+         RETURNING dealer_id, name, status = 'ACTIVE' AS active, version",
+    )
+    .bind(dealer_id)
+    .bind(active)
+    .bind(version)
+    .fetch_optional(&mut *conn)
+    .await?;
+    match changed {
+        Some(dealer) => Ok(dealer),
+        None => {
+            let current = get(conn, dealer_id).await?.version;
+            Err(Refusal::VersionMismatch { given: version, current }.into())
+        }
+    }
+}
+
+/// A dealer applies only while active; anyone else is not asked.
+pub async fn must_be_active(conn: &mut PgConnection, actor: &Actor) -> Result<()> {
+    let Some(dealer_id) = actor.dealer_id() else { return Ok(()) };
+    let active: Option<(bool,)> = sqlx::query_as("SELECT status = 'ACTIVE' FROM dealers WHERE dealer_id = $1")
+        .bind(dealer_id)
+        .fetch_optional(conn)
+        .await?;
+    match active {
+        Some((true,)) => Ok(()),
+        _ => Err(Refusal::DealerNotActive.into()),
+    }
+}

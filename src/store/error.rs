@@ -1,0 +1,127 @@
+//! What can go wrong below a service, and the one table from a constraint's name to the rule that it guards.
+
+use crate::domain::refusal::Refusal;
+
+/// A result of the store.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong: the rules refuse, something is not there, or something is broken.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The rules say no.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Unknown, or another tenant's: the two look the same.
+    #[error("no such {kind}")]
+    NotFound {
+        /// What kind of resource, in the contract's words.
+        kind: &'static str,
+        /// Its name as the caller gave it.
+        name: String,
+    },
+    /// Bad input that only the registry can tell.
+    #[error("{field}: {rule}")]
+    Invalid {
+        /// The field's path in the request.
+        field: String,
+        /// The rule that it breaks.
+        rule: String,
+    },
+    /// The caller's deadline passed during a statement.
+    #[error("the deadline passed")]
+    Deadline,
+    /// The transaction met another one and may be tried again.
+    #[error("the transaction met another one")]
+    Contended,
+    /// The database is away, or the answer to a commit was lost: whether it happened, the same `request_id` tells.
+    #[error("the database is away: {0}")]
+    Away(String),
+    /// A row that the code cannot read, or an error of the database that no rule explains.
+    #[error("{0}")]
+    Broken(String),
+}
+
+impl Error {
+    /// A resource that is not there.
+    pub fn not_found(kind: &'static str, name: impl ToString) -> Self {
+        Self::NotFound { kind, name: name.to_string() }
+    }
+
+    /// Bad input.
+    pub fn invalid(field: impl Into<String>, rule: impl Into<String>) -> Self {
+        Self::Invalid { field: field.into(), rule: rule.into() }
+    }
+
+    /// A row that breaks an invariant of the schema.
+    pub fn broken(what: impl std::fmt::Display) -> Self {
+        Self::Broken(what.to_string())
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        let sqlx::Error::Database(database) = &error else {
+            return match error {
+                sqlx::Error::Io(_)
+                | sqlx::Error::Tls(_)
+                | sqlx::Error::PoolTimedOut
+                | sqlx::Error::PoolClosed
+                | sqlx::Error::WorkerCrashed
+                | sqlx::Error::Protocol(_)
+                | sqlx::Error::BeginFailed => Self::Away(error.to_string()),
+                other => Self::Broken(other.to_string()),
+            };
+        };
+        if let Some(refused) = database.constraint().and_then(by_constraint) {
+            return refused;
+        }
+        match database.code().as_deref() {
+            Some("57014") => Self::Deadline,
+            Some("40001" | "40P01") => Self::Contended,
+            // A demoted primary says 25006: the connection is as good as dead.
+            Some("25006" | "57P01" | "57P02" | "57P03" | "53300") => Self::Away(database.message().to_owned()),
+            Some(code) if code.starts_with("08") => Self::Away(database.message().to_owned()),
+            // The message may quote a value; the constraint and the code may not.
+            code => Self::Broken(format!("SQLSTATE {code:?}, constraint {:?}", database.constraint())),
+        }
+    }
+}
+
+/// The rule that a constraint guards, where two callers at once can break it.
+fn by_constraint(name: &str) -> Option<Error> {
+    let chain = |why| Some(Error::Refused(Refusal::ReplacementChain(why)));
+    match name {
+        "claims_given_once" | "claims_swapped_for_once" => {
+            Some(Error::Refused(Refusal::UnitNotGivable { rule: "it was given before" }))
+        }
+        "claims_one_open_for_a_unit" => Some(Error::Refused(Refusal::OpenClaimExists)),
+        "replacements_replaced_once" => chain("the unit was replaced before"),
+        "replacements_given_once" => chain("the unit was given before"),
+        "replacements_no_cycle" => chain("the replacement would make a cycle"),
+        "replacements_by_another" => chain("a unit cannot replace itself"),
+        "sales_contract_known" => Some(Error::not_found("contract", "")),
+        "sales_dealer_known" | "claims_dealer_known" => Some(Error::Refused(Refusal::DealerNotActive)),
+        "sales_customer_known" | "claims_customer_known" => Some(Error::not_found("customer", "")),
+        "units_model_known" | "product_equivalents_model_known" => Some(Error::not_found("product", "")),
+        "units_refurbished_once" => Some(Error::Refused(Refusal::RegistryConflict(
+            "a unit was refurbished under another serial before".to_owned(),
+        ))),
+        "units_refurbished_from_known"
+        | "repairs_unit_known"
+        | "replacements_replaced_known"
+        | "replacements_replacement_known"
+        | "shipment_items_unit_known" => Some(Error::not_found("unit", "")),
+        "products_pkey" => Some(Error::Refused(Refusal::AlreadyExists("the product".to_owned()))),
+        "dealers_pkey" => Some(Error::Refused(Refusal::AlreadyExists("the dealer".to_owned()))),
+        "contracts_pkey" => Some(Error::Refused(Refusal::AlreadyExists("the contract".to_owned()))),
+        // Two writers at once: the second is told as if it came second, when it tries again.
+        "sales_pkey"
+        | "sales_one_current"
+        | "contract_versions_pkey"
+        | "contract_versions_one_current"
+        | "claim_events_one_for_a_number"
+        | "request_log_once"
+        | "units_pkey" => Some(Error::Contended),
+        _ => None,
+    }
+}

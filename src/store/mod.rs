@@ -1,0 +1,106 @@
+//! SQL, split by noun. Plain functions over a connection; the guarantees are the database's constraints, each with a name.
+
+pub mod catalogue;
+pub mod claims;
+pub mod contracts;
+pub mod dealers;
+pub mod error;
+pub mod facts;
+pub mod history;
+pub mod people;
+pub mod policies;
+pub mod requests;
+pub mod sales;
+pub mod shipments;
+pub mod transaction;
+pub mod units;
+
+use std::{str::FromStr, time::Duration};
+
+use sqlx::{
+    Connection, Executor, PgConnection, PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+pub use error::{Error, Result};
+pub use transaction::transaction;
+
+/// The schema version that this binary needs: the number of its latest migration.
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
+/// The database role that a process works under: only the grants it needs, no table of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// CoverageService and RegistryService.
+    Coverage,
+    /// ClaimService.
+    Claim,
+    /// LogisticsService.
+    Logistics,
+}
+
+impl Role {
+    fn set(self) -> &'static str {
+        match self {
+            Self::Coverage => "SET ROLE warranty_coverage",
+            Self::Claim => "SET ROLE warranty_claim",
+            Self::Logistics => "SET ROLE warranty_logistics",
+        }
+    }
+}
+
+/// A pool of at most `size` connections, each under `role`. Connects lazily: the process starts while the database is away.
+///
+/// No connection is pinged at checkout (a round trip): one that lay idle for half a minute is tried first, for at most a second.
+pub fn pool(url: &str, size: u32, role: Role) -> anyhow::Result<PgPool> {
+    let options = PgConnectOptions::from_str(url)?.application_name(match role {
+        Role::Coverage => "warranty-coverage",
+        Role::Claim => "warranty-claim",
+        Role::Logistics => "warranty-logistics",
+    });
+    Ok(PgPoolOptions::new()
+        .max_connections(size)
+        .acquire_timeout(Duration::from_secs(3))
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for < Duration::from_secs(30) {
+                    return Ok(true);
+                }
+                let ping = tokio::time::timeout(Duration::from_secs(1), connection.ping()).await;
+                Ok(matches!(ping, Ok(Ok(()))))
+            })
+        })
+        .after_connect(move |connection, _| {
+            Box::pin(async move {
+                connection.execute(role.set()).await?;
+                // A statement outside a transaction has no deadline of its own.
+                connection
+                    .execute("SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s'")
+                    .await?;
+                Ok(())
+            })
+        })
+        .connect_lazy_with(options))
+}
+
+/// Brings the schema up to this binary's version and publishes the standard policy. `url` is the owner's.
+pub async fn migrate(url: &str) -> anyhow::Result<()> {
+    let mut connection = PgConnection::connect(url).await?;
+    MIGRATIONS.run(&mut connection).await?;
+    policies::publish_standard(&mut connection).await?;
+    // The login that migrates locally also serves: it must be able to take each process's role.
+    connection.execute("GRANT warranty_coverage, warranty_claim, warranty_logistics TO CURRENT_USER").await?;
+    connection.close().await?;
+    Ok(())
+}
+
+/// Whether the database answers and its schema is at least the version this binary needs.
+pub async fn ready(pool: &PgPool) -> Result<bool> {
+    let needed = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+    let (there,): (bool,) = sqlx::query_as("SELECT to_regclass('policies') IS NOT NULL AND schema_version() >= $1")
+        .bind(needed)
+        .fetch_one(pool)
+        .await?;
+    Ok(there)
+}

@@ -1,0 +1,26 @@
+//! Published policy versions. A row never changes.
+
+use sqlx::{PgConnection, PgExecutor, types::Json};
+
+use super::error::{Error, Result};
+use crate::domain::policy::{Policies, Policy, STANDARD_POLICY};
+
+/// Publishes the maker's commitment as the first version, once.
+pub async fn publish_standard(conn: &mut PgConnection) -> anyhow::Result<()> {
+    let policy: Policy = serde_json::from_str(STANDARD_POLICY)?;
+    sqlx::query(
+        "INSERT INTO policies (version, effective_on, body) VALUES ($1, $2, $3) ON CONFLICT (version) DO NOTHING",
+    )
+    .bind(&policy.version)
+    .bind(policy.effective_on)
+    .bind(Json(&policy))
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Every published version.
+pub async fn published(db: impl PgExecutor<'_>) -> Result<Policies> {
+    let rows: Vec<(Json<Policy>,)> = sqlx::query_as("SELECT body FROM policies").fetch_all(db).await?;
+    Policies::new(rows.into_iter().map(|(Json(policy),)| policy).collect()).map_err(Error::broken)
+}

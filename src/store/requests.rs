@@ -1,0 +1,54 @@
+//! Requests by `request_id`: each write is safe to send twice.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::error::Result;
+use crate::domain::{actor::Actor, refusal::Refusal};
+
+/// A write as its caller names it.
+#[derive(Clone, Debug)]
+pub struct WriteRequest {
+    /// The caller's UUID for it.
+    pub id: Uuid,
+    /// The gRPC path.
+    pub method: &'static str,
+    /// Of the request without its `request_id`.
+    pub sha256: [u8; 32],
+}
+
+/// The first reply to the same request; refused where the id was used for another. Waits for one that is under way.
+pub async fn earlier_reply(conn: &mut PgConnection, actor: &Actor, request: &WriteRequest) -> Result<Option<Vec<u8>>> {
+    let earlier: Option<(String, Vec<u8>, Vec<u8>)> =
+        sqlx::query_as("SELECT method, request_sha256, reply FROM earlier_request($1, $2)")
+            .bind(actor.to_string())
+            .bind(request.id)
+            .fetch_optional(conn)
+            .await?;
+    match earlier {
+        None => Ok(None),
+        Some((method, sha256, reply)) if method == request.method && sha256 == request.sha256 => Ok(Some(reply)),
+        Some(_) => Err(Refusal::RequestIdReused.into()),
+    }
+}
+
+/// Keeps the reply, in the write's own transaction.
+pub async fn keep_reply(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    request: &WriteRequest,
+    reply: &[u8],
+    now: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query("INSERT INTO request_log (caller, request_id, method, request_sha256, reply, recorded_at) VALUES ($1, $2, $3, $4, $5, $6)")
+        .bind(actor.to_string())
+        .bind(request.id)
+        .bind(request.method)
+        .bind(request.sha256.as_slice())
+        .bind(reply)
+        .bind(now)
+        .execute(conn)
+        .await?;
+    Ok(())
+}

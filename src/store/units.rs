@@ -1,0 +1,129 @@
+//! Units, and what is known of one that someone wants to give.
+
+use chrono::NaiveDate;
+use sqlx::{FromRow, PgConnection, PgExecutor};
+
+use super::error::{Error, Result};
+use crate::domain::{claim_steps::UnitToGive, refusal::Refusal, serial::Serial};
+
+/// One physical product as registered.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct Unit {
+    /// Normalised.
+    pub serial: String,
+    /// Its model.
+    pub model: String,
+    /// The lot it was made in.
+    pub lot: Option<String>,
+    /// S2.
+    pub manufactured_on: NaiveDate,
+    /// T12.
+    pub ex_factory_on: NaiveDate,
+    /// S3.
+    pub sold_by_maker: bool,
+    /// T4.
+    pub refurbished_from: Option<String>,
+}
+
+/// Registers units, all or none, and says how many are new. One registered before must have the same facts.
+pub async fn register(conn: &mut PgConnection, units: &[Unit]) -> Result<u64> {
+    // Sorted, so that two calls with the same units in another order wait for each other and do not lock each other out.
+    let mut units: Vec<&Unit> = units.iter().collect();
+    units.sort_by(|a, b| a.serial.cmp(&b.serial));
+    let column = |of: fn(&Unit) -> String| units.iter().map(|unit| of(unit)).collect::<Vec<_>>();
+    let new = sqlx::query(
+        "INSERT INTO units (serial, model, lot, manufactured_on, ex_factory_on, sold_by_maker, refurbished_from)
+         SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::date[], $5::date[], $6::boolean[], $7::text[])
+         ON CONFLICT (serial) DO NOTHING",
+    )
+    .bind(column(|unit| unit.serial.clone()))
+    .bind(column(|unit| unit.model.clone()))
+    .bind(units.iter().map(|unit| unit.lot.clone()).collect::<Vec<_>>())
+    .bind(units.iter().map(|unit| unit.manufactured_on).collect::<Vec<_>>())
+    .bind(units.iter().map(|unit| unit.ex_factory_on).collect::<Vec<_>>())
+    .bind(units.iter().map(|unit| unit.sold_by_maker).collect::<Vec<_>>())
+    .bind(units.iter().map(|unit| unit.refurbished_from.clone()).collect::<Vec<_>>())
+    .execute(&mut *conn)
+    .await?
+    .rows_affected();
+    let registered: Vec<Unit> = sqlx::query_as(
+        "SELECT serial, model, lot, manufactured_on, ex_factory_on, sold_by_maker, refurbished_from
+           FROM units WHERE serial = ANY ($1) ORDER BY serial",
+    )
+    .bind(column(|unit| unit.serial.clone()))
+    .fetch_all(conn)
+    .await?;
+    match registered.iter().zip(units).find(|(there, given)| *there != *given) {
+        Some((there, _)) => {
+            Err(Refusal::RegistryConflict(format!("unit {} is registered with other facts", there.serial)).into())
+        }
+        None => Ok(new),
+    }
+}
+
+/// Gives one unit.
+pub async fn get(db: impl PgExecutor<'_>, serial: &Serial) -> Result<Unit> {
+    sqlx::query_as(
+        "SELECT serial, model, lot, manufactured_on, ex_factory_on, sold_by_maker, refurbished_from FROM units WHERE serial = $1",
+    )
+    .bind(serial.as_str())
+    .fetch_optional(db)
+    .await?
+    .ok_or_else(|| Error::not_found("unit", serial))
+}
+
+/// Holds units to the end of the transaction: a sale, a swap and a replacement of the same unit come one after the other.
+pub async fn lock(conn: &mut PgConnection, serials: &[&Serial]) -> Result<()> {
+    let names: Vec<&str> = serials.iter().map(|serial| serial.as_str()).collect();
+    let held: Vec<(String,)> =
+        sqlx::query_as("SELECT serial FROM units WHERE serial = ANY ($1) ORDER BY serial FOR NO KEY UPDATE")
+            .bind(&names)
+            .fetch_all(conn)
+            .await?;
+    match names.iter().find(|name| !held.iter().any(|(serial,)| serial == *name)) {
+        Some(missing) => Err(Error::not_found("unit", missing)),
+        None => Ok(()),
+    }
+}
+
+#[derive(FromRow)]
+struct ToGive {
+    model: String,
+    sold_by_maker: bool,
+    has_sale: bool,
+    given_before: bool,
+    replaced_before: bool,
+    has_open_claim: bool,
+}
+
+/// What is known of a unit that someone wants to give. `lock` it first.
+pub async fn to_give(conn: &mut PgConnection, serial: &Serial) -> Result<UnitToGive> {
+    let row: Option<ToGive> = sqlx::query_as(
+        "SELECT model, sold_by_maker,
+                EXISTS (SELECT 1 FROM sales s WHERE s.serial = u.serial AND s.superseded_at = 'infinity') AS has_sale,
+                EXISTS (SELECT 1 FROM replacements r WHERE r.replacement_serial = u.serial) OR unit_was_promised(u.serial) AS given_before,
+                EXISTS (SELECT 1 FROM replacements r WHERE r.replaced_serial = u.serial) AS replaced_before,
+                unit_has_open_claim(u.serial) AS has_open_claim
+           FROM units u WHERE u.serial = $1",
+    )
+    .bind(serial.as_str())
+    .fetch_optional(conn)
+    .await?;
+    let row = row.ok_or_else(|| Error::not_found("unit", serial))?;
+    Ok(UnitToGive {
+        serial: serial.clone(),
+        model: row.model,
+        sold_by_maker: row.sold_by_maker,
+        has_sale: row.has_sale,
+        given_before: row.given_before,
+        replaced_before: row.replaced_before,
+        has_open_claim: row.has_open_claim,
+    })
+}
+
+/// Whether a unit has an open claim, whoever filed it.
+pub async fn has_open_claim(conn: &mut PgConnection, serial: &Serial) -> Result<bool> {
+    let (open,): (bool,) =
+        sqlx::query_as("SELECT unit_has_open_claim($1)").bind(serial.as_str()).fetch_one(conn).await?;
+    Ok(open)
+}
