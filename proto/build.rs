@@ -1,6 +1,7 @@
 //! Generates the contracts' types and services, and the descriptor set that reflection and the method table read.
 use std::{env, fs, path::PathBuf};
 
+#[allow(clippy::disallowed_methods)] // Cargo speaks to a build script through its environment.
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let package = "proto/aopre/warranty/v1";
     println!("cargo:rerun-if-changed=proto");

@@ -5,7 +5,7 @@ use std::{fmt, net::SocketAddr, time::Duration};
 use axum::http::{HeaderValue, Uri};
 use clap::{Args, Parser, Subcommand};
 
-use crate::{auth::keys::JwksSource, client, server::Limits, telemetry};
+use crate::{auth::keys::JwksSource, client, local, server::Limits, telemetry};
 
 /// The warranty system: coverage, claims and logistics.
 #[derive(Debug, Parser)]
@@ -31,6 +31,10 @@ pub enum Command {
     Health(HealthConfig),
     /// Bring the database's schema up to this binary's version
     Migrate(MigrateConfig),
+    /// Run the whole system on this machine: PostgreSQL, sample data, the three services, a development issuer
+    Up(local::UpArgs),
+    /// Print a development token
+    Token(local::TokenArgs),
     /// Call one method and print the answer
     Call(client::CallArgs),
     /// Drive one claim of each way through the running services, and check every answer

@@ -11,6 +11,7 @@ pub mod clock;
 pub mod config;
 pub mod contract;
 pub mod domain;
+pub mod local;
 pub mod process;
 pub mod server;
 pub mod service;

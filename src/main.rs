@@ -6,6 +6,7 @@ use clap::Parser;
 use warranty::{
     client,
     config::{Cli, Command},
+    local,
     process::{self, Process},
     store,
 };
@@ -37,6 +38,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::All(config) => process::serve(Process::All, config).await?,
         Command::Migrate(config) => store::migrate(config.database_url.expose()).await?,
         Command::Health(config) => process::health(config).await?,
+        Command::Up(args) => local::up(args).await?,
+        Command::Token(args) => local::token(&args)?,
         Command::Call(args) => return client::call(args).await,
         Command::Walk(args) => {
             let right = client::walk(args).await?;

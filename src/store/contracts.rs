@@ -150,7 +150,7 @@ async fn insert(conn: &mut PgConnection, contract: &ContractRow, actor: &Actor, 
     )
     .bind(&contract.contract_number)
     .bind(contract.version)
-    .bind(&contract.terms)
+    .bind(contract.terms)
     .bind(contract.confirmed_on)
     .bind(contract.revoked_on)
     .bind(&contract.reason)
