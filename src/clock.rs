@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicI64, Ordering},
 };
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, SubsecRound, Utc};
 use chrono_tz::Asia::Shanghai;
 
 /// Tells the time: the system's, or one that a test sets.
@@ -32,11 +32,11 @@ impl Clock {
         }
     }
 
-    /// This moment.
+    /// This moment, to the microsecond: what the database keeps, so that an answer and a later read of it agree.
     pub fn now(&self) -> DateTime<Utc> {
         match &self.fixed_at {
             #[allow(clippy::disallowed_methods)]
-            None => Utc::now(),
+            None => Utc::now().trunc_subsecs(6),
             Some(at) => DateTime::from_timestamp_micros(at.load(Ordering::Relaxed)).unwrap_or_default(),
         }
     }
