@@ -1,5 +1,8 @@
-//! The system, call by call, through real listeners.
+//! The system, call by call, through real listeners and a real PostgreSQL.
 
 #![allow(clippy::unwrap_used)]
 
 mod chassis;
+mod local;
+mod rules;
+mod world;
