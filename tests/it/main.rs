@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod chassis;
+mod claims;
 mod local;
 mod rules;
 mod world;
