@@ -9,7 +9,12 @@ use tonic::{Code, Response, Status};
 use uuid::Uuid;
 use warranty::{
     contract::v1::*,
-    domain::{actor::Actor, claim, coverage::decide, policy::{Policies, STANDARD_POLICY}},
+    domain::{
+        actor::Actor,
+        claim,
+        coverage::decide,
+        policy::{Policies, STANDARD_POLICY},
+    },
     store::{self, Role},
 };
 
@@ -23,27 +28,40 @@ struct Life<'a>(&'a World);
 impl Life<'_> {
     async fn guide(&self, claim: &str, outcome: GuidanceOutcome) -> Outcome<Claim> {
         let reason = "as told".to_owned();
-        let request = RecordGuidanceRequest { request_id: id(), claim_id: claim.into(), outcome: outcome.into(), reason, ..Default::default() };
+        let request = RecordGuidanceRequest {
+            request_id: id(),
+            claim_id: claim.into(),
+            outcome: outcome.into(),
+            reason,
+            ..Default::default()
+        };
         Ok(self.0.staff().claims.record_guidance(request).await?.into_inner().claim.unwrap())
     }
     async fn swap(&self, claim: &str, given: &str) -> Outcome<Claim> {
-        let request = RecordSwapRequest { request_id: id(), claim_id: claim.into(), given_serial: given.into(), version: 0 };
+        let request =
+            RecordSwapRequest { request_id: id(), claim_id: claim.into(), given_serial: given.into(), version: 0 };
         Ok(self.0.dealer("D1").claims.record_swap(request).await?.into_inner().claim.unwrap())
     }
     async fn open_return(&self, claims: &[&str]) -> Outcome<Shipment> {
         let claim_ids = claims.iter().map(|claim| (*claim).to_owned()).collect();
-        let request = OpenReturnRequest { request_id: id(), claim_ids, carrier: "SF".into(), tracking_number: String::new() };
+        let request =
+            OpenReturnRequest { request_id: id(), claim_ids, carrier: "SF".into(), tracking_number: String::new() };
         Ok(self.0.dealer("D1").logistics.open_return(request).await?.into_inner().shipment.unwrap())
     }
     async fn receive(&self, claim: &Claim, shipment: &str, change: impl FnOnce(&mut ReceivedItem)) -> Outcome<Claim> {
-        let mut item = ReceivedItem { return_number: claim.return_number.clone(), serial: claim.serial.clone(), ..Default::default() };
+        let mut item = ReceivedItem {
+            return_number: claim.return_number.clone(),
+            serial: claim.serial.clone(),
+            ..Default::default()
+        };
         change(&mut item);
         let request = ReceiveReturnRequest { request_id: id(), shipment_id: shipment.into(), items: vec![item] };
         Ok(self.0.staff().logistics.receive_return(request).await?.into_inner().claims.remove(0))
     }
     async fn inspect(&self, claim: &str, findings: &[Clause]) -> Outcome<Claim> {
         let findings = findings.iter().map(|clause| (*clause).into()).collect();
-        let request = RecordInspectionRequest { request_id: id(), claim_id: claim.into(), findings, ..Default::default() };
+        let request =
+            RecordInspectionRequest { request_id: id(), claim_id: claim.into(), findings, ..Default::default() };
         Ok(self.0.staff().claims.record_inspection(request).await?.into_inner().claim.unwrap())
     }
     async fn repair(&self, claim: &str) -> Outcome<Claim> {
@@ -52,12 +70,22 @@ impl Life<'_> {
     }
     async fn replace(&self, claim: &str, given: &str) -> Outcome<Claim> {
         let (reason, version) = ("beyond repair".to_owned(), 0);
-        let request = RecordReplacementRequest { request_id: id(), claim_id: claim.into(), given_serial: given.into(), reason, version };
+        let request = RecordReplacementRequest {
+            request_id: id(),
+            claim_id: claim.into(),
+            given_serial: given.into(),
+            reason,
+            version,
+        };
         Ok(self.0.staff().claims.record_replacement(request).await?.into_inner().claim.unwrap())
     }
     async fn dispatch(&self, claims: &[(&str, &str)]) -> Outcome<Shipment> {
-        let items = claims.iter().map(|(claim, given)| DispatchItem { claim_id: (*claim).into(), given_serial: (*given).into() }).collect();
-        let request = DispatchOutboundRequest { request_id: id(), items, carrier: "SF".into(), tracking_number: "SF1".into() };
+        let items = claims
+            .iter()
+            .map(|(claim, given)| DispatchItem { claim_id: (*claim).into(), given_serial: (*given).into() })
+            .collect();
+        let request =
+            DispatchOutboundRequest { request_id: id(), items, carrier: "SF".into(), tracking_number: "SF1".into() };
         Ok(self.0.staff().logistics.dispatch_outbound(request).await?.into_inner().shipment.unwrap())
     }
     async fn deliver(&self, shipment: &str) -> Outcome<Shipment> {
@@ -189,7 +217,11 @@ async fn a_transition_that_the_table_does_not_have_is_refused_and_names_what_is_
                 assert_eq!(refusal(&refused), (Code::InvalidArgument, "INVALID_FIELDS".into()), "{state:?} {action}");
                 continue;
             }
-            assert_eq!(refusal(&refused), (Code::FailedPrecondition, "WRONG_STATE".into()), "{state:?} {action}: {refused:?}");
+            assert_eq!(
+                refusal(&refused),
+                (Code::FailedPrecondition, "WRONG_STATE".into()),
+                "{state:?} {action}: {refused:?}"
+            );
             assert_eq!(metadata(&refused, "allowed"), allowed, "{state:?} {action}");
             let name = state.as_str_name().strip_prefix("CLAIM_STATE_").unwrap();
             assert_eq!(metadata(&refused, "state"), name, "{state:?} {action}");
@@ -204,7 +236,8 @@ async fn the_row_is_the_fold_of_its_events_and_every_decision_can_be_made_again(
     let life = Life(&world);
     let mut ids = Vec::new();
     for (at, (state, _)) in TABLE.into_iter().enumerate() {
-        let claim = life.in_state(&format!("FOLD{at:02}"), if state == ClaimState::Swapped { 3 } else { 60 }, state).await;
+        let claim =
+            life.in_state(&format!("FOLD{at:02}"), if state == ClaimState::Swapped { 3 } else { 60 }, state).await;
         ids.push(claim.claim_id.parse::<Uuid>().unwrap());
     }
     let pool = store::pool(&world.url, 1, Role::Claim).unwrap();
@@ -278,7 +311,11 @@ async fn a_unit_is_replaced_once_whoever_tries() {
         if given.ends_with(['0', '2', '4', '6', '8']) {
             return life.replace(&claim.claim_id, given).await.map(drop);
         }
-        let step = Replacement { replaced_serial: "ONCE0001".into(), replacement_serial: given.clone(), replaced_date: Some(world.today(0)) };
+        let step = Replacement {
+            replaced_serial: "ONCE0001".into(),
+            replacement_serial: given.clone(),
+            replaced_date: Some(world.today(0)),
+        };
         let request = RecordHistoryRequest { request_id: id(), repairs: vec![], replacements: vec![step] };
         world.staff().registry.record_history(request).await.map(drop)
     });
@@ -323,7 +360,10 @@ async fn the_earliest_contact_decides() {
     let guided = world.staff().claims.record_guidance(request.clone()).await.unwrap().into_inner().claim.unwrap();
     assert_eq!(guided.reported_date, Some(world.today(-6)));
     let decision = guided.provisional_decision.unwrap();
-    assert_eq!((decision.remedy(), decision.clauses), (Remedy::DirectReplacement, vec![Clause::T1.into(), Clause::T8.into()]));
+    assert_eq!(
+        (decision.remedy(), decision.clauses),
+        (Remedy::DirectReplacement, vec![Clause::T1.into(), Clause::T8.into()])
+    );
     // A contact later than the filing does not move it, and one in the future is bad input.
     let claim = world.filed("EARLY002", 20).await;
     request.claim_id = claim.claim_id;
@@ -351,7 +391,11 @@ async fn what_a_swap_asks() {
         ("OTHER001", "it is neither the same model nor a listed equivalent"),
     ] {
         let refused = life.swap(&authorized, given).await.unwrap_err();
-        assert_eq!((refusal(&refused).1.as_str(), metadata(&refused, "rule").as_str()), ("UNIT_NOT_GIVABLE", rule), "{given}");
+        assert_eq!(
+            (refusal(&refused).1.as_str(), metadata(&refused, "rule").as_str()),
+            ("UNIT_NOT_GIVABLE", rule),
+            "{given}"
+        );
     }
     let refused = life.swap(&authorized, "NOWHERE1").await.unwrap_err();
     assert_eq!(refusal(&refused), (Code::NotFound, "NOT_FOUND".into()));
@@ -362,13 +406,17 @@ async fn what_a_swap_asks() {
     assert_eq!(refusal(&life.swap(&waived, "FIT00002").await.unwrap_err()).1, "FAULT_NOT_CONFIRMED");
     let late = life.in_state("SWAP0004", 16, ClaimState::Authorized).await.claim_id;
     let refused = life.swap(&late, "FIT00002").await.unwrap_err();
-    assert_eq!((refusal(&refused).1.as_str(), metadata(&refused, "remedy").as_str()), ("REMEDY_MISMATCH", "FREE_REPAIR"));
+    assert_eq!(
+        (refusal(&refused).1.as_str(), metadata(&refused, "remedy").as_str()),
+        ("REMEDY_MISMATCH", "FREE_REPAIR")
+    );
     world.sold("SWAP0005", 3).await;
     let vouchers = Some(Vouchers { invoice_number: "F-SWAP0005".into(), ..Default::default() });
     let request = FileClaimRequest { vouchers, customer: Some(crate::world::contact()), ..filing("SWAP0005") };
     let foreign = world.dealer("D2").claims.file_claim(request).await.unwrap().into_inner().claim.unwrap().claim_id;
     life.guide(&foreign, GuidanceOutcome::Confirmed).await.unwrap();
-    let request = RecordSwapRequest { request_id: id(), claim_id: foreign, given_serial: "FIT00002".into(), version: 0 };
+    let request =
+        RecordSwapRequest { request_id: id(), claim_id: foreign, given_serial: "FIT00002".into(), version: 0 };
     let refused = world.dealer("D2").claims.record_swap(request).await.unwrap_err();
     assert_eq!(refusal(&refused).1, "NOT_THE_SELLER");
     // And the fit one goes.
@@ -382,7 +430,14 @@ async fn after_a_swap_the_maker_owes_by_what_the_inspection_found() {
     // (what came in, final remedy, state, outcome): M's last paragraph.
     let rows = [
         ("OWED0001", vec![], None, Remedy::DirectReplacement, ClaimState::Ready, ClaimOutcome::Replenishment),
-        ("OWED0002", vec![], Some(Appearance::Scratched), Remedy::FreeRepair, ClaimState::InRepair, ClaimOutcome::Unspecified),
+        (
+            "OWED0002",
+            vec![],
+            Some(Appearance::Scratched),
+            Remedy::FreeRepair,
+            ClaimState::InRepair,
+            ClaimOutcome::Unspecified,
+        ),
         ("OWED0003", vec![Clause::X5], None, Remedy::PaidService, ClaimState::Inspected, ClaimOutcome::Unspecified),
     ];
     for (serial, findings, appearance, remedy, state, outcome) in rows {
@@ -402,10 +457,14 @@ async fn after_a_swap_the_maker_owes_by_what_the_inspection_found() {
     assert_eq!(metadata(&refused, "rule"), "the dealer is owed a good unit: name it");
     world.unit("STOCK001").await;
     let parcel = life.dispatch(&[(&owed, "STOCK001")]).await.unwrap();
-    assert_eq!((parcel.items[0].serial.as_str(), parcel.items[0].payer(), parcel.items[0].clause()), ("STOCK001", Payer::Maker, Clause::M6));
+    assert_eq!(
+        (parcel.items[0].serial.as_str(), parcel.items[0].payer(), parcel.items[0].clause()),
+        ("STOCK001", Payer::Maker, Clause::M6)
+    );
     life.deliver(&parcel.shipment_id).await.unwrap();
     assert_eq!(life.get(&owed).await.outcome_serial, "STOCK001");
-    let unit = world.staff().registry.get_unit(GetUnitRequest { serial: "STOCK001".into() }).await.unwrap().into_inner();
+    let unit =
+        world.staff().registry.get_unit(GetUnitRequest { serial: "STOCK001".into() }).await.unwrap().into_inner();
     assert_eq!(unit.lineage, []);
 }
 
@@ -416,13 +475,21 @@ async fn parcels_hold_what_was_announced() {
     let first = life.in_state("BOX00001", 60, ClaimState::Authorized).await;
     let second = life.in_state("BOX00002", 60, ClaimState::Authorized).await;
     let parcel = life.open_return(&[&first.claim_id, &second.claim_id]).await.unwrap();
-    assert!(parcel.items.iter().all(|item| (item.payer(), item.clause()) == (Payer::Sender, Clause::M5) && item.arrived_time.is_none()));
+    assert!(
+        parcel
+            .items
+            .iter()
+            .all(|item| (item.payer(), item.clause()) == (Payer::Sender, Clause::M5) && item.arrived_time.is_none())
+    );
     // A wrong unit, and a number that is not in this parcel.
     let refused = life.receive(&first, &parcel.shipment_id, |item| item.serial = "BOX00002".into()).await.unwrap_err();
     assert_eq!(refusal(&refused), (Code::FailedPrecondition, "SERIAL_MISMATCH".into()));
     let other = life.in_state("BOX00003", 60, ClaimState::Authorized).await;
     let refused = life.receive(&other, &parcel.shipment_id, |_| {}).await.unwrap_err();
-    assert_eq!(violations(&refused), [("items[0].return_number".to_owned(), "was not announced in this parcel".to_owned())]);
+    assert_eq!(
+        violations(&refused),
+        [("items[0].return_number".to_owned(), "was not announced in this parcel".to_owned())]
+    );
     // Half received, it stays open; the number is read as people write it.
     let spoken = format!("{} {}", &first.return_number[..4], &first.return_number[4..]);
     let received = life.receive(&first, &parcel.shipment_id, |item| item.return_number = spoken).await.unwrap();
@@ -437,9 +504,13 @@ async fn the_version_read_guards_an_update() {
     let world = World::stocked().await;
     let life = Life(&world);
     let claim = life.in_state("VERS0001", 60, ClaimState::Authorized).await;
-    let request = CancelClaimRequest { request_id: id(), claim_id: claim.claim_id.clone(), version: 1, reason: String::new() };
+    let request =
+        CancelClaimRequest { request_id: id(), claim_id: claim.claim_id.clone(), version: 1, reason: String::new() };
     let refused = world.dealer("D1").claims.cancel_claim(request.clone()).await.unwrap_err();
-    assert_eq!((refusal(&refused), metadata(&refused, "current").as_str()), ((Code::Aborted, "VERSION_MISMATCH".into()), "2"));
+    assert_eq!(
+        (refusal(&refused), metadata(&refused, "current").as_str()),
+        ((Code::Aborted, "VERSION_MISMATCH".into()), "2")
+    );
     let request = CancelClaimRequest { version: 2, ..request };
     let cancelled = world.dealer("D1").claims.cancel_claim(request).await.unwrap().into_inner().claim.unwrap();
     assert_eq!((cancelled.state(), cancelled.version), (ClaimState::Cancelled, 3));

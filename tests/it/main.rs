@@ -4,6 +4,7 @@
 
 mod chassis;
 mod claims;
+mod house;
 mod local;
 mod rules;
 mod world;

@@ -9,8 +9,9 @@ use crate::{
     contract::v1,
     domain::{
         actor::Actor,
-        claim::{Action, Claim, Filing, Ruling, Stage, Vouchers},
+        claim::{Action, Claim},
         claim_steps::{may_be_given, not_none},
+        event::{Filing, Ruling, Stage, Vouchers},
         facts::{Report, Told},
         serial::Serial,
         vouchers::{RegisteredSale, verify},
