@@ -56,36 +56,3 @@ pub(super) fn too_large(most: usize) -> Status {
         &[("max_message_bytes", &most.to_string())],
     )
 }
-
-#[cfg(test)]
-mod tests {
-    use std::convert::Infallible;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_body_is_one_frame() {
-        let ok = |bytes: &[u8]| Ok(Bytes::copy_from_slice(bytes));
-        let refused = |code: Code| Err(code);
-        type Case<'a> = (&'a [&'a [u8]], Result<Bytes, Code>);
-        let cases: [Case; 9] = [
-            (&[&[0, 0, 0, 0, 0]], ok(&[0, 0, 0, 0, 0])),
-            (&[&[0, 0, 0, 0, 2, 7, 8]], ok(&[0, 0, 0, 0, 2, 7, 8])),
-            (&[&[0, 0, 0], &[0, 2, 7], &[8]], ok(&[0, 0, 0, 0, 2, 7, 8])),
-            (&[], refused(Code::InvalidArgument)),
-            (&[&[0, 0, 0, 0]], refused(Code::InvalidArgument)),
-            (&[&[0, 0, 0, 0, 2, 7]], refused(Code::InvalidArgument)),
-            (&[&[0, 0, 0, 0, 1, 7, 8]], refused(Code::InvalidArgument)),
-            (&[&[0, 0, 0, 0, 0], &[0]], refused(Code::InvalidArgument)),
-            (&[&[0, 0, 0, 0], &[9]], refused(Code::ResourceExhausted)),
-        ];
-        for (chunks, expected) in cases {
-            let chunks: Vec<_> =
-                chunks.iter().map(|chunk| Ok::<_, Infallible>(Bytes::copy_from_slice(chunk))).collect();
-            let shown = format!("{chunks:?}");
-            let body = Body::from_stream(futures::stream::iter(chunks));
-            let got = one_message(body, 8).await.map_err(|status| status.code());
-            assert_eq!(got, expected, "{shown}");
-        }
-    }
-}

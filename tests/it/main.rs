@@ -3,3 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod chassis;
+mod configuration;
+mod issuer;
+mod keys;
+mod tokens;
