@@ -62,11 +62,8 @@ struct Shared {
 }
 
 impl KeyRing {
-    /// Reads the keys for the first time, from an http(s) address or else a file. An unknown `kid` makes the ring read
-    /// them again, at most once in `refetch_gap`.
-    ///
-    /// # Errors
-    /// The source cannot be read, or holds no key that we use.
+    /// Reads the keys from an http(s) address or else a file. An unknown `kid` makes the ring read them again, at most
+    /// once in `refetch_gap`. Errors: the source cannot be read, or holds no key that we use.
     pub async fn load(source: String, refetch_gap: Duration) -> anyhow::Result<Self> {
         let source = Source::new(source)?;
         let keys = source.read().await?;

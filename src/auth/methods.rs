@@ -95,10 +95,8 @@ pub const METHODS: &[Method] = methods! {
     }
 };
 
-/// The rows of the methods of `services` (full names), by path.
-///
-/// # Errors
-/// A sentence, where the contracts know no such service, or one of its methods has no row.
+/// The rows of the methods of `services` (full names), by path. Errors: a sentence, where the contracts know no such
+/// service, or one of its methods has no row.
 pub fn of(services: &[&str]) -> Result<HashMap<&'static str, &'static Method>, String> {
     let contracts = DescriptorPool::decode(DESCRIPTORS).expect("the contracts' descriptors are whole");
     let mut served = HashMap::new();
@@ -127,9 +125,6 @@ pub enum Denied {
 
 impl Method {
     /// Whether the holder of `identity` may call it.
-    ///
-    /// # Errors
-    /// The method is for another kind of caller, or the scope is missing.
     pub fn admit(&self, identity: &Identity) -> Result<(), Denied> {
         if !(self.callers)(&identity.actor) {
             return Err(Denied::CallerKind);

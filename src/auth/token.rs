@@ -60,10 +60,7 @@ pub enum TokenRefused {
     ForeignScope,
 }
 
-/// Takes the token out of a call's metadata.
-///
-/// # Errors
-/// [`TokenRefused::NoBearer`]: no `authorization`, two of them, or not `Bearer`.
+/// The token of a call. Errors: no `authorization` in its metadata, two of them, or not `Bearer`.
 pub fn bearer(metadata: &HeaderMap) -> Result<&str, TokenRefused> {
     let mut given = metadata.get_all(AUTHORIZATION).iter();
     let (Some(value), None) = (given.next(), given.next()) else {
@@ -88,10 +85,8 @@ impl Verifier {
         Self { issuer, audience, keys }
     }
 
-    /// Whose token it is. May wait for the issuer's keys where the token names one that is not known yet.
-    ///
-    /// # Errors
-    /// The first reason found to refuse it.
+    /// Whose token it is, or the first reason found to refuse it. May wait for the issuer's keys where the token names
+    /// one that is not known yet.
     pub async fn verify(&self, bearer: &str, now: DateTime<Utc>) -> Result<Arc<Identity>, TokenRefused> {
         if bearer.len() > LARGEST_TOKEN {
             return Err(TokenRefused::TooLong);

@@ -17,7 +17,7 @@ use tokio::{
 use tonic::{Code, Status};
 use tracing::{Instrument, Span, field::Empty};
 
-use super::{deadline, framing, request_log::RequestLog};
+use super::{request, request_log::RequestLog};
 use crate::{
     auth::{
         Call, Identity,
@@ -96,7 +96,7 @@ impl Gate {
         next: Next,
         log: &mut RequestLog,
     ) -> Result<Response, Status> {
-        let deadline = Instant::now() + deadline::budget(request.headers(), &self.limits)?;
+        let deadline = Instant::now() + request::budget(request.headers(), &self.limits)?;
         let place = self.places.clone().try_acquire_owned();
         let place = place.map_err(|_| refuse(Code::Unavailable, ErrorReason::Overloaded, "too many calls at once"))?;
         let work = self.admit(method, request, next, log, (deadline, place));
@@ -123,7 +123,7 @@ impl Gate {
         log.caller = Some(identity.actor.to_string());
         let method = method.ok_or_else(unknown_method)?;
         method.admit(&identity).map_err(denied)?;
-        let message = framing::one_message(body, self.limits.max_message_bytes).await?;
+        let message = request::one_message(body, self.limits.max_message_bytes).await?;
         parts.extensions.insert(Call {
             actor: identity.actor.clone(),
             method: method.path,
@@ -147,9 +147,9 @@ impl Gate {
             return Ok(answer);
         }
         match told.code() {
-            Code::OutOfRange | Code::ResourceExhausted => Err(framing::too_large(self.limits.max_message_bytes)),
+            Code::OutOfRange | Code::ResourceExhausted => Err(request::too_large(self.limits.max_message_bytes)),
             Code::Internal if says_undecodable(told.message()) => {
-                Err(framing::malformed("the message cannot be decoded"))
+                Err(request::malformed("the message cannot be decoded"))
             }
             Code::Internal | Code::Unknown => Err(internal(told.message())),
             // A compression that is not spoken here: the metadata names those that are.

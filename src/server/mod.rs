@@ -2,16 +2,16 @@
 
 mod admin;
 mod connections;
-mod deadline;
-mod framing;
 mod gate;
 pub mod probe;
+mod request;
 mod request_log;
 pub mod signals;
 mod web;
 
 use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 
+use anyhow::Context;
 use axum::{Router, http::HeaderValue, middleware};
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -54,32 +54,21 @@ pub struct Chassis {
     pub shutdown: CancellationToken,
 }
 
-/// Why serving did not start, or ended in failure.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// Nobody has decided who may call one of the methods. A sentence.
-    #[error("the method table does not fit the contracts: {0}")]
-    Unlisted(String),
-    /// The listener or a connection failed as a whole.
-    #[error("serving: {0}")]
-    Transport(#[from] tonic::transport::Error),
-}
-
 /// Serves until `chassis.shutdown` is cancelled and the calls in flight have finished (or the drain limit is over).
 ///
 /// `ready` answers `/readyz` on the `admin` listener: `Err` says in a sentence what is missing.
-/// Errors: see [`ServeError`]; a drain that meets its limit is logged, not an error.
+/// Errors: nobody has decided who may call a method; the listener fails. A drain that meets its limit is none.
 pub async fn serve<R, F>(
     listener: TcpListener,
     admin: Option<TcpListener>,
     chassis: Chassis,
     ready: R,
-) -> Result<(), ServeError>
+) -> anyhow::Result<()>
 where
     R: Fn() -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<(), String>> + Send + 'static,
 {
-    let methods = methods::of(&chassis.services).map_err(ServeError::Unlisted)?;
+    let methods = methods::of(&chassis.services).map_err(anyhow::Error::msg)?;
     let limits = chassis.limits.clone();
     let shutdown = chassis.shutdown.clone();
     let services = chassis.services.clone();
@@ -90,10 +79,15 @@ where
     let router = router(chassis, methods, &health);
 
     let stop = CancellationToken::new();
-    let server = builder(&limits).add_routes(Routes::from(router)).serve_with_incoming_shutdown(
-        connections::incoming(listener, limits.connections),
-        stop.clone().cancelled_owned(),
-    );
+    let connections = connections::incoming(listener, limits.connections);
+    let server = Server::builder()
+        .accept_http1(true)
+        .max_concurrent_streams(limits.streams)
+        .http2_keepalive_interval(Some(Duration::from_secs(30)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+        .http2_max_header_list_size(16 * 1024)
+        .add_routes(Routes::from(router))
+        .serve_with_incoming_shutdown(connections, stop.clone().cancelled_owned());
     // The admin port answers until the drain is over.
     let over = CancellationToken::new();
     let _over = over.clone().drop_guard();
@@ -101,7 +95,7 @@ where
         tokio::spawn(admin::serve(admin, ready, shutdown.clone(), over));
     }
     tokio::select! {
-        served = server => served.map_err(ServeError::from),
+        served = server => served.context("serving"),
         () = drain(&shutdown, &stop, health, &services, &limits) => {
             tracing::warn!("calls were still in flight when the drain limit was over");
             Ok(())
@@ -130,15 +124,6 @@ async fn drain(
         health.clear_service_status(service).await;
     }
     tokio::time::sleep(limits.drain).await;
-}
-
-fn builder(limits: &Limits) -> Server {
-    Server::builder()
-        .accept_http1(true)
-        .max_concurrent_streams(limits.streams)
-        .http2_keepalive_interval(Some(Duration::from_secs(30)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-        .http2_max_header_list_size(16 * 1024)
 }
 
 /// The services and health and reflection, inside the layers: origin, CORS, grpc-web, gate (outside in).
