@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use prost_reflect::DescriptorPool;
 
 use super::Identity;
-use crate::{contract::DESCRIPTORS, domain::actor::Actor};
+use crate::domain::actor::Actor;
 
 /// What a token allows: a word of its `scope` claim.
 pub type Scope = &'static str;
@@ -95,10 +95,10 @@ pub const METHODS: &[Method] = methods! {
     }
 };
 
-/// The rows of the methods of `services` (full names), by path. Errors: a sentence, where the contracts know no such
-/// service, or one of its methods has no row.
-pub fn of(services: &[&str]) -> Result<HashMap<&'static str, &'static Method>, String> {
-    let contracts = DescriptorPool::decode(DESCRIPTORS).expect("the contracts' descriptors are whole");
+/// The rows of the methods of `services` (full names), by path. Errors: a sentence, where the contracts (a descriptor
+/// set) know no such service, or one of its methods has no row.
+pub fn of(contracts: &[u8], services: &[&str]) -> Result<HashMap<&'static str, &'static Method>, String> {
+    let contracts = DescriptorPool::decode(contracts).map_err(|error| error.to_string())?;
     let mut served = HashMap::new();
     for name in services {
         let service = contracts.get_service_by_name(name).ok_or(format!("the contracts know no service {name}"))?;

@@ -68,7 +68,7 @@ where
     R: Fn() -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<(), String>> + Send + 'static,
 {
-    let methods = methods::of(&chassis.services).map_err(anyhow::Error::msg)?;
+    let methods = methods::of(contract::DESCRIPTORS, &chassis.services).map_err(anyhow::Error::msg)?;
     let limits = chassis.limits.clone();
     let shutdown = chassis.shutdown.clone();
     let services = chassis.services.clone();

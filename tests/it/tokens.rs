@@ -4,6 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use http::{HeaderMap, header::AUTHORIZATION};
+use prost::Message;
+use prost_types::FileDescriptorSet;
 use serde_json::{Value, json};
 use warranty::{
     auth::{
@@ -11,6 +13,7 @@ use warranty::{
         methods::{self, Denied, METHODS, Method, STAFF_ONLY},
         token::{TokenRefused, Verifier, bearer},
     },
+    contract::DESCRIPTORS,
     domain::actor::Actor,
 };
 
@@ -142,9 +145,20 @@ async fn who_may_not_call_is_refused_whatever_the_scope() {
 fn every_method_has_one_row_and_every_row_a_method() {
     let services = ["CoverageService", "RegistryService", "ClaimService", "LogisticsService"];
     let names = services.map(|service| format!("aopre.warranty.v1.{service}"));
-    let served = methods::of(&names.each_ref().map(String::as_str)).unwrap();
+    let served = methods::of(DESCRIPTORS, &names.each_ref().map(String::as_str)).unwrap();
     assert_eq!(served.len(), METHODS.len(), "a row names no method, or a path stands twice");
-    assert_eq!(methods::of(&["x.Y"]).unwrap_err(), "the contracts know no service x.Y");
+    assert_eq!(methods::of(DESCRIPTORS, &["x.Y"]).unwrap_err(), "the contracts know no service x.Y");
+}
+
+#[test]
+fn a_method_without_a_row_is_named() {
+    let mut contracts = FileDescriptorSet::decode(DESCRIPTORS).unwrap();
+    let services = contracts.file.iter_mut().flat_map(|file| &mut file.service);
+    for method in services.flat_map(|service| &mut service.method).filter(|method| method.name() == "RecordSwap") {
+        method.name = Some("RecordLoan".to_owned());
+    }
+    let refused = methods::of(&contracts.encode_to_vec(), &["aopre.warranty.v1.ClaimService"]).unwrap_err();
+    assert_eq!(refused, "/aopre.warranty.v1.ClaimService/RecordLoan has no row in the table of methods");
 }
 
 #[test]
