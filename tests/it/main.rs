@@ -4,7 +4,10 @@
 
 mod chassis;
 mod claims;
+mod configuration;
 mod house;
-mod local;
+mod issuer;
+mod keys;
 mod rules;
+mod tokens;
 mod world;
