@@ -3,3 +3,5 @@
 #![allow(clippy::unwrap_used)]
 
 mod chassis;
+mod client;
+mod local;
