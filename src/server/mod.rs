@@ -73,9 +73,8 @@ where
     let shutdown = chassis.shutdown.clone();
     let services = chassis.services.clone();
     let health = HealthReporter::new();
-    for service in &services {
-        health.set_service_status(service, ServingStatus::Serving).await;
-    }
+    say(&health, &services, ServingStatus::NotServing).await;
+    tokio::spawn(announce(ready.clone(), health.clone(), services.clone(), shutdown.clone()));
     let router = router(chassis, methods, &health);
 
     let stop = CancellationToken::new();
@@ -103,6 +102,32 @@ where
     }
 }
 
+/// What health says of every service, and of the process as a whole.
+async fn say(health: &HealthReporter, services: &[&'static str], status: ServingStatus) {
+    for service in services.iter().copied().chain([""]) {
+        health.set_service_status(service, status).await;
+    }
+}
+
+/// SERVING once all that is needed is there; until then the log says what is missing.
+async fn announce<R, F>(ready: R, health: HealthReporter, services: Vec<&'static str>, shutdown: CancellationToken)
+where
+    R: Fn() -> F,
+    F: Future<Output = Result<(), String>>,
+{
+    while let Err(missing) = ready().await {
+        tracing::warn!(missing, "not serving yet");
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(Duration::from_millis(500)) => {}
+        }
+    }
+    if !shutdown.is_cancelled() {
+        say(&health, &services, ServingStatus::Serving).await;
+        tracing::info!("serving");
+    }
+}
+
 /// From the shutdown's signal to the end of the drain limit.
 async fn drain(
     shutdown: &CancellationToken,
@@ -113,14 +138,11 @@ async fn drain(
 ) {
     shutdown.cancelled().await;
     tracing::info!("draining");
-    let all = || services.iter().copied().chain([""]);
-    for service in all() {
-        health.set_service_status(service, ServingStatus::NotServing).await;
-    }
+    say(&health, services, ServingStatus::NotServing).await;
     tokio::time::sleep(limits.lame_duck).await;
     stop.cancel();
     // A health watch never ends by itself, and would hold its connection until the limit.
-    for service in all() {
+    for service in services.iter().copied().chain([""]) {
         health.clear_service_status(service).await;
     }
     tokio::time::sleep(limits.drain).await;

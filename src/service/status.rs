@@ -9,6 +9,7 @@ use crate::{
     contract::v1::ErrorReason,
     domain::refusal::Refusal,
     store::{Error, error::Error as StoreError},
+    telemetry::current_trace_id,
 };
 
 /// The domain of every `google.rpc.ErrorInfo`.
@@ -48,7 +49,7 @@ pub fn of(error: &Error) -> Status {
         StoreError::Invalid { field, rule } => invalid(&[(field.clone(), rule.clone())]),
         StoreError::Deadline => deadline(),
         StoreError::Contended | StoreError::Away(_) => {
-            tracing::warn!(%error, "the database did not answer");
+            tracing::warn!(%error, trace_id = current_trace_id(), "the database did not answer");
             status(
                 Code::Unavailable,
                 ErrorReason::DatabaseAway,
@@ -57,7 +58,7 @@ pub fn of(error: &Error) -> Status {
             )
         }
         StoreError::Broken(what) => {
-            tracing::error!(what, "a call failed");
+            tracing::error!(what, trace_id = current_trace_id(), "a call failed");
             internal()
         }
     }
@@ -70,7 +71,7 @@ pub fn deadline() -> Status {
 
 /// Our fault: nothing is said but the trace.
 pub fn internal() -> Status {
-    let trace_id = crate::telemetry::current_trace_id();
+    let trace_id = current_trace_id();
     status(Code::Internal, ErrorReason::Internal, "an error of ours", &[("trace_id", &trace_id)])
 }
 

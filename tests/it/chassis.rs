@@ -4,7 +4,10 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, OnceLock},
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -98,6 +101,13 @@ async fn start() -> Running {
 }
 
 async fn start_with(change: impl FnOnce(&mut Chassis)) -> Running {
+    let running = start_when(Arc::new(AtomicBool::new(true)), change).await;
+    running.health_says(ServingStatus::Serving).await;
+    running
+}
+
+/// What it needs is there once `there` says so.
+async fn start_when(there: Arc<AtomicBool>, change: impl FnOnce(&mut Chassis)) -> Running {
     let desk = Arc::new(Desk { arrived: Semaphore::new(0), released: Semaphore::new(0) });
     let service = CoverageServiceServer::from_arc(desk.clone())
         .accept_compressed(CompressionEncoding::Gzip)
@@ -108,7 +118,10 @@ async fn start_with(change: impl FnOnce(&mut Chassis)) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let admin = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, admin_address) = (listener.local_addr().unwrap(), admin.local_addr().unwrap());
-    let ready = || async { Err("the schema is too old".to_owned()) };
+    let ready = move || {
+        let there = there.load(Ordering::Relaxed);
+        async move { if there { Ok(()) } else { Err("the schema is too old".to_owned()) } }
+    };
     let served = tokio::spawn(serve(listener, Some(admin), chassis, ready));
     Running { address, admin: admin_address, shutdown, served, desk }
 }
@@ -136,6 +149,14 @@ async fn chassis(routes: Routes) -> Chassis {
 }
 
 impl Running {
+    /// Waits until health says so.
+    async fn health_says(&self, status: ServingStatus) {
+        let mut health = HealthClient::new(self.channel().await);
+        let request = HealthCheckRequest { service: SERVICE.into() };
+        let mut watch = health.watch(request).await.unwrap().into_inner();
+        while watch.message().await.unwrap().unwrap().status() != status {}
+    }
+
     async fn channel(&self) -> Channel {
         let endpoint = Channel::from_shared(format!("http://{}", self.address)).unwrap();
         endpoint.connect().await.unwrap()
@@ -704,14 +725,20 @@ async fn health_is_told_by_service_name() {
 }
 
 #[tokio::test]
-async fn liveness_does_not_depend_on_readiness() {
-    let running = start().await;
+async fn liveness_does_not_depend_on_readiness_and_health_waits_for_it() {
+    let there = Arc::new(AtomicBool::new(false));
+    let running = start_when(there.clone(), |_| {}).await;
     let (head, body) = http1(running.admin, "GET /livez HTTP/1.0\r\n", b"").await;
     assert!(head.starts_with("http/1.0 200 ok"), "{head}");
     assert_eq!(body, b"alive");
     let (head, body) = http1(running.admin, "GET /readyz HTTP/1.0\r\n", b"").await;
     assert!(head.starts_with("http/1.0 503"), "{head}");
     assert_eq!(body, b"the schema is too old");
+    running.health_says(ServingStatus::NotServing).await;
+    there.store(true, Ordering::Relaxed);
+    running.health_says(ServingStatus::Serving).await;
+    let (head, _) = http1(running.admin, "GET /readyz HTTP/1.0\r\n", b"").await;
+    assert!(head.starts_with("http/1.0 200 ok"), "{head}");
 }
 
 #[tokio::test]
