@@ -5,4 +5,5 @@
 mod chassis;
 mod local;
 mod rules;
+mod who;
 mod world;
