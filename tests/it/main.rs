@@ -5,5 +5,6 @@
 mod chassis;
 mod local;
 mod rules;
+mod twice;
 mod who;
 mod world;
