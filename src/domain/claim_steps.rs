@@ -5,8 +5,9 @@ use uuid::Uuid;
 
 use super::{
     actor::Actor,
-    claim::{Action, Claim, Event, Guidance, Outcome, Ruling, Seal, Stage, State},
+    claim::{Action, Claim, Guidance, Outcome, Seal, State},
     coverage::{Decision, Remedy},
+    event::{Event, Ruling, Stage},
     facts::{Appearance, Report, Told},
     refusal::Refusal,
     return_number::ReturnNumber,

@@ -8,6 +8,7 @@ pub mod claim;
 pub mod claim_steps;
 pub mod clause;
 pub mod coverage;
+pub mod event;
 pub mod facts;
 pub mod period;
 pub mod policy;

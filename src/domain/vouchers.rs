@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{actor::Actor, claim::Vouchers, refusal::Refusal};
+use super::{actor::Actor, event::Vouchers, refusal::Refusal};
 
 /// What a registered sale says of its seller, its buyer and its vouchers.
 #[derive(Clone, Debug)]

@@ -10,10 +10,15 @@ use sqlx::PgConnection;
 use tonic::Request;
 use uuid::Uuid;
 
-use super::{App, Moment, Reply};
+use super::{App, Moment, Reply, fields::Fields};
 use crate::{
     contract::v1::{claim_service_server::ClaimService, *},
-    domain::{coverage::decide, facts::Report, serial::Serial},
+    domain::{
+        claim::{self, Action},
+        coverage::decide,
+        facts::Report,
+        serial::Serial,
+    },
     store::{self, claims::Decided},
 };
 
@@ -52,6 +57,26 @@ impl ClaimService for Claims {
     async fn record_replacement(&self, request: Request<RecordReplacementRequest>) -> Reply<RecordReplacementResponse> {
         depot::replace(&self.0, request).await
     }
+}
+
+/// What every write on a claim names: the claim, and the version that its caller read.
+#[derive(Clone, Copy)]
+struct OnClaim {
+    id: Uuid,
+    version: i64,
+}
+
+fn on_claim(fields: &mut Fields, claim_id: &str, version: i64) -> Option<OnClaim> {
+    let (id, version) = (fields.uuid("claim_id", claim_id), fields.version(version));
+    Some(OnClaim { id: id?, version: version? })
+}
+
+/// The claim, held to the end of the transaction, at the version that the call read, where its state allows the action.
+async fn hold(conn: &mut PgConnection, moment: &Moment, on: OnClaim, action: Action) -> store::Result<claim::Claim> {
+    let claim = store::claims::lock(conn, &moment.actor, on.id).await?;
+    claim.at_version(on.version)?;
+    claim.allow(action)?;
+    Ok(claim)
 }
 
 /// Decides a unit from the facts as they stand in this transaction; a claim's own swap or replacement does not count.

@@ -45,8 +45,8 @@ impl LogisticsService for Logistics {
         let id = fields.uuid("shipment_id", &request.shipment_id);
         let id = fields.finish(|| id)?;
         self.0
-            .read(&call, move |conn, actor| {
-                Box::pin(async move { Ok(GetShipmentResponse { shipment: Some(shipment(conn, &actor, id).await?) }) })
+            .read(&call, id, move |conn, id, actor| {
+                Box::pin(async move { Ok(GetShipmentResponse { shipment: Some(shipment(conn, actor, id).await?) }) })
             })
             .await
     }

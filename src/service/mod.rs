@@ -108,31 +108,42 @@ impl App {
     }
 
     /// Runs a write in one transaction, once for each `request_id`: the same request again gets the first reply.
-    pub async fn write<Req, Rep, F>(&self, call: &Call, request_id: Uuid, request: &Req, work: F) -> Reply<Rep>
+    /// `asked` is what was parsed of the request; a transaction that is tried again gets it again.
+    pub async fn write<Req, Asked, Rep, F>(
+        &self,
+        call: &Call,
+        request_id: Uuid,
+        request: &Req,
+        asked: Asked,
+        work: F,
+    ) -> Reply<Rep>
     where
         Req: Write,
+        Asked: Clone + Send + Sync + 'static,
         Rep: Message + Default + Send + 'static,
-        F: for<'c> Fn(&'c mut PgConnection, Moment) -> BoxFuture<'c, store::Result<Rep>> + Send + Sync + 'static,
+        F: for<'c> Fn(&'c mut PgConnection, Asked, &'c Moment) -> BoxFuture<'c, store::Result<Rep>>
+            + Send
+            + Sync
+            + 'static,
     {
         let mut content = request.clone();
         content.request_id().clear();
         let sha256 = Sha256::digest(content.encode_to_vec()).into();
-        let written = Arc::new(requests::WriteRequest { id: request_id, method: call.method, sha256 });
+        let written = requests::WriteRequest { id: request_id, method: call.method, sha256 };
         let now = self.clock.now();
         let moment =
             Moment { actor: call.actor.clone(), now, today: civil_date(now), policies: self.policies().await? };
         // The call's place under the concurrency limit is kept for as long as the transaction runs.
-        let (work, place) = (Arc::new(work), call.place.clone());
+        let given = Arc::new((written, moment, work, call.place.clone()));
         let outcome = store::transaction(&self.pool, name(call.method), &call.actor, call.deadline, move |conn| {
-            let (work, moment, written, place) =
-                (Arc::clone(&work), moment.clone(), Arc::clone(&written), place.clone());
+            let (given, asked) = (Arc::clone(&given), asked.clone());
             Box::pin(async move {
-                let _place = place;
-                if let Some(reply) = requests::earlier_reply(conn, &moment.actor, &written).await? {
+                let (written, moment, work, _) = &*given;
+                if let Some(reply) = requests::earlier_reply(conn, &moment.actor, written).await? {
                     return Rep::decode(reply.as_slice()).map_err(store::Error::broken);
                 }
-                let reply = work(conn, moment.clone()).await?;
-                requests::keep_reply(conn, &moment.actor, &written, &reply.encode_to_vec(), moment.now).await?;
+                let reply = work(&mut *conn, asked, moment).await?;
+                requests::keep_reply(conn, &moment.actor, written, &reply.encode_to_vec(), moment.now).await?;
                 Ok(reply)
             })
         });
@@ -140,14 +151,19 @@ impl App {
     }
 
     /// Reads in one transaction, in which the caller sees only its own rows.
-    pub async fn read<Rep, F>(&self, call: &Call, work: F) -> Reply<Rep>
+    pub async fn read<Asked, Rep, F>(&self, call: &Call, asked: Asked, work: F) -> Reply<Rep>
     where
+        Asked: Clone + Send + Sync + 'static,
         Rep: Send + 'static,
-        F: for<'c> Fn(&'c mut PgConnection, Actor) -> BoxFuture<'c, store::Result<Rep>> + Send + Sync + 'static,
+        F: for<'c> Fn(&'c mut PgConnection, Asked, &'c Actor) -> BoxFuture<'c, store::Result<Rep>>
+            + Send
+            + Sync
+            + 'static,
     {
-        let actor = call.actor.clone();
+        let given = Arc::new((call.clone(), work));
         let outcome = store::transaction(&self.pool, name(call.method), &call.actor, call.deadline, move |conn| {
-            work(conn, actor.clone())
+            let (given, asked) = (Arc::clone(&given), asked.clone());
+            Box::pin(async move { given.1(conn, asked, &given.0.actor).await })
         });
         outcome.await.map(Response::new).map_err(|error| status::of(&error))
     }

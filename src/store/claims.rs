@@ -9,8 +9,9 @@ use uuid::Uuid;
 use super::error::{Error, Result};
 use crate::domain::{
     actor::Actor,
-    claim::{Claim, Event, Ruling, Stage, StateName},
+    claim::{Claim, StateName},
     coverage::Decision,
+    event::{Event, Ruling, Stage},
     facts::{Facts, Report},
     return_number::ReturnNumber,
     serial::Serial,

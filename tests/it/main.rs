@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod chassis;
+mod claims;
+mod house;
 mod local;
 mod rules;
 mod twice;

@@ -4,7 +4,10 @@ use sqlx::PgConnection;
 
 use crate::{
     contract::v1,
-    domain::claim::{Claim, Outcome, OutcomeName, Stage},
+    domain::{
+        claim::{Claim, Outcome, OutcomeName},
+        event::Stage,
+    },
     service::{
         decision,
         wire::{date, number, text, time},

@@ -4,13 +4,14 @@ use sqlx::PgConnection;
 use tonic::Request;
 use uuid::Uuid;
 
-use super::{answer, decide_now};
+use super::{OnClaim, answer, decide_now, hold, on_claim};
 use crate::{
     contract::v1,
     domain::{
         actor::Actor,
-        claim::{Action, Claim, Filing, Ruling, Stage, Vouchers},
+        claim::{Action, Claim},
         claim_steps::{may_be_given, not_none},
+        event::{Filing, Ruling, Stage, Vouchers},
         facts::{Report, Told},
         serial::Serial,
         vouchers::{RegisteredSale, verify},
@@ -51,9 +52,8 @@ pub(super) async fn file(app: &App, request: Request<v1::FileClaimRequest>) -> R
         let vouchers = Vouchers { invoice_number: invoice_number?, warranty_card_number: card_number? };
         Some((id?, Asked { serial: serial?, told: told?, customer: customer?, vouchers }))
     })?;
-    app.write(&call, id, &request, move |conn, moment| {
-        let asked = asked.clone();
-        Box::pin(async move { file_now(conn, asked, &moment).await })
+    app.write(&call, id, &request, asked, move |conn, asked, moment| {
+        Box::pin(async move { file_now(conn, asked, moment).await })
     })
     .await
 }
@@ -121,15 +121,13 @@ pub(super) async fn cancel(app: &App, request: Request<v1::CancelClaimRequest>) 
     let (call, request) = open(request)?;
     let mut fields = Fields::default();
     let id = fields.request_id(&request.request_id);
-    let claim_id = fields.uuid("claim_id", &request.claim_id);
-    let version = fields.version(request.version);
+    let on = on_claim(&mut fields, &request.claim_id, request.version);
     let reason = fields.optional_text("reason", &request.reason, 500);
-    let (id, claim_id, version, reason) = fields.finish(|| Some((id?, claim_id?, version?, reason?)))?;
-    app.write(&call, id, &request, move |conn, moment| {
-        let reason = reason.clone();
+    let (id, on, reason) = fields.finish(|| Some((id?, on?, reason?)))?;
+    app.write(&call, id, &request, reason, move |conn, reason, moment| {
         Box::pin(async move {
-            let claim = claims::lock(&mut *conn, &moment.actor, claim_id).await?;
-            claim.at_version(version)?;
+            let claim = claims::lock(&mut *conn, &moment.actor, on.id).await?;
+            claim.at_version(on.version)?;
             let event = claim.cancel(&moment.actor, reason)?;
             let claim = claims::advance(&mut *conn, claim, vec![event], None, &moment.actor, moment.now).await?;
             Ok(v1::CancelClaimResponse { claim: answer::one(conn, claim).await? })
@@ -142,28 +140,23 @@ pub(super) async fn swap(app: &App, request: Request<v1::RecordSwapRequest>) -> 
     let (call, request) = open(request)?;
     let mut fields = Fields::default();
     let id = fields.request_id(&request.request_id);
-    let claim_id = fields.uuid("claim_id", &request.claim_id);
-    let version = fields.version(request.version);
+    let on = on_claim(&mut fields, &request.claim_id, request.version);
     let given = fields.serial("given_serial", &request.given_serial);
-    let (id, claim_id, version, given) = fields.finish(|| Some((id?, claim_id?, version?, given?)))?;
-    app.write(&call, id, &request, move |conn, moment| {
-        let given = given.clone();
-        Box::pin(async move { swap_now(conn, claim_id, version, given, &moment).await })
+    let (id, on, given) = fields.finish(|| Some((id?, on?, given?)))?;
+    app.write(&call, id, &request, given, move |conn, given, moment| {
+        Box::pin(async move { swap_now(conn, on, given, moment).await })
     })
     .await
 }
 
 async fn swap_now(
     conn: &mut PgConnection,
-    claim_id: Uuid,
-    version: i64,
+    on: OnClaim,
     given: Serial,
     moment: &Moment,
 ) -> store::Result<v1::RecordSwapResponse> {
     dealers::must_be_active(&mut *conn, &moment.actor).await?;
-    let claim = claims::lock(&mut *conn, &moment.actor, claim_id).await?;
-    claim.at_version(version)?;
-    claim.allow(Action::Swap)?;
+    let claim = hold(&mut *conn, moment, on, Action::Swap).await?;
     units::lock(&mut *conn, &[&claim.filing.serial, &given]).await?;
     let seller = sales::of_original(&mut *conn, &claim.filing.serial).await?.map(|sale| sale.dealer_id);
     let (decided, model) = decide_now(&mut *conn, moment, &claim.filing.serial, Some(claim.id), claim.report()).await?;

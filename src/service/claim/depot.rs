@@ -5,9 +5,8 @@ use std::collections::BTreeSet;
 use chrono::NaiveDate;
 use sqlx::PgConnection;
 use tonic::Request;
-use uuid::Uuid;
 
-use super::{answer, decide_now};
+use super::{OnClaim, answer, decide_now, hold, on_claim};
 use crate::{
     clock::civil_date,
     contract::v1,
@@ -27,20 +26,6 @@ use crate::{
     },
 };
 
-/// The claim that a call names, held, at the version that the call read, where its state allows the action.
-async fn held(
-    conn: &mut PgConnection,
-    moment: &Moment,
-    id: Uuid,
-    version: i64,
-    action: Action,
-) -> store::Result<Claim> {
-    let claim = claims::lock(conn, &moment.actor, id).await?;
-    claim.at_version(version)?;
-    claim.allow(action)?;
-    Ok(claim)
-}
-
 /// What an inspection found.
 #[derive(Clone)]
 struct Found {
@@ -56,31 +41,28 @@ pub(super) async fn inspect(
     let (call, request) = open(request)?;
     let mut fields = Fields::default();
     let id = fields.request_id(&request.request_id);
-    let claim_id = fields.uuid("claim_id", &request.claim_id);
-    let version = fields.version(request.version);
+    let on = on_claim(&mut fields, &request.claim_id, request.version);
     let findings = fields.findings(&request.findings);
     let told = fields.told(request.report.as_ref());
     if told.as_ref().is_some_and(|told| told.region_of_use.is_some()) {
         fields.violate("report.region_of_use", "must be left out: it is not found at a depot");
     }
     let no_fault_found = request.no_fault_found;
-    let (id, claim_id, version, found) = fields
-        .finish(|| Some((id?, claim_id?, version?, Found { no_fault_found, findings: findings?, told: told? })))?;
-    app.write(&call, id, &request, move |conn, moment| {
-        let found = found.clone();
-        Box::pin(async move { inspect_now(conn, claim_id, version, found, &moment).await })
+    let (id, on, found) =
+        fields.finish(|| Some((id?, on?, Found { no_fault_found, findings: findings?, told: told? })))?;
+    app.write(&call, id, &request, found, move |conn, found, moment| {
+        Box::pin(async move { inspect_now(conn, on, found, moment).await })
     })
     .await
 }
 
 async fn inspect_now(
     conn: &mut PgConnection,
-    claim_id: Uuid,
-    version: i64,
+    on: OnClaim,
     found: Found,
     moment: &Moment,
 ) -> store::Result<v1::RecordInspectionResponse> {
-    let claim = held(&mut *conn, moment, claim_id, version, Action::Inspect).await?;
+    let claim = hold(&mut *conn, moment, on, Action::Inspect).await?;
     let mut report = claim.report();
     report.told = report.told.updated_by(found.told);
     (report.findings, report.no_fault_found) = (found.findings, found.no_fault_found);
@@ -97,17 +79,14 @@ pub(super) async fn repair(app: &App, request: Request<v1::RecordRepairRequest>)
     let (call, request) = open(request)?;
     let mut fields = Fields::default();
     let id = fields.request_id(&request.request_id);
-    let claim_id = fields.uuid("claim_id", &request.claim_id);
-    let version = fields.version(request.version);
+    let on = on_claim(&mut fields, &request.claim_id, request.version);
     let completed_on = fields.past_date("completed_date", request.completed_date.as_ref(), civil_date(app.clock.now()));
     let fault = fields.optional_fault("fault_code", &request.fault_code);
-    let (id, claim_id, version, completed_on, fault) =
-        fields.finish(|| Some((id?, claim_id?, version?, completed_on?, fault?)))?;
-    app.write(&call, id, &request, move |conn, moment| {
-        let fault = fault.clone();
+    let (id, on, completed_on, fault) = fields.finish(|| Some((id?, on?, completed_on?, fault?)))?;
+    app.write(&call, id, &request, fault, move |conn, fault, moment| {
         Box::pin(async move {
-            let claim = held(&mut *conn, &moment, claim_id, version, Action::Repair).await?;
-            let claim = repair_now(&mut *conn, claim, completed_on, fault, &moment).await?;
+            let claim = hold(&mut *conn, moment, on, Action::Repair).await?;
+            let claim = repair_now(&mut *conn, claim, completed_on, fault, moment).await?;
             Ok(v1::RecordRepairResponse { claim: answer::one(conn, claim).await? })
         })
     })
@@ -145,16 +124,14 @@ pub(super) async fn replace(
     let (call, request) = open(request)?;
     let mut fields = Fields::default();
     let id = fields.request_id(&request.request_id);
-    let claim_id = fields.uuid("claim_id", &request.claim_id);
-    let version = fields.version(request.version);
+    let on = on_claim(&mut fields, &request.claim_id, request.version);
     let given = fields.serial("given_serial", &request.given_serial);
     let reason = fields.optional_text("reason", &request.reason, 500);
-    let (id, claim_id, version, given, reason) = fields.finish(|| Some((id?, claim_id?, version?, given?, reason?)))?;
-    app.write(&call, id, &request, move |conn, moment| {
-        let (given, reason) = (given.clone(), reason.clone());
+    let (id, on, given, reason) = fields.finish(|| Some((id?, on?, given?, reason?)))?;
+    app.write(&call, id, &request, (given, reason), move |conn, (given, reason), moment| {
         Box::pin(async move {
-            let claim = held(&mut *conn, &moment, claim_id, version, Action::Replace).await?;
-            let claim = replace_now(&mut *conn, claim, given, reason, &moment).await?;
+            let claim = hold(&mut *conn, moment, on, Action::Replace).await?;
+            let claim = replace_now(&mut *conn, claim, given, reason, moment).await?;
             Ok(v1::RecordReplacementResponse { claim: answer::one(conn, claim).await? })
         })
     })

@@ -24,9 +24,9 @@ pub(super) async fn get(app: &App, request: Request<v1::GetClaimRequest>) -> Rep
     let mut fields = Fields::default();
     let id = fields.uuid("claim_id", &request.claim_id);
     let id = fields.finish(|| id)?;
-    app.read(&call, move |conn, actor| {
+    app.read(&call, id, move |conn, id, actor| {
         Box::pin(async move {
-            let claim = claims::get(&mut *conn, &actor, id).await?;
+            let claim = claims::get(&mut *conn, actor, id).await?;
             Ok(v1::GetClaimResponse { claim: answer::one(conn, claim).await? })
         })
     })
@@ -53,10 +53,9 @@ pub(super) async fn list(app: &App, request: Request<v1::ListClaimsRequest>) -> 
         let states = states.into_iter().collect::<Option<Vec<_>>>()?;
         Some((page?, Filter { states, serial: serial?, dealer_id: dealer_id?, before: before? }))
     })?;
-    app.read(&call, move |conn, actor| {
-        let (page, filter) = (page.clone(), filter.clone());
+    app.read(&call, (page, filter), move |conn, (page, filter), actor| {
         Box::pin(async move {
-            let mut found = claims::list(&mut *conn, &actor, &filter, page.fetch()).await?;
+            let mut found = claims::list(&mut *conn, actor, &filter, page.fetch()).await?;
             let next_page_token = page.cut(&mut found, |claim| claim.id.to_string());
             Ok(v1::ListClaimsResponse { claims: answer::claims(conn, found).await?, next_page_token })
         })
@@ -78,10 +77,9 @@ pub(super) async fn events(
         fields.violate("page_token", "must be the token of this caller's last page with the same filters");
     }
     let (page, id, after) = fields.finish(|| Some((page?, id?, after.ok()?)))?;
-    app.read(&call, move |conn, actor| {
-        let page = page.clone();
+    app.read(&call, page, move |conn, page, actor| {
         Box::pin(async move {
-            claims::get(&mut *conn, &actor, id).await?;
+            claims::get(&mut *conn, actor, id).await?;
             let mut found = claims::events(&mut *conn, id, after, page.fetch()).await?;
             let next_page_token = page.cut(&mut found, |event| event.sequence.to_string());
             let decisions = claims::decisions(conn, &[id]).await?;

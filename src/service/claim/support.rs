@@ -2,9 +2,8 @@
 
 use sqlx::PgConnection;
 use tonic::Request;
-use uuid::Uuid;
 
-use super::{answer, decide_now};
+use super::{OnClaim, answer, decide_now, hold, on_claim};
 use crate::{
     clock::civil_date,
     contract::v1,
@@ -20,8 +19,7 @@ pub(super) async fn guide(app: &App, request: Request<v1::RecordGuidanceRequest>
     let (call, request) = open(request)?;
     let mut fields = Fields::default();
     let id = fields.request_id(&request.request_id);
-    let claim_id = fields.uuid("claim_id", &request.claim_id);
-    let version = fields.version(request.version);
+    let on = on_claim(&mut fields, &request.claim_id, request.version);
     let outcome = fields.choice::<Guidance>("outcome", request.outcome);
     let reason = fields.optional_text("reason", &request.reason, 500);
     let contact = fields.past_time("contact_time", request.contact_time.as_ref(), app.clock.now());
@@ -34,32 +32,23 @@ pub(super) async fn guide(app: &App, request: Request<v1::RecordGuidanceRequest>
     if outcome == Some(Guidance::Confirmed) && denied {
         fields.violate("report.performance_fault", "must not be false where a performance fault is confirmed");
     }
-    let (id, claim_id, version, given) = fields.finish(|| {
+    let (id, on, given) = fields.finish(|| {
         let contacted_on = contact?.map(civil_date);
-        Some((
-            id?,
-            claim_id?,
-            version?,
-            GuidanceGiven { outcome: outcome?, reason: reason?, contacted_on, told: told? },
-        ))
+        Some((id?, on?, GuidanceGiven { outcome: outcome?, reason: reason?, contacted_on, told: told? }))
     })?;
-    app.write(&call, id, &request, move |conn, moment| {
-        let given = given.clone();
-        Box::pin(async move { guide_now(conn, claim_id, version, given, &moment).await })
+    app.write(&call, id, &request, given, move |conn, given, moment| {
+        Box::pin(async move { guide_now(conn, on, given, moment).await })
     })
     .await
 }
 
 async fn guide_now(
     conn: &mut PgConnection,
-    claim_id: Uuid,
-    version: i64,
+    on: OnClaim,
     given: GuidanceGiven,
     moment: &Moment,
 ) -> store::Result<v1::RecordGuidanceResponse> {
-    let claim = claims::lock(&mut *conn, &moment.actor, claim_id).await?;
-    claim.at_version(version)?;
-    claim.allow(Action::Guide)?;
+    let claim = hold(&mut *conn, moment, on, Action::Guide).await?;
     let report = claim.report_after_guidance(&given);
     let (decided, _) = decide_now(&mut *conn, moment, &claim.filing.serial, Some(claim.id), report).await?;
     if decided.report.on < decided.facts.original.manufactured_on {

@@ -26,9 +26,8 @@ pub(super) async fn open_return(app: &App, request: Request<v1::OpenReturnReques
     let claims = claim_ids(&mut fields, |at| format!("claim_ids[{at}]"), request.claim_ids.iter().map(String::as_str));
     let parcel = parcel(&mut fields, &request.carrier, &request.tracking_number);
     let (id, claims, parcel) = fields.finish(|| Some((id?, claims?, parcel?)))?;
-    app.write(&call, id, &request, move |conn, moment| {
-        let (claims, parcel) = (claims.clone(), parcel.clone());
-        Box::pin(async move { open_now(conn, &claims, &parcel, &moment).await })
+    app.write(&call, id, &request, (claims, parcel), move |conn, (claims, parcel), moment| {
+        Box::pin(async move { open_now(conn, &claims, &parcel, moment).await })
     })
     .await
 }
@@ -103,9 +102,8 @@ pub(super) async fn receive(app: &App, request: Request<v1::ReceiveReturnRequest
         }
     }
     let (id, parcel, items) = fields.finish(|| Some((id?, parcel?, items.into_iter().collect::<Option<Vec<_>>>()?)))?;
-    app.write(&call, id, &request, move |conn, moment| {
-        let items = items.clone();
-        Box::pin(async move { receive_now(conn, parcel, &items, &moment).await })
+    app.write(&call, id, &request, items, move |conn, items, moment| {
+        Box::pin(async move { receive_now(conn, parcel, &items, moment).await })
     })
     .await
 }

@@ -45,9 +45,8 @@ pub(super) async fn dispatch(
         let given = given.into_iter().collect::<Option<Vec<_>>>()?;
         Some((id?, claims?.into_iter().zip(given).collect::<Vec<_>>(), parcel?))
     })?;
-    app.write(&call, id, &request, move |conn, moment| {
-        let (items, parcel) = (items.clone(), parcel.clone());
-        Box::pin(async move { dispatch_now(conn, &items, &parcel, &moment).await })
+    app.write(&call, id, &request, (items, parcel), move |conn, (items, parcel), moment| {
+        Box::pin(async move { dispatch_now(conn, &items, &parcel, moment).await })
     })
     .await
 }
@@ -119,8 +118,8 @@ pub(super) async fn deliver(
     let id = fields.request_id(&request.request_id);
     let parcel = fields.uuid("shipment_id", &request.shipment_id);
     let (id, parcel) = fields.finish(|| Some((id?, parcel?)))?;
-    app.write(&call, id, &request, move |conn, moment| {
-        Box::pin(async move { deliver_now(conn, parcel, &moment).await })
+    app.write(&call, id, &request, parcel, move |conn, parcel, moment| {
+        Box::pin(async move { deliver_now(conn, parcel, moment).await })
     })
     .await
 }

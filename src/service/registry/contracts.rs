@@ -4,7 +4,6 @@ use tonic::{Request, Status};
 use uuid::Uuid;
 
 use crate::{
-    auth::Call,
     clock::civil_date,
     contract::{google::r#type::Date, v1},
     domain::policy::{ContractTerms, Territory},
@@ -88,8 +87,7 @@ pub(super) async fn create(
     let number = fields.name("contract_number", &request.contract_number, "._/-");
     let terms = terms(&mut fields, &request.terms.unwrap_or_default());
     let (id, number, terms) = fields.finish(|| Some((id?, number?, terms?)))?;
-    app.write(&call, id, &request, move |conn, moment| {
-        let number = number.clone();
+    app.write(&call, id, &request, number, move |conn, number, moment| {
         Box::pin(async move {
             let draft = contracts::create(conn, &number, terms, &moment.actor, moment.now).await?;
             Ok(v1::CreateContractResponse { contract: Some(contract(draft)) })
@@ -103,8 +101,7 @@ pub(super) async fn get(app: &App, request: Request<v1::GetContractRequest>) -> 
     let mut fields = Fields::default();
     let number = fields.name("contract_number", &request.contract_number, "._/-");
     let number = fields.finish(|| number)?;
-    app.read(&call, move |conn, _| {
-        let number = number.clone();
+    app.read(&call, number, move |conn, number, _| {
         Box::pin(async move {
             Ok(v1::GetContractResponse { contract: Some(contract(contracts::get(conn, &number).await?)) })
         })
@@ -117,8 +114,7 @@ pub(super) async fn list(app: &App, request: Request<v1::ListContractsRequest>) 
     let mut fields = Fields::default();
     let page = Page::read(&mut fields, &call, request.page_size, &request.page_token, &());
     let page = fields.finish(|| page)?;
-    app.read(&call, move |conn, _| {
-        let page = page.clone();
+    app.read(&call, page, move |conn, page, _| {
         Box::pin(async move {
             let mut found = contracts::list(conn, page.after.as_deref().unwrap_or(""), page.fetch()).await?;
             let next_page_token = page.cut(&mut found, |contract| contract.contract_number.clone());
@@ -128,13 +124,7 @@ pub(super) async fn list(app: &App, request: Request<v1::ListContractsRequest>) 
     .await
 }
 
-/// What a confirmation and a revocation have in common.
-struct ChangeRequest {
-    id: Uuid,
-    number: String,
-    change: Change,
-}
-
+/// What a confirmation and a revocation have in common: the request's id, the contract's number, the change.
 fn change(
     app: &App,
     id: &str,
@@ -142,34 +132,25 @@ fn change(
     from: Option<&Date>,
     reason: &str,
     version: i64,
-) -> Result<ChangeRequest, Status> {
+) -> Result<(Uuid, (String, Change)), Status> {
     let mut fields = Fields::default();
     let id = fields.request_id(id);
     let number = fields.name("contract_number", number, "._/-");
     let from = fields.past_date("from_date", from, civil_date(app.clock.now()));
     let reason = fields.text("reason", reason, 500);
     let version = fields.version(version);
-    fields.finish(|| {
-        let change = Change { from: from?, reason: reason?, version: version? };
-        Some(ChangeRequest { id: id?, number: number?, change })
-    })
+    fields.finish(|| Some((id?, (number?, Change { from: from?, reason: reason?, version: version? }))))
 }
 
 pub(super) async fn confirm(
     app: &App,
     request: Request<v1::ConfirmContractRequest>,
 ) -> Reply<v1::ConfirmContractResponse> {
-    let (call, request): (Call, v1::ConfirmContractRequest) = open(request)?;
-    let asked = change(
-        app,
-        &request.request_id,
-        &request.contract_number,
-        request.from_date.as_ref(),
-        &request.reason,
-        request.version,
-    )?;
-    app.write(&call, asked.id, &request, move |conn, moment| {
-        let (number, change) = (asked.number.clone(), asked.change.clone());
+    let (call, request) = open(request)?;
+    let from = request.from_date.as_ref();
+    let (id, asked) =
+        change(app, &request.request_id, &request.contract_number, from, &request.reason, request.version)?;
+    app.write(&call, id, &request, asked, |conn, (number, change), moment| {
         Box::pin(async move {
             let confirmed = contracts::confirm(conn, &number, &change, &moment.actor, moment.now).await?;
             Ok(v1::ConfirmContractResponse { contract: Some(contract(confirmed)) })
@@ -182,17 +163,11 @@ pub(super) async fn revoke(
     app: &App,
     request: Request<v1::RevokeContractRequest>,
 ) -> Reply<v1::RevokeContractResponse> {
-    let (call, request): (Call, v1::RevokeContractRequest) = open(request)?;
-    let asked = change(
-        app,
-        &request.request_id,
-        &request.contract_number,
-        request.from_date.as_ref(),
-        &request.reason,
-        request.version,
-    )?;
-    app.write(&call, asked.id, &request, move |conn, moment| {
-        let (number, change) = (asked.number.clone(), asked.change.clone());
+    let (call, request) = open(request)?;
+    let from = request.from_date.as_ref();
+    let (id, asked) =
+        change(app, &request.request_id, &request.contract_number, from, &request.reason, request.version)?;
+    app.write(&call, id, &request, asked, |conn, (number, change), moment| {
         Box::pin(async move {
             let revoked = contracts::revoke(conn, &number, &change, &moment.actor, moment.now).await?;
             Ok(v1::RevokeContractResponse { contract: Some(contract(revoked)) })

@@ -20,8 +20,7 @@ pub(super) async fn create(app: &App, request: Request<v1::CreateDealerRequest>)
     let dealer_id = fields.name("dealer_id", &request.dealer_id, "._-");
     let name = fields.text("name", &request.name, 100);
     let (id, dealer_id, name) = fields.finish(|| Some((id?, dealer_id?, name?)))?;
-    app.write(&call, id, &request, move |conn, _| {
-        let (dealer_id, name) = (dealer_id.clone(), name.clone());
+    app.write(&call, id, &request, (dealer_id, name), move |conn, (dealer_id, name), _| {
         Box::pin(async move {
             Ok(v1::CreateDealerResponse { dealer: Some(dealer(dealers::create(conn, &dealer_id, &name).await?)) })
         })
@@ -34,8 +33,7 @@ pub(super) async fn get(app: &App, request: Request<v1::GetDealerRequest>) -> Re
     let mut fields = Fields::default();
     let dealer_id = fields.name("dealer_id", &request.dealer_id, "._-");
     let dealer_id = fields.finish(|| dealer_id)?;
-    app.read(&call, move |conn, _| {
-        let dealer_id = dealer_id.clone();
+    app.read(&call, dealer_id, move |conn, dealer_id, _| {
         Box::pin(
             async move { Ok(v1::GetDealerResponse { dealer: Some(dealer(dealers::get(conn, &dealer_id).await?)) }) },
         )
@@ -48,8 +46,7 @@ pub(super) async fn list(app: &App, request: Request<v1::ListDealersRequest>) ->
     let mut fields = Fields::default();
     let page = Page::read(&mut fields, &call, request.page_size, &request.page_token, &());
     let page = fields.finish(|| page)?;
-    app.read(&call, move |conn, _| {
-        let page = page.clone();
+    app.read(&call, page, move |conn, page, _| {
         Box::pin(async move {
             let mut found = dealers::list(conn, page.after.as_deref().unwrap_or(""), page.fetch()).await?;
             let next_page_token = page.cut(&mut found, |dealer| dealer.dealer_id.clone());
@@ -77,8 +74,7 @@ pub(super) async fn set_status(
         }
     };
     let (id, dealer_id, active, version) = fields.finish(|| Some((id?, dealer_id?, active?, version?)))?;
-    app.write(&call, id, &request, move |conn, _| {
-        let dealer_id = dealer_id.clone();
+    app.write(&call, id, &request, dealer_id, move |conn, dealer_id, _| {
         Box::pin(async move {
             let changed = dealers::set_status(conn, &dealer_id, active, version).await?;
             Ok(v1::SetDealerStatusResponse { dealer: Some(dealer(changed)) })

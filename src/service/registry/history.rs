@@ -67,9 +67,8 @@ pub(super) async fn record(app: &App, request: Request<v1::RecordHistoryRequest>
         let repairs = repairs.into_iter().collect::<Option<Vec<_>>>()?;
         Some((id?, repairs, replacements.into_iter().collect::<Option<Vec<_>>>()?))
     })?;
-    app.write(&call, id, &request, move |conn, moment| {
-        let (repairs, replacements) = (repairs.clone(), replacements.clone());
-        Box::pin(async move { write(conn, &repairs, &replacements, &moment).await })
+    app.write(&call, id, &request, (repairs, replacements), move |conn, (repairs, replacements), moment| {
+        Box::pin(async move { write(conn, &repairs, &replacements, moment).await })
     })
     .await
 }

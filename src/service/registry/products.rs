@@ -46,8 +46,7 @@ pub(super) async fn create(app: &App, request: Request<v1::CreateProductRequest>
             Product { model: model?, product_type: product_type?, discontinued: given.discontinued, equivalents },
         ))
     })?;
-    app.write(&call, id, &request, move |conn, _| {
-        let new = new.clone();
+    app.write(&call, id, &request, new, move |conn, new, _| {
         Box::pin(async move {
             catalogue::create(conn, &new).await?;
             Ok(v1::CreateProductResponse { product: Some(product(new)) })
@@ -61,8 +60,7 @@ pub(super) async fn get(app: &App, request: Request<v1::GetProductRequest>) -> R
     let mut fields = Fields::default();
     let model = fields.model("model", &request.model);
     let model = fields.finish(|| model)?;
-    app.read(&call, move |conn, _| {
-        let model = model.clone();
+    app.read(&call, model, move |conn, model, _| {
         Box::pin(
             async move { Ok(v1::GetProductResponse { product: Some(product(catalogue::get(conn, &model).await?)) }) },
         )
@@ -75,8 +73,7 @@ pub(super) async fn list(app: &App, request: Request<v1::ListProductsRequest>) -
     let mut fields = Fields::default();
     let page = Page::read(&mut fields, &call, request.page_size, &request.page_token, &());
     let page = fields.finish(|| page)?;
-    app.read(&call, move |conn, _| {
-        let page = page.clone();
+    app.read(&call, page, move |conn, page, _| {
         Box::pin(async move {
             let mut found = catalogue::list(conn, page.after.as_deref().unwrap_or(""), page.fetch()).await?;
             let next_page_token = page.cut(&mut found, |product| product.model.clone());

@@ -86,9 +86,8 @@ pub(super) async fn register(app: &App, request: Request<v1::RegisterSaleRequest
         };
         Some((id?, Given { serial: serial?, sale, customer: customer? }))
     })?;
-    app.write(&call, id, &request, move |conn, moment| {
-        let given = given.clone();
-        Box::pin(async move { Ok(v1::RegisterSaleResponse { sale: Some(sale(record(conn, given, &moment).await?)) }) })
+    app.write(&call, id, &request, given, move |conn, given, moment| {
+        Box::pin(async move { Ok(v1::RegisterSaleResponse { sale: Some(sale(record(conn, given, moment).await?)) }) })
     })
     .await
 }

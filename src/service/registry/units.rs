@@ -83,8 +83,7 @@ pub(super) async fn register(
         }
     }
     let (id, given) = fields.finish(|| Some((id?, given.into_iter().collect::<Option<Vec<_>>>()?)))?;
-    app.write(&call, id, &request, move |conn, _| {
-        let given = given.clone();
+    app.write(&call, id, &request, given, move |conn, given, _| {
         Box::pin(async move {
             let new = units::register(conn, &given).await?;
             // At most 1,000.
@@ -108,13 +107,12 @@ pub(super) async fn get(app: &App, request: Request<v1::GetUnitRequest>) -> Repl
     let mut fields = Fields::default();
     let serial = fields.serial("serial", &request.serial);
     let serial = fields.finish(|| serial)?;
-    app.read(&call, move |conn, actor| {
-        let serial = serial.clone();
+    app.read(&call, serial, move |conn, serial, actor| {
         Box::pin(async move {
             let found = units::get(&mut *conn, &serial).await?;
             let lineage = history::lineage(&mut *conn, &serial).await?;
             let repairs = history::repairs(&mut *conn, &up_to(&lineage, &serial)).await?;
-            let sale = crate::store::sales::of_original(&mut *conn, &serial).await?.filter(|sale| sees(&actor, sale));
+            let sale = crate::store::sales::of_original(&mut *conn, &serial).await?.filter(|sale| sees(actor, sale));
             let customer = match sale.as_ref().and_then(|sale| sale.customer_id) {
                 Some(id) => people::person(&mut *conn, id).await?,
                 None => None,
@@ -122,7 +120,7 @@ pub(super) async fn get(app: &App, request: Request<v1::GetUnitRequest>) -> Repl
             Ok(v1::GetUnitResponse {
                 unit: Some(unit(found)),
                 lineage: lineage.into_iter().map(replacement).collect(),
-                repairs: repairs.into_iter().map(|found| repair(found, &actor)).collect(),
+                repairs: repairs.into_iter().map(|found| repair(found, actor)).collect(),
                 sale: sale.map(sales::sale),
                 customer: customer.map(contact),
             })

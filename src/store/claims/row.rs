@@ -9,7 +9,8 @@ use uuid::Uuid;
 use crate::{
     domain::{
         actor::Actor,
-        claim::{Claim, Filing, Outcome, OutcomeName, State, StateName, Vouchers},
+        claim::{Claim, Outcome, OutcomeName, State, StateName},
+        event::{Filing, Vouchers},
         facts::Told,
         region::Region,
         return_number::ReturnNumber,
