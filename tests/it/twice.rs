@@ -144,7 +144,7 @@ async fn fifty_at_once_with_one_request_id_are_one_claim_and_fifty_equal_replies
 /// The world as the real binary sees it, whose clock is the system's; D1 may file for UNIT1 with any voucher.
 async fn real_time() -> World {
     let world = World::stocked().await;
-    world.clock.set(Clock::system().now());
+    world.set(&Clock::system().now().to_rfc3339());
     old_unit(&world, "UNIT1").await;
     world
 }
