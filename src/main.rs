@@ -36,7 +36,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Claim(config) => process::serve(Process::Claim, config).await?,
         Command::Logistics(config) => process::serve(Process::Logistics, config).await?,
         Command::All(config) => process::serve(Process::All, config).await?,
-        Command::Migrate(config) => store::migrate(config.database_url.expose()).await?,
+        Command::Migrate(config) => store::migrate(&config.database_url).await?,
         Command::Health(config) => process::health(config).await?,
         Command::Up(args) => local::up(args).await?,
         Command::Token(args) => local::token(&args)?,

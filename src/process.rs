@@ -86,10 +86,10 @@ fn name_of<S: NamedService>(_: &S) -> &'static str {
 /// Serves with telemetry round it: what the last calls traced is sent before the process ends.
 pub async fn serve(process: Process, config: ServeConfig) -> anyhow::Result<()> {
     config.check().map_err(anyhow::Error::msg)?;
-    let telemetry = telemetry::start(&config.telemetry(process.name()))?;
+    let telemetry = telemetry::start(process.name(), &config.telemetry)?;
     telemetry::log_panics();
     let served = listen(process, &config).await;
-    telemetry.shutdown().await;
+    telemetry::stop(telemetry).await;
     served
 }
 
@@ -102,17 +102,17 @@ async fn listen(process: Process, config: &ServeConfig) -> anyhow::Result<()> {
         None => None,
     };
     let app = |role: &Role| -> anyhow::Result<(Role, App)> {
-        let pool = store::pool(config.database_url.expose(), config.pool_size, *role)?;
+        let pool = store::pool(&config.database_url, config.pool_size, *role)?;
         Ok((*role, App::new(pool, Clock::system())))
     };
     let apps = process.roles().iter().map(app).collect::<anyhow::Result<Vec<_>>>()?;
-    let (routes, services) = routes(&apps, config.max_message_bytes);
+    let (routes, services) = routes(&apps, config.limits.max_message_bytes);
     let chassis = Chassis {
         routes,
         services,
         verifier: Arc::new(verifier(config).await?),
         clock: Clock::system(),
-        limits: config.limits(),
+        limits: config.limits.clone(),
         origins: config.allowed_origins.clone(),
         reflection: config.reflection,
         shutdown,
@@ -142,7 +142,7 @@ async fn ready(pools: Vec<sqlx::PgPool>) -> Result<(), String> {
 async fn verifier(config: &ServeConfig) -> anyhow::Result<Verifier> {
     let keys = KeyRing::load(config.jwks.clone(), Duration::from_secs(10)).await?;
     tokio::spawn(keys.clone().keep_fresh(Duration::from_secs(60)));
-    Ok(Verifier::new(config.issuer.clone(), config.audience.clone(), keys, 10_000))
+    Ok(Verifier::new(config.issuer.clone(), config.audience.clone(), keys))
 }
 
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {

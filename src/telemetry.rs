@@ -1,9 +1,10 @@
-//! Logs as JSON on stderr, traces by OTLP, and the W3C trace context in and out.
+//! Logs as JSON on stderr, traces by OTLP, and the caller's W3C trace context.
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use anyhow::Context as _;
+use axum::http::{HeaderMap, HeaderName};
 use opentelemetry::{
     Context, global,
-    propagation::{Extractor, Injector},
+    propagation::Extractor,
     trace::{TraceContextExt, TracerProvider},
 };
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
@@ -16,66 +17,48 @@ use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::{EnvFilter, Layer, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt};
 
-/// What a process shows of itself.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The resource's `service.name`, `warranty-coverage`.
-    pub service: &'static str,
-    /// What is logged, in tracing's syntax: `info,sqlx=warn`.
-    pub log_filter: String,
-    /// The OTLP gRPC collector, `http://127.0.0.1:4317`; without one no span is recorded, but trace ids are still given.
-    pub otlp_endpoint: Option<String>,
-    /// The share of traces begun here that is recorded, 0 to 1. A trace begun elsewhere keeps its caller's choice.
-    pub trace_ratio: f64,
-}
+use crate::config::TelemetryConfig;
 
-/// Telemetry that runs; [`Telemetry::shutdown`] sends what is still held.
-#[derive(Debug)]
-pub struct Telemetry {
-    provider: SdkTracerProvider,
-}
-
-/// Why telemetry did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum TelemetryError {
-    /// The log filter cannot be read.
-    #[error("the log filter: {0}")]
-    Filter(#[from] tracing_subscriber::filter::ParseError),
-    /// The exporter cannot be built, mostly for an endpoint that is not an URL.
-    #[error("the OTLP exporter: {0}")]
-    Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
-    /// Telemetry was started before in this process.
-    #[error("telemetry runs already: {0}")]
-    Running(#[from] tracing_subscriber::util::TryInitError),
-}
-
-/// Starts logs and traces for the whole process. Needs a tokio runtime, which carries the exporter.
-pub fn start(settings: &Settings) -> Result<Telemetry, TelemetryError> {
-    let provider = provider(settings)?;
+/// Starts logs and traces for the whole process named `service` (`warranty-coverage`). Needs a tokio runtime, which carries
+/// the exporter; [`stop`] sends what it still holds.
+///
+/// # Errors
+/// The log filter cannot be read, the collector's address is none, or telemetry runs already in this process.
+pub fn start(service: &'static str, config: &TelemetryConfig) -> anyhow::Result<SdkTracerProvider> {
+    let provider = provider(service, config)?;
     global::set_text_map_propagator(TraceContextPropagator::new());
     let logs = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)
         .with_current_span(false)
         .with_writer(std::io::stderr)
-        .with_filter(EnvFilter::try_new(&settings.log_filter)?);
+        .with_filter(EnvFilter::try_new(&config.log).context("the log filter")?);
     // Spans of this crate only: the exporter's own connection would trace itself for ever.
     let traces = tracing_opentelemetry::layer()
         .with_tracer(provider.tracer("warranty"))
         .with_filter(filter_fn(|metadata| metadata.is_span() && metadata.target().starts_with("warranty")));
     tracing_subscriber::registry().with(traces).with(logs).try_init()?;
-    Ok(Telemetry { provider })
+    Ok(provider)
 }
 
-fn provider(settings: &Settings) -> Result<SdkTracerProvider, TelemetryError> {
-    let resource = Resource::builder().with_service_name(settings.service).build();
-    let builder = SdkTracerProvider::builder().with_resource(resource);
-    let Some(endpoint) = &settings.otlp_endpoint else {
+/// Without a collector no span is recorded, but trace ids are still given.
+fn provider(service: &'static str, config: &TelemetryConfig) -> anyhow::Result<SdkTracerProvider> {
+    let builder = SdkTracerProvider::builder().with_resource(Resource::builder().with_service_name(service).build());
+    let Some(endpoint) = config.otlp_endpoint.as_ref().filter(|url| !url.is_empty()) else {
         return Ok(builder.with_sampler(Sampler::AlwaysOff).build());
     };
-    let exporter = SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
-    let root = Sampler::TraceIdRatioBased(settings.trace_ratio);
+    let exporter = SpanExporter::builder().with_tonic().with_endpoint(endpoint).build().context("the OTLP exporter")?;
+    let root = Sampler::TraceIdRatioBased(config.trace_ratio);
     Ok(builder.with_sampler(Sampler::ParentBased(Box::new(root))).with_batch_exporter(exporter).build())
+}
+
+/// Sends what is held, and stops. The exporter needs the runtime's threads: waiting on one of them could last for ever.
+pub async fn stop(provider: SdkTracerProvider) {
+    match tokio::task::spawn_blocking(move || provider.shutdown()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "traces were not all sent"),
+        Err(error) => tracing::warn!(%error, "traces were not all sent"),
+    }
 }
 
 /// From here on a panic is a log line. Where, not what: its message may hold a caller's data.
@@ -84,28 +67,6 @@ pub fn log_panics() {
         let location = panic.location().map(ToString::to_string);
         tracing::error!(location, "panicked");
     }));
-}
-
-impl Telemetry {
-    /// Sends what is held, and stays.
-    pub async fn flush(&self) {
-        let provider = self.provider.clone();
-        blocking(move || provider.force_flush()).await;
-    }
-
-    /// Sends what is held, and stops.
-    pub async fn shutdown(self) {
-        blocking(move || self.provider.shutdown()).await;
-    }
-}
-
-/// The exporter needs the runtime's threads: waiting for it on one of them could wait for ever.
-async fn blocking(work: impl FnOnce() -> opentelemetry_sdk::error::OTelSdkResult + Send + 'static) {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(%error, "traces were not all sent"),
-        Err(error) => tracing::warn!(%error, "traces were not all sent"),
-    }
 }
 
 /// The current span's trace id, 32 hexadecimal digits; empty outside a span.
@@ -118,14 +79,6 @@ pub fn trace_id(span: &Span) -> String {
     let context = span.context();
     let context = context.span().span_context().clone();
     if context.is_valid() { context.trace_id().to_string() } else { String::new() }
-}
-
-/// Writes the current span's `traceparent` into a request's headers.
-pub fn inject(headers: &mut HeaderMap) {
-    let context = Span::current().context();
-    global::get_text_map_propagator(|propagator| {
-        propagator.inject_context(&context, &mut Outgoing(headers));
-    });
 }
 
 /// Makes `span` a child of the caller's span, where `headers` name one. Before the span is entered.
@@ -148,15 +101,5 @@ impl Extractor for Incoming<'_> {
 
     fn keys(&self) -> Vec<&str> {
         self.0.keys().map(HeaderName::as_str).collect()
-    }
-}
-
-struct Outgoing<'a>(&'a mut HeaderMap);
-
-impl Injector for Outgoing<'_> {
-    fn set(&mut self, key: &str, value: String) {
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(key), HeaderValue::try_from(value)) {
-            self.0.insert(name, value);
-        }
     }
 }

@@ -1,273 +1,137 @@
-//! Who may call what: one row for each method, and what each kind of caller may hold.
+//! Who may call what: one row for each method.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::LazyLock,
-};
+use std::collections::HashMap;
 
-use prost::Message;
-use prost_types::FileDescriptorSet;
-use strum::{Display, EnumIter, EnumString, IntoStaticStr};
+use prost_reflect::DescriptorPool;
 
+use super::Identity;
 use crate::domain::actor::Actor;
 
-/// What a token allows; written in its `scope` claim by these names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, EnumString, EnumIter, IntoStaticStr)]
-pub enum Scope {
-    /// Reads coverage and units.
-    #[strum(serialize = "coverage.read")]
-    CoverageRead,
-    /// Registers sales: a dealer its own, staff any.
-    #[strum(serialize = "sales.write")]
-    SalesWrite,
-    /// Keeps the registry.
-    #[strum(serialize = "registry.write")]
-    RegistryWrite,
-    /// Reads claims: a dealer or customer its own, staff all.
-    #[strum(serialize = "claims.read")]
-    ClaimsRead,
-    /// Applies for warranty.
-    #[strum(serialize = "claims.apply")]
-    ClaimsApply,
-    /// Guides a caller on the telephone, and rejects.
-    #[strum(serialize = "claims.support")]
-    ClaimsSupport,
-    /// Receives, inspects, repairs, replaces, sends out.
-    #[strum(serialize = "depot.write")]
-    DepotWrite,
-    /// Quotes and bills paid repairs.
-    #[strum(serialize = "billing.write")]
-    BillingWrite,
-    /// Reads shipments: a dealer or customer its own, staff all.
-    #[strum(serialize = "logistics.read")]
-    LogisticsRead,
-    /// Erases a person's contact.
-    #[strum(serialize = "people.erase")]
-    PeopleErase,
-}
+/// What a token allows: a word of its `scope` claim.
+pub type Scope = &'static str;
 
-impl Scope {
-    /// Whether the maker's staff alone may hold it: another's token that carries it was issued wrongly.
-    pub fn staff_only(self) -> bool {
-        match self {
-            Self::RegistryWrite | Self::ClaimsSupport | Self::DepotWrite | Self::BillingWrite | Self::PeopleErase => {
-                true
-            }
-            Self::CoverageRead | Self::SalesWrite | Self::ClaimsRead | Self::ClaimsApply | Self::LogisticsRead => false,
-        }
-    }
-}
+const COVERAGE_READ: Scope = "coverage.read";
+const SALES_WRITE: Scope = "sales.write";
+const REGISTRY_WRITE: Scope = "registry.write";
+const CLAIMS_READ: Scope = "claims.read";
+const CLAIMS_APPLY: Scope = "claims.apply";
+const CLAIMS_SUPPORT: Scope = "claims.support";
+const DEPOT_WRITE: Scope = "depot.write";
+const LOGISTICS_READ: Scope = "logistics.read";
 
-/// A set of scopes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Scopes(u16);
+/// Scopes that the maker's staff alone may hold: another's token that carries one was issued wrongly.
+pub const STAFF_ONLY: [Scope; 5] = [REGISTRY_WRITE, CLAIMS_SUPPORT, DEPOT_WRITE, "billing.write", "people.erase"];
 
-impl Scopes {
-    /// Reads a `scope` claim. Words that are no scope of ours belong to others, and are left out.
-    pub fn parse(words: &str) -> Self {
-        words.split(' ').flat_map(str::parse).collect()
-    }
+/// Which callers a method is for.
+type Callers = fn(&Actor) -> bool;
 
-    /// Whether `scope` is in the set.
-    pub fn contains(self, scope: Scope) -> bool {
-        self.0 & (1 << scope as u16) != 0
-    }
-}
-
-impl FromIterator<Scope> for Scopes {
-    fn from_iter<I: IntoIterator<Item = Scope>>(scopes: I) -> Self {
-        Self(scopes.into_iter().fold(0, |bits, scope| bits | 1 << scope as u16))
-    }
-}
-
-/// A kind of caller, by the one identity claim of its token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display)]
-#[strum(serialize_all = "lowercase")]
-pub enum Kind {
-    /// `dealer_id`
-    Dealer,
-    /// `customer_id`
-    Customer,
-    /// `staff_id`: people and internal services.
-    Staff,
-}
-
-impl From<&Actor> for Kind {
-    fn from(actor: &Actor) -> Self {
-        match actor {
-            Actor::Dealer(_) => Self::Dealer,
-            Actor::Customer(_) => Self::Customer,
-            Actor::Staff(_) => Self::Staff,
-        }
-    }
-}
+const ANYONE: Callers = |_| true;
+const APPLICANTS: Callers = |actor| !actor.is_staff();
+const SELLERS: Callers = |actor| actor.customer_id().is_none();
+const DEALERS: Callers = |actor| actor.dealer_id().is_some();
+const STAFF: Callers = Actor::is_staff;
 
 /// What one method asks of its caller.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Rule {
-    /// The gRPC path.
+#[derive(Debug)]
+pub struct Method {
+    /// The gRPC path, `/aopre.warranty.v1.ClaimService/FileClaim`.
     pub path: &'static str,
     /// The scope that the token must carry.
     pub scope: Scope,
-    /// The kinds that may call at all.
-    pub kinds: &'static [Kind],
+    callers: Callers,
 }
 
-const ANYONE: &[Kind] = &[Kind::Dealer, Kind::Customer, Kind::Staff];
-const APPLICANTS: &[Kind] = &[Kind::Dealer, Kind::Customer];
-const SELLERS: &[Kind] = &[Kind::Dealer, Kind::Staff];
-const DEALERS: &[Kind] = &[Kind::Dealer];
-const STAFF: &[Kind] = &[Kind::Staff];
-
-macro_rules! rules {
-    ($($service:literal { $($method:literal $scope:ident $kinds:ident;)* })*) => {
-        &[$($(Rule {
+macro_rules! methods {
+    ($($service:literal { $($method:literal $scope:ident $callers:ident;)* })*) => {
+        &[$($(Method {
             path: concat!("/aopre.warranty.v1.", $service, "/", $method),
-            scope: Scope::$scope,
-            kinds: $kinds,
+            scope: $scope,
+            callers: $callers,
         },)*)*]
     };
 }
 
 /// Every method with what it asks for. A process that serves a method without a row does not start.
-pub const METHODS: &[Rule] = rules! {
+pub const METHODS: &[Method] = methods! {
     "CoverageService" {
-        "CheckCoverage" CoverageRead ANYONE;
+        "CheckCoverage" COVERAGE_READ ANYONE;
     }
     "RegistryService" {
-        "CreateProduct" RegistryWrite STAFF;
-        "GetProduct" RegistryWrite STAFF;
-        "ListProducts" RegistryWrite STAFF;
-        "CreateDealer" RegistryWrite STAFF;
-        "GetDealer" RegistryWrite STAFF;
-        "ListDealers" RegistryWrite STAFF;
-        "SetDealerStatus" RegistryWrite STAFF;
-        "CreateContract" RegistryWrite STAFF;
-        "GetContract" RegistryWrite STAFF;
-        "ListContracts" RegistryWrite STAFF;
-        "ConfirmContract" RegistryWrite STAFF;
-        "RevokeContract" RegistryWrite STAFF;
-        "RegisterUnits" RegistryWrite STAFF;
-        "RegisterSale" SalesWrite SELLERS;
-        "GetUnit" CoverageRead ANYONE;
-        "RecordHistory" RegistryWrite STAFF;
+        "CreateProduct" REGISTRY_WRITE STAFF;
+        "GetProduct" REGISTRY_WRITE STAFF;
+        "ListProducts" REGISTRY_WRITE STAFF;
+        "CreateDealer" REGISTRY_WRITE STAFF;
+        "GetDealer" REGISTRY_WRITE STAFF;
+        "ListDealers" REGISTRY_WRITE STAFF;
+        "SetDealerStatus" REGISTRY_WRITE STAFF;
+        "CreateContract" REGISTRY_WRITE STAFF;
+        "GetContract" REGISTRY_WRITE STAFF;
+        "ListContracts" REGISTRY_WRITE STAFF;
+        "ConfirmContract" REGISTRY_WRITE STAFF;
+        "RevokeContract" REGISTRY_WRITE STAFF;
+        "RegisterUnits" REGISTRY_WRITE STAFF;
+        "RegisterSale" SALES_WRITE SELLERS;
+        "GetUnit" COVERAGE_READ ANYONE;
+        "RecordHistory" REGISTRY_WRITE STAFF;
     }
     "ClaimService" {
-        "FileClaim" ClaimsApply APPLICANTS;
-        "GetClaim" ClaimsRead ANYONE;
-        "ListClaims" ClaimsRead ANYONE;
-        "CancelClaim" ClaimsApply APPLICANTS;
-        "ListClaimEvents" ClaimsRead ANYONE;
-        "RecordGuidance" ClaimsSupport STAFF;
-        "RecordSwap" ClaimsApply DEALERS;
-        "RecordInspection" DepotWrite STAFF;
-        "RecordRepair" DepotWrite STAFF;
-        "RecordReplacement" DepotWrite STAFF;
+        "FileClaim" CLAIMS_APPLY APPLICANTS;
+        "GetClaim" CLAIMS_READ ANYONE;
+        "ListClaims" CLAIMS_READ ANYONE;
+        "CancelClaim" CLAIMS_APPLY APPLICANTS;
+        "ListClaimEvents" CLAIMS_READ ANYONE;
+        "RecordGuidance" CLAIMS_SUPPORT STAFF;
+        "RecordSwap" CLAIMS_APPLY DEALERS;
+        "RecordInspection" DEPOT_WRITE STAFF;
+        "RecordRepair" DEPOT_WRITE STAFF;
+        "RecordReplacement" DEPOT_WRITE STAFF;
     }
     "LogisticsService" {
-        "OpenReturn" ClaimsApply APPLICANTS;
-        "ReceiveReturn" DepotWrite STAFF;
-        "DispatchOutbound" DepotWrite STAFF;
-        "ConfirmDelivery" DepotWrite STAFF;
-        "GetShipment" LogisticsRead ANYONE;
+        "OpenReturn" CLAIMS_APPLY APPLICANTS;
+        "ReceiveReturn" DEPOT_WRITE STAFF;
+        "DispatchOutbound" DEPOT_WRITE STAFF;
+        "ConfirmDelivery" DEPOT_WRITE STAFF;
+        "GetShipment" LOGISTICS_READ ANYONE;
     }
 };
 
-static BY_PATH: LazyLock<HashMap<&'static str, &'static Rule>> =
-    LazyLock::new(|| METHODS.iter().map(|rule| (rule.path, rule)).collect());
-
-/// The row of a gRPC path.
-pub fn rule(path: &str) -> Option<&'static Rule> {
-    BY_PATH.get(path).copied()
+/// The rows of the methods of `services` (full names), by path. Errors: a sentence, where the contracts (a descriptor
+/// set) know no such service, or one of its methods has no row.
+pub fn of(contracts: &[u8], services: &[&str]) -> Result<HashMap<&'static str, &'static Method>, String> {
+    let contracts = DescriptorPool::decode(contracts).map_err(|error| error.to_string())?;
+    let mut served = HashMap::new();
+    for name in services {
+        let service = contracts.get_service_by_name(name).ok_or(format!("the contracts know no service {name}"))?;
+        for method in service.methods() {
+            let path = format!("/{name}/{}", method.name());
+            let row = METHODS.iter().find(|row| row.path == path);
+            let row = row.ok_or(format!("{path} has no row in the table of methods"))?;
+            served.insert(row.path, row);
+        }
+    }
+    Ok(served)
 }
 
-/// What is wrong between the contracts and the table, a sentence each: methods of `services` (full names) without a
-/// row, services that the contracts do not know, rows that name no method. A process starts only where it is empty.
-pub fn unlisted(descriptor_set: &[u8], services: &[&str]) -> Vec<String> {
-    let Ok(set) = FileDescriptorSet::decode(descriptor_set) else {
-        return vec!["the descriptor set cannot be read".to_owned()];
-    };
-    let mut declared = HashSet::new();
-    let mut wrong = Vec::new();
-    let mut unknown: HashSet<&str> = services.iter().copied().collect();
-    for file in &set.file {
-        for service in &file.service {
-            let service_name = format!("{}.{}", file.package(), service.name());
-            let served = unknown.remove(service_name.as_str());
-            for method in &service.method {
-                let path = format!("/{service_name}/{}", method.name());
-                if served && rule(&path).is_none() {
-                    wrong.push(format!("{path} has no row in the table of methods"));
-                }
-                declared.insert(path);
-            }
-        }
-    }
-    wrong.extend(unknown.into_iter().map(|service| format!("the contracts know no service {service}")));
-    wrong.extend(
-        METHODS
-            .iter()
-            .filter(|rule| !declared.contains(rule.path))
-            .map(|rule| format!("the row {} names no method", rule.path)),
-    );
-    wrong
+/// Why an identity may not call a method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// The token lacks the method's scope.
+    #[error("the token lacks the scope {0}")]
+    ScopeMissing(Scope),
+    /// The method is for others.
+    #[error("this method is not for callers of this kind")]
+    CallerKind,
 }
 
-#[cfg(test)]
-mod tests {
-    use strum::IntoEnumIterator;
-
-    use super::*;
-    use crate::contract::DESCRIPTORS;
-
-    const SERVICES: [&str; 4] = [
-        "aopre.warranty.v1.CoverageService",
-        "aopre.warranty.v1.RegistryService",
-        "aopre.warranty.v1.ClaimService",
-        "aopre.warranty.v1.LogisticsService",
-    ];
-
-    #[test]
-    fn every_method_has_one_row_and_every_row_a_method() {
-        assert_eq!(unlisted(DESCRIPTORS, &SERVICES), Vec::<String>::new());
-        assert_eq!(BY_PATH.len(), METHODS.len(), "a path stands twice");
-    }
-
-    #[test]
-    fn what_does_not_match_is_named() {
-        let mut set = FileDescriptorSet::decode(DESCRIPTORS).unwrap();
-        for service in set.file.iter_mut().flat_map(|file| &mut file.service) {
-            for method in &mut service.method {
-                if method.name() == "RecordSwap" {
-                    method.name = Some("RecordLoan".to_owned());
-                }
-            }
+impl Method {
+    /// Whether the holder of `identity` may call it.
+    pub fn admit(&self, identity: &Identity) -> Result<(), Denied> {
+        if !(self.callers)(&identity.actor) {
+            return Err(Denied::CallerKind);
         }
-        assert_eq!(
-            unlisted(&set.encode_to_vec(), &[SERVICES[2], "x.Y"]),
-            [
-                "/aopre.warranty.v1.ClaimService/RecordLoan has no row in the table of methods",
-                "the contracts know no service x.Y",
-                "the row /aopre.warranty.v1.ClaimService/RecordSwap names no method",
-            ]
-        );
-        assert_eq!(unlisted(b"\xff", &[]).len(), 1);
-    }
-
-    #[test]
-    fn a_staff_only_scope_is_asked_for_by_staff_methods_alone() {
-        for rule in METHODS {
-            assert!(!rule.scope.staff_only() || rule.kinds == STAFF, "{}", rule.path);
+        if !identity.scopes.iter().any(|scope| scope == self.scope) {
+            return Err(Denied::ScopeMissing(self.scope));
         }
-    }
-
-    #[test]
-    fn scopes_are_read_by_their_names_and_strange_words_left_out() {
-        let scopes = Scopes::parse("claims.read  openid people.erase Coverage.Read");
-        let held: Vec<String> =
-            Scope::iter().filter(|scope| scopes.contains(*scope)).map(|scope| scope.to_string()).collect();
-        assert_eq!(held, ["claims.read", "people.erase"]);
-        let all: Vec<&str> = Scope::iter().map(Into::into).collect();
-        assert!(Scope::iter().all(|scope| Scopes::parse(&all.join(" ")).contains(scope)));
+        Ok(())
     }
 }

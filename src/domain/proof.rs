@@ -33,12 +33,11 @@ pub(super) fn checks(ground: &Ground<'_>) -> Vec<Check> {
         .any(|check| check.held && matches!(check.clause, Clause::T1 | Clause::T2 | Clause::T6 | Clause::P2));
     checks.push(check(Clause::X2, over && !ground.before_sale(), format!("asked about {}", ground.report.on)));
     if let Some(contract) = &ground.facts.contract {
+        // Without its number, which only the seller, the buyer and staff may know.
         let fact = match (contract.confirmed_on, contract.revoked_on) {
-            (None, _) => format!("contract {} is not confirmed", contract.number),
-            (Some(from), None) => format!("contract {} confirmed from {from}", contract.number),
-            (Some(from), Some(until)) => {
-                format!("contract {} confirmed from {from}, revoked from {until}", contract.number)
-            }
+            (None, _) => "the sale's contract is not confirmed".to_owned(),
+            (Some(from), None) => format!("the sale's contract is confirmed from {from}"),
+            (Some(from), Some(until)) => format!("the sale's contract is confirmed from {from}, revoked from {until}"),
         };
         checks.push(check(Clause::S5, ground.contract.is_some(), fact));
     }

@@ -1,16 +1,15 @@
 //! The one ladder that every call climbs before its handler. A rung refuses with a status that carries its reason.
 
-use std::{collections::HashSet, panic::AssertUnwindSafe, sync::Arc};
+use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
 
 use axum::{
     body::Body,
     extract::{Request, State},
-    http::{HeaderMap, Method, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use futures::FutureExt;
-use prost::Message;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout_at},
@@ -18,85 +17,60 @@ use tokio::{
 use tonic::{Code, Status};
 use tracing::{Instrument, Span, field::Empty};
 
-use super::{Chassis, Limits, ServeError, deadline, framing, request_log::RequestLog};
+use super::{request, request_log::RequestLog};
 use crate::{
     auth::{
-        Call, Denied, Identity, authorize,
-        methods::{self, Rule},
+        Call, Identity,
+        methods::{Denied, Method},
         token::{self, TokenRefused, Verifier},
     },
     clock::Clock,
-    contract::{self, v1::ErrorReason},
+    config::Limits,
+    contract::v1::ErrorReason,
     service::status::status,
     telemetry,
 };
 
 /// What the ladder rests on.
 pub(super) struct Gate {
-    verifier: Arc<Verifier>,
-    clock: Clock,
-    limits: Limits,
-    places: Arc<Semaphore>,
-    services: Vec<&'static str>,
-    /// Paths whose requests are streams: their bodies are left to the handler.
-    streaming: HashSet<String>,
-}
-
-impl Gate {
-    pub(super) fn new(chassis: &Chassis) -> Result<Self, ServeError> {
-        Ok(Self {
-            verifier: chassis.verifier.clone(),
-            clock: chassis.clock.clone(),
-            limits: chassis.limits.clone(),
-            places: Arc::new(Semaphore::new(chassis.limits.concurrency)),
-            services: chassis.services.clone(),
-            streaming: streaming(contract::DESCRIPTORS)?,
-        })
-    }
-}
-
-/// The paths of the methods to which a client may send more than one message.
-fn streaming(descriptors: &[u8]) -> Result<HashSet<String>, ServeError> {
-    let set = prost_types::FileDescriptorSet::decode(descriptors)
-        .map_err(|error| ServeError::Descriptors(error.to_string()))?;
-    let mut paths = HashSet::new();
-    for file in &set.file {
-        for service in &file.service {
-            let methods = service.method.iter().filter(|method| method.client_streaming());
-            paths.extend(methods.map(|method| format!("/{}.{}/{}", file.package(), service.name(), method.name())));
-        }
-    }
-    Ok(paths)
+    pub(super) verifier: Arc<Verifier>,
+    pub(super) clock: Clock,
+    pub(super) limits: Limits,
+    /// The calls that may still begin.
+    pub(super) places: Arc<Semaphore>,
+    /// What this process serves, by path.
+    pub(super) methods: HashMap<&'static str, &'static Method>,
 }
 
 /// The middleware. tonic would serve GET and `application/json`; health and reflection are for everybody, always.
 pub(super) async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
-    if request.method() != Method::POST {
+    if request.method() != http::Method::POST {
         return StatusCode::METHOD_NOT_ALLOWED.into_response();
     }
-    let content_type = request.headers().get(header::CONTENT_TYPE);
-    let grpc = |value: &header::HeaderValue| value == "application/grpc" || value == "application/grpc+proto";
-    if !content_type.is_some_and(grpc) {
+    let grpc = |value: &HeaderValue| value == "application/grpc" || value == "application/grpc+proto";
+    if !request.headers().get(header::CONTENT_TYPE).is_some_and(grpc) {
         return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
     }
     let path = request.uri().path();
     if path.starts_with("/grpc.health.") || path.starts_with("/grpc.reflection.") {
         return next.run(request).await;
     }
-    let rule = gate.rule(path);
-    let span = span(rule, request.headers());
+    let method = gate.methods.get(path).copied();
+    // A path that nobody serves is no name for a span or a log line: callers make them up.
+    let name = method.map_or("unknown", |method| method.path);
+    let span = span(name, request.headers());
     let trace_id = telemetry::trace_id(&span);
     span.record("trace_id", &trace_id);
-    let method = rule.map_or("unknown", |rule| rule.path);
-    let mut log = RequestLog::new(span.clone(), method, trace_id);
-    let answer = gate.answer(rule, request, next, &mut log).instrument(span).await.unwrap_or_else(Status::into_http);
-    log.answered(code(&answer));
+    let start = std::time::Instant::now();
+    let mut log = RequestLog { span: span.clone(), method: name, trace_id, caller: None, code: Code::Cancelled, start };
+    let answer = gate.answer(method, request, next, &mut log).instrument(span).await.unwrap_or_else(Status::into_http);
+    log.code = code(&answer);
     answer
 }
 
-/// The call's span, child of the caller's. A path that nobody serves is no name for one: callers make them up.
-fn span(rule: Option<&'static Rule>, headers: &HeaderMap) -> Span {
-    let path = rule.map_or("unknown", |rule| rule.path).trim_start_matches('/');
+/// The call's span, child of the caller's.
+fn span(path: &'static str, headers: &HeaderMap) -> Span {
+    let path = path.trim_start_matches('/');
     let (service, method) = path.split_once('/').unwrap_or((path, path));
     let span = tracing::info_span!(
         "rpc",
@@ -114,69 +88,54 @@ fn span(rule: Option<&'static Rule>, headers: &HeaderMap) -> Span {
 }
 
 impl Gate {
-    /// The row of the method table, where this process serves the method.
-    fn rule(&self, path: &str) -> Option<&'static Rule> {
-        let service = path.strip_prefix('/')?.split_once('/')?.0;
-        methods::rule(path).filter(|_| self.services.contains(&service))
-    }
-
-    /// The rungs, in order: deadline well said, a place free; then under the deadline: who, may, one message, the handler.
+    /// Within the caller's deadline and the process's limit; a panic is an answer too.
     async fn answer(
         &self,
-        rule: Option<&'static Rule>,
+        method: Option<&'static Method>,
         request: Request,
         next: Next,
         log: &mut RequestLog,
     ) -> Result<Response, Status> {
-        let deadline = Instant::now() + deadline::budget(request.headers(), &self.limits)?;
-        let place = self.places.clone().try_acquire_owned().map_err(|_| overloaded())?;
-        let work = self.admit(rule, request, next, log, (deadline, place));
+        let deadline = Instant::now() + request::budget(request.headers(), &self.limits)?;
+        let place = self.places.clone().try_acquire_owned();
+        let place = place.map_err(|_| refuse(Code::Unavailable, ErrorReason::Overloaded, "too many calls at once"))?;
+        let work = self.admit(method, request, next, log, (deadline, place));
         match timeout_at(deadline, AssertUnwindSafe(work).catch_unwind()).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_panic)) => Err(internal("the handler panicked")),
-            Err(_elapsed) => Err(status(
-                Code::DeadlineExceeded,
-                ErrorReason::Deadline,
-                "the deadline passed before the answer was ready",
-                &[],
-            )),
+            Err(_elapsed) => {
+                let message = "the deadline passed before the answer was ready";
+                Err(refuse(Code::DeadlineExceeded, ErrorReason::Deadline, message))
+            }
         }
     }
 
     async fn admit(
         &self,
-        rule: Option<&'static Rule>,
+        method: Option<&'static Method>,
         request: Request,
         next: Next,
         log: &mut RequestLog,
         (deadline, place): (Instant, OwnedSemaphorePermit),
     ) -> Result<Response, Status> {
         let (mut parts, body) = request.into_parts();
-        let identity = self.identify(&parts.headers).await?;
-        log.caller(identity.actor.to_string());
-        let Some(rule) = rule else {
-            return Err(unknown_method());
-        };
-        authorize(&identity, rule).map_err(denied)?;
-        let body = if self.streaming.contains(rule.path) {
-            body
-        } else {
-            Body::from(framing::one_message(body, self.limits.max_message_bytes).await?)
-        };
+        let identity = self.identify(&parts.headers).await.map_err(unauthenticated)?;
+        log.caller = Some(identity.actor.to_string());
+        let method = method.ok_or_else(unknown_method)?;
+        method.admit(&identity).map_err(denied)?;
+        let message = request::one_message(body, self.limits.max_message_bytes).await?;
         parts.extensions.insert(Call {
             actor: identity.actor.clone(),
-            method: rule.path,
+            method: method.path,
             deadline: deadline.into_std(),
             place: Some(Arc::new(place)),
         });
-        let answer = next.run(Request::from_parts(parts, body)).await;
+        let answer = next.run(Request::from_parts(parts, Body::from(message))).await;
         self.explain(answer)
     }
 
-    async fn identify(&self, headers: &HeaderMap) -> Result<Arc<Identity>, Status> {
-        let bearer = token::bearer(headers).map_err(unauthenticated)?;
-        let verdict = self.verifier.verify(bearer, self.clock.now()).await;
-        verdict.map_err(unauthenticated)
+    async fn identify(&self, headers: &HeaderMap) -> Result<Arc<Identity>, TokenRefused> {
+        self.verifier.verify(token::bearer(headers)?, self.clock.now()).await
     }
 
     /// Gives the statuses of tonic's own making the code and the reason that the contracts promise; ours carry details.
@@ -188,15 +147,14 @@ impl Gate {
             return Ok(answer);
         }
         match told.code() {
-            Code::OutOfRange | Code::ResourceExhausted => Err(framing::too_large(self.limits.max_message_bytes)),
+            Code::OutOfRange | Code::ResourceExhausted => Err(request::too_large(self.limits.max_message_bytes)),
             Code::Internal if says_undecodable(told.message()) => {
-                Err(framing::malformed("the message cannot be decoded"))
+                Err(request::malformed("the message cannot be decoded"))
             }
             Code::Internal | Code::Unknown => Err(internal(told.message())),
             // A compression that is not spoken here: the metadata names those that are.
             Code::Unimplemented => {
-                let reason = ErrorReason::MalformedRequest;
-                let mut refusal = status(told.code(), reason, told.message(), &[]);
+                let mut refusal = refuse(told.code(), ErrorReason::MalformedRequest, told.message());
                 *refusal.metadata_mut() = told.metadata().clone();
                 Err(refusal)
             }
@@ -224,26 +182,23 @@ fn code(answer: &Response) -> Code {
 }
 
 fn unauthenticated(refused: TokenRefused) -> Status {
-    let message = refused.to_string();
-    status(Code::Unauthenticated, ErrorReason::TokenRefused, message, &[])
+    refuse(Code::Unauthenticated, ErrorReason::TokenRefused, &refused.to_string())
+}
+
+fn unknown_method() -> Status {
+    refuse(Code::Unimplemented, ErrorReason::UnknownMethod, "no such method in this process")
 }
 
 fn denied(denied: Denied) -> Status {
     let reason = match denied {
         Denied::ScopeMissing(_) => ErrorReason::ScopeMissing,
-        Denied::CallerKind(_) => ErrorReason::CallerKind,
+        Denied::CallerKind => ErrorReason::CallerKind,
     };
-    status(Code::PermissionDenied, reason, denied.to_string(), &[])
+    refuse(Code::PermissionDenied, reason, &denied.to_string())
 }
 
-fn unknown_method() -> Status {
-    let message = "no such method in this process";
-    status(Code::Unimplemented, ErrorReason::UnknownMethod, message, &[])
-}
-
-fn overloaded() -> Status {
-    let message = "too many calls at once";
-    status(Code::Unavailable, ErrorReason::Overloaded, message, &[])
+fn refuse(code: Code, reason: ErrorReason, message: &str) -> Status {
+    status(code, reason, message, &[])
 }
 
 /// The cause goes to the log; the caller gets the trace id to name.

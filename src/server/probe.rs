@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use tonic::{
-    Status,
-    transport::{Channel, Endpoint},
-};
+use tonic::transport::Endpoint;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 /// What the gRPC health service at `address` says of `service` (empty: the whole process), within 3 seconds.
@@ -17,10 +14,7 @@ pub async fn health(address: &str, service: &str) -> Result<ServingStatus, Strin
         .map_err(|error| format!("{address} is not an address: {error}"))?
         .connect_timeout(within)
         .timeout(within);
-    let channel: Channel = endpoint.connect().await.map_err(|_| format!("nothing answers at {address}"))?;
-    let request = HealthCheckRequest { service: service.to_owned() };
-    let answer = HealthClient::new(channel).check(request).await;
-    answer
-        .map(|response| response.into_inner().status())
-        .map_err(|status: Status| format!("{address} refuses: {}", status.message()))
+    let channel = endpoint.connect().await.map_err(|_| format!("nothing answers at {address}"))?;
+    let answer = HealthClient::new(channel).check(HealthCheckRequest { service: service.to_owned() }).await;
+    answer.map(|told| told.get_ref().status()).map_err(|status| format!("{address} refuses: {}", status.message()))
 }

@@ -5,31 +5,15 @@ use std::time::Instant;
 use tonic::Code;
 use tracing::Span;
 
-/// Written when dropped: as CANCELLED, unless [`RequestLog::answered`] said otherwise.
+/// Written when dropped: as CANCELLED, unless [`RequestLog::code`] was set to how the call ended.
 pub(super) struct RequestLog {
-    span: Span,
-    method: &'static str,
-    trace_id: String,
-    caller: Option<String>,
-    code: Code,
-    start: Instant,
-}
-
-impl RequestLog {
-    /// Begins a call of `method`, in `span`.
-    pub(super) fn new(span: Span, method: &'static str, trace_id: String) -> Self {
-        Self { span, method, trace_id, caller: None, code: Code::Cancelled, start: Instant::now() }
-    }
-
-    /// Notes who calls: kind and id, never a name.
-    pub(super) fn caller(&mut self, caller: String) {
-        self.caller = Some(caller);
-    }
-
-    /// Notes how the call ended.
-    pub(super) fn answered(mut self, code: Code) {
-        self.code = code;
-    }
+    pub(super) span: Span,
+    pub(super) method: &'static str,
+    pub(super) trace_id: String,
+    /// Who calls: kind and id, never a name.
+    pub(super) caller: Option<String>,
+    pub(super) code: Code,
+    pub(super) start: Instant,
 }
 
 impl Drop for RequestLog {
@@ -53,25 +37,14 @@ impl Drop for RequestLog {
     }
 }
 
-/// The code as gRPC's documents write it.
-fn name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
+/// The code as gRPC's documents write it: `InvalidArgument` is INVALID_ARGUMENT.
+fn name(code: Code) -> String {
+    let mut name = String::new();
+    for letter in format!("{code:?}").chars() {
+        if letter.is_ascii_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_uppercase());
     }
+    name
 }

@@ -1,6 +1,6 @@
 //! SIGTERM and Ctrl-C.
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// Cancels `shutdown` at the first signal; the second one is final and ends the process with 130.
@@ -10,18 +10,17 @@ pub fn watch(shutdown: CancellationToken) -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::spawn(async move {
-        either(&mut terminate, &mut interrupt).await;
-        shutdown.cancel();
-        either(&mut terminate, &mut interrupt).await;
-        tracing::warn!("a second signal: not waiting for calls in flight");
-        std::process::exit(130);
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if shutdown.is_cancelled() {
+                tracing::warn!("a second signal: not waiting for calls in flight");
+                std::process::exit(130);
+            }
+            shutdown.cancel();
+        }
     });
     Ok(())
-}
-
-async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
 }

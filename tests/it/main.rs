@@ -4,9 +4,12 @@
 
 mod chassis;
 mod claims;
+mod configuration;
 mod house;
-mod local;
+mod issuer;
+mod keys;
 mod rules;
+mod tokens;
 mod twice;
 mod who;
 mod world;

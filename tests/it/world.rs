@@ -20,11 +20,9 @@ use tonic::{
 use tonic_types::StatusExt;
 use uuid::Uuid;
 use warranty::{
-    auth::{
-        keys::{JwksSource, KeyRing},
-        token::Verifier,
-    },
+    auth::{keys::KeyRing, token::Verifier},
     clock::{Clock, civil_date},
+    config::Limits,
     contract::{
         google::r#type::Date,
         v1::{
@@ -35,7 +33,7 @@ use warranty::{
     domain::actor::Actor,
     local::{issuer::Issuer, postgres::Cluster},
     process::routes,
-    server::{Chassis, Limits, serve},
+    server::{Chassis, serve},
     service::App,
     store::{self, Role},
 };
@@ -113,9 +111,9 @@ impl World {
         let stop = CancellationToken::new();
         let keys = std::env::temp_dir().join(format!("jwks-{}.json", Uuid::new_v4()));
         std::fs::write(&keys, issuer.jwks().to_string()).unwrap();
-        let ring = KeyRing::load(JwksSource::File(keys.clone()), Duration::from_secs(10)).await.unwrap();
+        let ring = KeyRing::load(keys.to_str().unwrap().to_owned(), Duration::from_secs(10)).await.unwrap();
         std::fs::remove_file(keys).unwrap();
-        let verifier = Arc::new(Verifier::new(ISSUER.into(), AUDIENCE.into(), ring, 1000));
+        let verifier = Arc::new(Verifier::new(ISSUER.into(), AUDIENCE.into(), ring));
         let mut addresses = Vec::new();
         for role in [Role::Coverage, Role::Claim, Role::Logistics] {
             let app = App::new(store::pool(&url, 8, role).unwrap(), clock.clone());

@@ -1,23 +1,28 @@
-use std::sync::{
-    Mutex as StdMutex,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+//! The issuer's keys: fetched at a bounded rate, rotated, and taken back.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 use chrono::TimeDelta;
 use futures::future::join_all;
 use serde_json::{Value, json};
-
-use super::*;
-use crate::auth::{
-    test_issuer::{ISSUER, Issuer, With, claims, encode, file, header, now, with},
+use warranty::auth::{
+    keys::KeyRing,
     token::{TokenRefused, Verifier},
 };
+
+use crate::issuer::{ISSUER, Issuer, With, claims, encode, file, header, now, with};
 
 /// A JWKS address on the loopback that counts how often it is asked.
 #[derive(Default)]
 struct Published {
-    document: StdMutex<String>,
+    document: Mutex<String>,
     down: AtomicBool,
     fetches: AtomicUsize,
 }
@@ -32,7 +37,7 @@ impl Published {
     }
 }
 
-async fn serve(jwks: &Value) -> (Arc<Published>, JwksSource) {
+async fn serve(jwks: &Value) -> (Arc<Published>, String) {
     let published = Arc::new(Published::default());
     published.publish(jwks);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -47,11 +52,11 @@ async fn serve(jwks: &Value) -> (Arc<Published>, JwksSource) {
     };
     let router = Router::new().route("/jwks", get(answer)).with_state(Arc::clone(&published));
     tokio::spawn(async move { axum::serve(listener, router).await });
-    (published, JwksSource::Url(url))
+    (published, url)
 }
 
 fn verifier(keys: &KeyRing) -> Verifier {
-    Verifier::new("https://issuer.test".into(), "warranty".into(), keys.clone(), 100)
+    Verifier::new("https://issuer.test".into(), "warranty".into(), keys.clone())
 }
 
 fn signed_as(kid: &str) -> String {
@@ -140,6 +145,7 @@ async fn the_old_keys_stay_while_new_ones_cannot_be_had() {
     let (published, source) = serve(&ISSUER.jwks()).await;
     let keys = KeyRing::load(source, Duration::ZERO).await.unwrap();
     let verifier = verifier(&keys);
+    let known = verifier.verify(&ISSUER.good(), now()).await.unwrap();
     let later = |seconds| now() + TimeDelta::seconds(seconds);
     published.down.store(true, Ordering::SeqCst);
     keys.refresh().await;
@@ -152,7 +158,8 @@ async fn the_old_keys_stay_while_new_ones_cannot_be_had() {
     }
     published.publish(&json!({"keys": [ISSUER.rsa_jwk(), ISSUER.ec_jwk(), ISSUER.ed_jwk()]}));
     keys.refresh().await;
-    assert_eq!(keys.current().generation, 0, "the same keys forget no token");
+    let remembered = verifier.verify(&ISSUER.good(), later(3)).await.unwrap();
+    assert!(Arc::ptr_eq(&remembered, &known), "the same keys forget no token");
     published.publish(&json!({"keys": []}));
     keys.refresh().await;
     let answer = verifier.verify(&ISSUER.good(), later(3)).await;
@@ -162,40 +169,40 @@ async fn the_old_keys_stay_while_new_ones_cannot_be_had() {
 #[tokio::test]
 async fn a_file_is_read_anew_in_the_background() {
     let path = file(&json!({"keys": [ed_as("one")]}));
-    let keys = KeyRing::load(JwksSource::File(path.clone()), Duration::from_secs(3600)).await.unwrap();
+    let keys = KeyRing::load(path.clone(), Duration::from_secs(3600)).await.unwrap();
     let refresher = tokio::spawn(keys.clone().keep_fresh(Duration::from_millis(20)));
     std::fs::write(&path, json!({"keys": [ed_as("two")]}).to_string()).unwrap();
+    let verifier = verifier(&keys);
+    let (one, two) = (signed_as("one"), signed_as("two"));
     let swapped = async {
-        while keys.current().generation == 0 {
+        while verifier.verify(&one, now()).await.is_ok() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
     tokio::time::timeout(Duration::from_secs(5), swapped).await.unwrap();
-    let verifier = verifier(&keys);
-    assert!(verifier.verify(&signed_as("two"), now()).await.is_ok());
-    assert!(verifier.verify(&signed_as("one"), now()).await.is_err());
+    assert!(verifier.verify(&two, now()).await.is_ok());
     refresher.abort();
     std::fs::remove_file(path).unwrap();
 }
 
 #[tokio::test]
 async fn without_keys_nothing_starts() {
-    let load = async |source| {
+    let load = async |source: String| {
         let answer = KeyRing::load(source, Duration::ZERO).await;
         answer.err().map(|failure| failure.to_string())
     };
     let path = file(&json!({"keys": []}));
-    let empty = load(JwksSource::File(path.clone())).await;
+    let empty = load(path.clone()).await;
     std::fs::remove_file(path).unwrap();
     assert!(empty.unwrap().starts_with("the JWKS holds no key"));
-    let missing = load(JwksSource::File("/no/such/file".into())).await;
+    let missing = load("/no/such/file".into()).await;
     assert!(missing.unwrap().starts_with("the JWKS file /no/such/file"));
-    let nobody = load(JwksSource::Url("http://127.0.0.1:1/".into())).await;
+    let nobody = load("http://127.0.0.1:1/".into()).await;
     assert!(nobody.unwrap().starts_with("the JWKS cannot be fetched"));
 }
 
-#[test]
-fn which_keys_are_used() {
+#[tokio::test]
+async fn which_keys_are_used() {
     let small_modulus = encode([[0xff; 1].as_slice(), &[1; 254]].concat());
     let (ed, ec, rsa) = (ISSUER.ed_jwk(), ISSUER.ec_jwk(), ISSUER.rsa_jwk());
     let zero = encode([0; 32]);
@@ -222,20 +229,28 @@ fn which_keys_are_used() {
         ("no key", json!("ed"), false),
     ] {
         // Beside a good one: what is left out takes no other with it.
-        let document = json!({"keys": [jwk, with(ed.clone(), "kid", "beside")]});
-        let keys = parse(document.to_string().as_bytes()).unwrap();
-        assert_eq!(keys.len(), 1 + usize::from(used), "{name}");
-        assert!(keys.contains_key("beside"), "{name}");
+        let path = file(&json!({"keys": [jwk.clone(), with(ed.clone(), "kid", "beside")]}));
+        let verifier = verifier(&KeyRing::load(path.clone(), Duration::ZERO).await.unwrap());
+        std::fs::remove_file(path).unwrap();
+        let (alg, kid, key) = match jwk["kty"].as_str() {
+            Some("RSA") => ("RS256", "rsa", With::Rsa),
+            Some("EC") => ("ES256", "ec", With::Ec),
+            _ => ("EdDSA", "ed", With::Ed),
+        };
+        let token = ISSUER.token(&header(alg, kid), &claims(), key);
+        let answer = verifier.verify(&token, now()).await.map(|_| ());
+        assert_eq!(answer, if used { Ok(()) } else { Err(TokenRefused::UnknownKey) }, "{name}");
+        assert!(verifier.verify(&signed_as("beside"), now()).await.is_ok(), "{name}");
     }
 }
 
-#[test]
-fn the_first_usable_key_has_the_kid() {
-    let other = Issuer::new().ed_jwk();
-    let unusable = with(other.clone(), "use", "enc");
-    let document = json!({"keys": [unusable, ISSUER.ed_jwk(), other]});
-    let keys = parse(document.to_string().as_bytes()).unwrap();
-    let expected = ISSUER.ed_jwk()["x"].clone();
-    assert_eq!(keys.len(), 1);
-    assert_eq!(json!(encode(keys["ed"].public.as_ref())), expected);
+#[tokio::test]
+async fn the_first_usable_key_has_the_kid() {
+    let other = Issuer::new();
+    let unusable = with(other.ed_jwk(), "use", "enc");
+    let path = file(&json!({"keys": [unusable, ISSUER.ed_jwk(), other.ed_jwk()]}));
+    let verifier = verifier(&KeyRing::load(path.clone(), Duration::ZERO).await.unwrap());
+    std::fs::remove_file(path).unwrap();
+    assert!(verifier.verify(&ISSUER.good(), now()).await.is_ok());
+    assert_eq!(verifier.verify(&other.good(), now()).await.unwrap_err(), TokenRefused::Signature);
 }

@@ -1,14 +1,50 @@
-//! A unary request's body is exactly one gRPC frame. tonic itself would wait for ever, or serve the first of two.
+//! A request, read strictly: how long its caller waits, and its one message. tonic would overlook a bad `grpc-timeout`,
+//! wait for ever for the end of a body, and serve the first of two messages.
 
-use axum::body::Body;
+use std::time::Duration;
+
+use axum::{body::Body, http::HeaderMap};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use tonic::{Code, Status};
 
-use crate::{contract::v1::ErrorReason, service::status::status};
+use crate::{config::Limits, contract::v1::ErrorReason, service::status::status};
 
-/// One byte of flags, four of length.
+/// Of a gRPC frame: one byte of flags, four of length.
 const PREFIX: usize = 5;
+
+/// How long the call may take, from now. Errors: INVALID_ARGUMENT where `grpc-timeout` is not one.
+///
+/// A little is kept back of what the caller gives, else tonic's own layer is first and answers CANCELLED.
+pub(super) fn budget(headers: &HeaderMap, limits: &Limits) -> Result<Duration, Status> {
+    let mut given = headers.get_all("grpc-timeout").iter();
+    let Some(value) = given.next() else {
+        return Ok(limits.default_deadline);
+    };
+    let timeout = value.to_str().ok().filter(|_| given.next().is_none()).and_then(parse);
+    let timeout =
+        timeout.ok_or_else(|| malformed("grpc-timeout is not one to eight digits and a unit of H, M, S, m, u, n"))?;
+    let kept_back = (timeout / 10).min(Duration::from_millis(10));
+    Ok((timeout - kept_back).min(limits.max_deadline))
+}
+
+/// One to eight digits and a unit, nothing else.
+fn parse(value: &str) -> Option<Duration> {
+    let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
+    if digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let amount: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(amount * 3600)),
+        "M" => Some(Duration::from_secs(amount * 60)),
+        "S" => Some(Duration::from_secs(amount)),
+        "m" => Some(Duration::from_millis(amount)),
+        "u" => Some(Duration::from_micros(amount)),
+        "n" => Some(Duration::from_nanos(amount)),
+        _ => None,
+    }
+}
 
 /// Collects `body`, prefix and message, to its end.
 ///
@@ -55,37 +91,4 @@ pub(super) fn too_large(most: usize) -> Status {
         format!("the message is larger than {most} bytes"),
         &[("max_message_bytes", &most.to_string())],
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use std::convert::Infallible;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_body_is_one_frame() {
-        let ok = |bytes: &[u8]| Ok(Bytes::copy_from_slice(bytes));
-        let refused = |code: Code| Err(code);
-        type Case<'a> = (&'a [&'a [u8]], Result<Bytes, Code>);
-        let cases: [Case; 9] = [
-            (&[&[0, 0, 0, 0, 0]], ok(&[0, 0, 0, 0, 0])),
-            (&[&[0, 0, 0, 0, 2, 7, 8]], ok(&[0, 0, 0, 0, 2, 7, 8])),
-            (&[&[0, 0, 0], &[0, 2, 7], &[8]], ok(&[0, 0, 0, 0, 2, 7, 8])),
-            (&[], refused(Code::InvalidArgument)),
-            (&[&[0, 0, 0, 0]], refused(Code::InvalidArgument)),
-            (&[&[0, 0, 0, 0, 2, 7]], refused(Code::InvalidArgument)),
-            (&[&[0, 0, 0, 0, 1, 7, 8]], refused(Code::InvalidArgument)),
-            (&[&[0, 0, 0, 0, 0], &[0]], refused(Code::InvalidArgument)),
-            (&[&[0, 0, 0, 0], &[9]], refused(Code::ResourceExhausted)),
-        ];
-        for (chunks, expected) in cases {
-            let chunks: Vec<_> =
-                chunks.iter().map(|chunk| Ok::<_, Infallible>(Bytes::copy_from_slice(chunk))).collect();
-            let shown = format!("{chunks:?}");
-            let body = Body::from_stream(futures::stream::iter(chunks));
-            let got = one_message(body, 8).await.map_err(|status| status.code());
-            assert_eq!(got, expected, "{shown}");
-        }
-    }
 }

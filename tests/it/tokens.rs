@@ -1,9 +1,184 @@
-//! Every way to be refused, a row each.
+//! Tokens: what a good one may be, every way to be refused, and which method it opens.
 
+use std::{sync::Arc, time::Duration};
+
+use chrono::TimeDelta;
+use http::{HeaderMap, header::AUTHORIZATION};
+use prost::Message;
+use prost_types::FileDescriptorSet;
 use serde_json::{Value, json};
+use warranty::{
+    auth::{
+        keys::KeyRing,
+        methods::{self, Denied, METHODS, Method, STAFF_ONLY},
+        token::{TokenRefused, Verifier, bearer},
+    },
+    contract::DESCRIPTORS,
+    domain::actor::Actor,
+};
 
-use super::*;
-use crate::auth::test_issuer::encode;
+use crate::issuer::{ISSUER, NOW, With, claims, encode, file, header, now, with, without};
+
+const CUSTOMER: &str = "0198a7c2-3f7e-7a10-8b7a-1f2e3d4c5b6a";
+
+async fn verifier() -> Verifier {
+    let path = file(&ISSUER.jwks());
+    let keys = KeyRing::load(path.clone(), Duration::from_secs(3600)).await.unwrap();
+    std::fs::remove_file(path).unwrap();
+    Verifier::new("https://issuer.test".into(), "warranty".into(), keys)
+}
+
+fn ed() -> Value {
+    header("EdDSA", "ed")
+}
+
+fn headed(header: Value) -> String {
+    ISSUER.token(&header, &claims(), With::Ed)
+}
+
+fn claiming(claims: Value) -> String {
+    ISSUER.token(&ed(), &claims, With::Ed)
+}
+
+fn member(name: &str, value: impl Into<Value>) -> String {
+    claiming(with(claims(), name, value))
+}
+
+fn holder(name: &str, value: impl Into<Value>) -> String {
+    claiming(with(without(claims(), "dealer_id"), name, value))
+}
+
+#[tokio::test]
+async fn a_good_token_of_each_algorithm() {
+    let verifier = verifier().await;
+    for (alg, kid, key) in [("EdDSA", "ed", With::Ed), ("ES256", "ec", With::Ec), ("RS256", "rsa", With::Rsa)] {
+        let token = ISSUER.token(&header(alg, kid), &claims(), key);
+        let identity = verifier.verify(&token, now()).await.expect(alg);
+        assert_eq!(identity.actor, Actor::Dealer("D-100".into()));
+        assert_eq!(identity.scopes, ["coverage.read", "claims.apply"]);
+        assert_eq!(identity.expires_at.timestamp(), NOW + 600);
+        let again = verifier.verify(&token, now()).await.unwrap();
+        assert!(Arc::ptr_eq(&identity, &again), "the second is remembered");
+    }
+}
+
+#[tokio::test]
+async fn what_may_differ_in_a_good_token() {
+    let verifier = verifier().await;
+    let staff_scopes = "people.erase billing.write depot.write claims.support registry.write";
+    let staff = with(without(claims(), "dealer_id"), "staff_id", "li.wei_2");
+    for (name, token) in [
+        ("no typ", headed(without(ed(), "typ"))),
+        ("typ at+jwt", headed(with(ed(), "typ", "AT+JWT"))),
+        ("typ jwt", headed(with(ed(), "typ", "jwt"))),
+        ("many audiences", member("aud", json!(["x", "warranty"]))),
+        ("no scope in the scope", member("scope", "")),
+        ("another's scopes", member("scope", "openid profile")),
+        ("no iat", claiming(without(claims(), "iat"))),
+        ("iat within the leeway", member("iat", NOW + 30)),
+        ("nbf within the leeway", member("nbf", NOW + 30)),
+        ("one second left", member("exp", NOW + 1)),
+        ("a customer", holder("customer_id", CUSTOMER)),
+        ("staff", claiming(with(staff, "scope", staff_scopes))),
+        ("40 characters", member("dealer_id", "d".repeat(40))),
+        ("a claim of another's", member("roles", json!([{"a": 1}]))),
+        ("colons and quotes", member("x:\"\\", json!([{":": "\":\\"}, ":\\\""]))),
+    ] {
+        let answer = verifier.verify(&token, now()).await;
+        assert!(answer.is_ok(), "{name}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_remembered_token_expires() {
+    let verifier = verifier().await;
+    let token = ISSUER.good();
+    for (after, expected) in [(0, true), (599, true), (600, false), (601, false)] {
+        let answer = verifier.verify(&token, now() + TimeDelta::seconds(after)).await;
+        assert_eq!(answer.is_ok(), expected, "{after} s later");
+        assert!(expected || answer == Err(TokenRefused::Expired));
+    }
+}
+
+fn method(path: &str) -> &'static Method {
+    METHODS.iter().find(|method| method.path.ends_with(path)).unwrap()
+}
+
+#[tokio::test]
+async fn a_method_asks_for_its_scope_and_its_kind_of_caller() {
+    let verifier = verifier().await;
+    let staff = with(without(claims(), "dealer_id"), "staff_id", "li");
+    let depot = claiming(with(staff, "scope", "depot.write claims.apply"));
+    let dealer = ISSUER.good();
+    for (token, path, expected) in [
+        (&dealer, "ClaimService/FileClaim", Ok(())),
+        (&dealer, "ClaimService/RecordSwap", Ok(())),
+        (&dealer, "ClaimService/GetClaim", Err(Denied::ScopeMissing("claims.read"))),
+        (&dealer, "ClaimService/RecordRepair", Err(Denied::CallerKind)),
+        (&depot, "ClaimService/RecordRepair", Ok(())),
+        (&depot, "ClaimService/FileClaim", Err(Denied::CallerKind)),
+        (&depot, "ClaimService/RecordGuidance", Err(Denied::ScopeMissing("claims.support"))),
+    ] {
+        let identity = verifier.verify(token, now()).await.unwrap();
+        assert_eq!(method(path).admit(&identity), expected, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn who_may_not_call_is_refused_whatever_the_scope() {
+    let verifier = verifier().await;
+    let scope = "coverage.read sales.write claims.read claims.apply logistics.read";
+    let mut dealer = (*verifier.verify(&member("scope", scope), now()).await.unwrap()).clone();
+    dealer.scopes.extend(STAFF_ONLY.map(str::to_owned));
+    let mut customer = dealer.clone();
+    customer.actor = Actor::Customer(CUSTOMER.parse().unwrap());
+    for method in METHODS.iter().filter(|method| STAFF_ONLY.contains(&method.scope)) {
+        assert_eq!(method.admit(&dealer), Err(Denied::CallerKind), "{}", method.path);
+    }
+    assert_eq!(method("RegisterSale").admit(&dealer), Ok(()));
+    assert_eq!(method("RegisterSale").admit(&customer), Err(Denied::CallerKind));
+    assert_eq!(method("RecordSwap").admit(&customer), Err(Denied::CallerKind));
+    assert_eq!(method("FileClaim").admit(&customer), Ok(()));
+}
+
+#[test]
+fn every_method_has_one_row_and_every_row_a_method() {
+    let services = ["CoverageService", "RegistryService", "ClaimService", "LogisticsService"];
+    let names = services.map(|service| format!("aopre.warranty.v1.{service}"));
+    let served = methods::of(DESCRIPTORS, &names.each_ref().map(String::as_str)).unwrap();
+    assert_eq!(served.len(), METHODS.len(), "a row names no method, or a path stands twice");
+    assert_eq!(methods::of(DESCRIPTORS, &["x.Y"]).unwrap_err(), "the contracts know no service x.Y");
+}
+
+#[test]
+fn a_method_without_a_row_is_named() {
+    let mut contracts = FileDescriptorSet::decode(DESCRIPTORS).unwrap();
+    let services = contracts.file.iter_mut().flat_map(|file| &mut file.service);
+    for method in services.flat_map(|service| &mut service.method).filter(|method| method.name() == "RecordSwap") {
+        method.name = Some("RecordLoan".to_owned());
+    }
+    let refused = methods::of(&contracts.encode_to_vec(), &["aopre.warranty.v1.ClaimService"]).unwrap_err();
+    assert_eq!(refused, "/aopre.warranty.v1.ClaimService/RecordLoan has no row in the table of methods");
+}
+
+#[test]
+fn the_header_that_carries_the_token() {
+    for (values, expected) in [
+        (&["Bearer a.b.c"][..], Ok("a.b.c")),
+        (&["bearer a.b.c"], Ok("a.b.c")),
+        (&[], Err(TokenRefused::NoBearer)),
+        (&["a.b.c"], Err(TokenRefused::NoBearer)),
+        (&["Bearer "], Err(TokenRefused::NoBearer)),
+        (&["Basic a.b.c"], Err(TokenRefused::NoBearer)),
+        (&["Bearer a", "Bearer a"], Err(TokenRefused::NoBearer)),
+    ] {
+        let mut metadata = HeaderMap::new();
+        for value in values {
+            metadata.append(AUTHORIZATION, value.parse().unwrap());
+        }
+        assert_eq!(bearer(&metadata), expected, "{values:?}");
+    }
+}
 
 /// Each row is one thing wrong with a token that is good otherwise.
 async fn refused(rows: &[(&str, String, TokenRefused)]) {
@@ -27,6 +202,7 @@ async fn the_form() {
     let body_with = |extra: &str| ISSUER.raw(&ed().to_string(), extra, With::Ed);
     let twice = text.replacen('{', r#"{"dealer_id":"D-1","#, 1);
     let nested = text.replacen('{', r#"{"x":{"a":1,"a":2},"#, 1);
+    let tricky = text.replacen('{', r#"{"x":{"a\\":"\":","a\\":[]},"#, 1);
     let head_twice = r#"{"alg":"EdDSA","alg":"EdDSA","kid":"ed"}"#;
     let kid_twice = r#"{"alg":"EdDSA","kid":"ed","\u006bid":"ed"}"#;
     let (padded_head, short) = (format!("{head}=.{body}"), format!("{head}.{body}"));
@@ -49,6 +225,10 @@ async fn the_form() {
         ("kid twice, once escaped", ISSUER.raw(kid_twice, &text, With::Ed), Malformed),
         ("a name twice in the claims", body_with(&twice), Malformed),
         ("a name twice under a claim", body_with(&nested), Malformed),
+        ("a byte order mark", body_with(&format!("\u{feff}{text}")), Malformed),
+        ("half a character", body_with(&text.replacen("erp-7", r"\ud800", 1)), Malformed),
+        ("colons, quotes and a name twice", body_with(&tricky), Malformed),
+        ("nested too deeply", body_with(&r#"{"a":"#.repeat(1000)), Malformed),
         ("text after the claims", body_with(&format!("{text}{{}}")), Malformed),
         ("claims in an array", body_with(&format!("[{text}]")), Malformed),
         ("claims that are not JSON", body_with("exp"), Malformed),
