@@ -37,33 +37,3 @@ pub fn told(status: &Status) -> String {
     }
     text
 }
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashMap;
-
-    use tonic::Code;
-    use tonic_types::ErrorDetails;
-
-    use super::*;
-
-    #[test]
-    fn every_detail_has_its_line() {
-        let mut details = ErrorDetails::with_error_info(
-            "WRONG_STATE",
-            "warranty.aopre.com",
-            HashMap::from([("state".to_owned(), "FILED".to_owned())]),
-        );
-        details.add_bad_request_violation("report.part", "is not known");
-        details.set_resource_info("unit", "SN1", "", "did you mean SNI");
-        details.set_retry_info(Some(std::time::Duration::from_millis(500)));
-        let status = Status::with_error_details(Code::FailedPrecondition, "no", details);
-        assert_eq!(reason(&status), "WRONG_STATE");
-        assert_eq!(
-            told(&status),
-            "FailedPrecondition: no\n  reason WRONG_STATE (warranty.aopre.com)\n  state = FILED\n  \
-             field report.part: is not known\n  unit SN1: did you mean SNI\n  try again in 500ms"
-        );
-        assert_eq!(told(&Status::internal("away")), "Internal: away");
-    }
-}

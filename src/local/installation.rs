@@ -7,101 +7,64 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 
 /// A temporary file system must have at least this much room, in KiB: each test's database is a copy.
 const ROOM_FOR_TESTS: u64 = 4 << 20;
 
-/// A user of this machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Account {
-    pub name: String,
-    pub uid: u32,
-    pub gid: u32,
+/// Every server of this machine, the newest first: its major version and its folder. The shell knows PATH; Debian keeps
+/// the servers elsewhere, a folder for each major version.
+const SERVERS: &str = r#"
+for bin in $(ls -d /usr/lib/postgresql/*/bin | sort -rV) "$(dirname "$(readlink -f "$(command -v postgres)")")"; do
+    [ -x "$bin/initdb" ] && echo "$("$bin/postgres" --version | sed 's/[^0-9]*\([0-9]*\).*/\1/') $bin"
+done; true"#;
+
+/// Whether this process is root's.
+pub(super) fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|myself| myself.uid() == 0)
 }
 
-/// Root may not run PostgreSQL: the account that will, or `None` where ours can.
-pub(super) fn account_for_server() -> Result<Option<Account>> {
-    if fs::metadata("/proc/self")?.uid() != 0 {
+/// Root may not run PostgreSQL: the user and group that will, or `None` where ours can.
+pub(super) fn account_for_server() -> Result<Option<(u32, u32)>> {
+    if !is_root() {
         return Ok(None);
     }
     let passwd = fs::read_to_string("/etc/passwd").context("cannot read /etc/passwd")?;
-    ["postgres", "nobody"]
-        .iter()
-        .find_map(|name| account_in(&passwd, name))
-        .map(Some)
-        .context("PostgreSQL refuses root, and there is neither an account postgres nor nobody")
-}
-
-fn account_in(passwd: &str, name: &str) -> Option<Account> {
-    passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        (fields.next()? == name).then_some(())?;
-        Some(Account { name: name.to_owned(), uid: fields.nth(1)?.parse().ok()?, gid: fields.next()?.parse().ok()? })
-    })
-}
-
-/// `None` where no server's folder was made yet.
-pub(super) fn major_of_folder(pg: &Path) -> Option<String> {
-    fs::read_to_string(pg.join("PG_VERSION")).ok().map(|text| text.trim().to_owned())
+    let ids = |name: &str| {
+        let line = passwd.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        let mut fields = line.split(':').skip(1);
+        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    };
+    let account = ids("postgres").or_else(|| ids("nobody"));
+    account.map(Some).context("PostgreSQL refuses root, and there is neither an account postgres nor nobody")
 }
 
 /// The folder of PostgreSQL's binaries: of the major version that made the data, else the newest.
-pub(super) fn find_binaries(made_by: Option<&str>, data: &Path) -> Result<PathBuf> {
-    // The shell knows PATH; Debian keeps the servers elsewhere, a folder for each major version.
-    let look = "p=$(command -v postgres) && dirname \"$(readlink -f \"$p\")\"; \
-                ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -rV; pg_config --bindir 2>/dev/null";
-    let found = Command::new("sh").args(["-c", look]).output().context("cannot run sh")?;
-    let found = String::from_utf8_lossy(&found.stdout).into_owned();
-    let servers: Vec<(PathBuf, String)> = found
-        .lines()
-        .map(PathBuf::from)
-        .filter(|folder| folder.join("initdb").exists())
-        .filter_map(|folder| major_of_binary(&folder).map(|major| (folder, major)))
-        .collect();
-    let newest = servers.first().ok_or_else(|| {
-        anyhow!("PostgreSQL is not installed: install the Debian package postgresql, or set DATABASE_URL")
-    })?;
-    let Some(made_by) = made_by else {
-        return Ok(newest.0.clone());
+pub(super) fn find_binaries(data: &Path) -> Result<PathBuf> {
+    let said = Command::new("sh").args(["-c", SERVERS]).output().context("cannot run sh")?;
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    let servers: Vec<(&str, &str)> = said.lines().filter_map(|line| line.split_once(' ')).collect();
+    let Some((newest, newest_folder)) = servers.first() else {
+        bail!("PostgreSQL is not installed: install the Debian package postgresql, or set DATABASE_URL");
     };
-    servers.iter().find(|(_, major)| major == made_by).map(|(folder, _)| folder.clone()).ok_or_else(|| {
+    let Ok(made_by) = fs::read_to_string(data.join("pg/PG_VERSION")) else {
+        return Ok(PathBuf::from(newest_folder));
+    };
+    let made_by = made_by.trim();
+    servers.iter().find(|(major, _)| *major == made_by).map(|(_, folder)| PathBuf::from(folder)).ok_or_else(|| {
         anyhow!(
-            "the data in {} was made by PostgreSQL {made_by}, and only PostgreSQL {} is installed: install the \
+            "the data in {} was made by PostgreSQL {made_by}, and only PostgreSQL {newest} is installed: install the \
              Debian package postgresql-{made_by}, or choose another folder with --data",
-            data.display(),
-            newest.1
+            data.display()
         )
     })
 }
 
-/// `postgres (PostgreSQL) 15.18 (Debian ...)` is major version 15.
-fn major_of_binary(folder: &Path) -> Option<String> {
-    let said = Command::new(folder.join("postgres")).arg("--version").output().ok()?;
-    let said = String::from_utf8(said.stdout).ok()?;
-    let version = said.split_whitespace().nth(2)?;
-    Some(version.split('.').next()?.to_owned())
-}
-
 /// Memory where there is plenty of it, else the disk.
 pub(super) fn roomy_folder() -> &'static Path {
-    let memory = Path::new("/dev/shm");
-    let room = Command::new("df").args(["-Pk", "/dev/shm"]).output().ok().and_then(|said| {
+    let room = Command::new("df").args(["--output=avail", "-k", "/dev/shm"]).output().ok().and_then(|said| {
         let said = String::from_utf8(said.stdout).ok()?;
-        said.lines().nth(1)?.split_whitespace().nth(3)?.parse::<u64>().ok()
+        said.lines().nth(1)?.trim().parse::<u64>().ok()
     });
-    if room >= Some(ROOM_FOR_TESTS) { memory } else { Path::new("/tmp") }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_account_is_read_from_passwd() {
-        let passwd = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n";
-        let nobody = account_in(passwd, "nobody").unwrap();
-        assert_eq!((nobody.uid, nobody.gid), (65534, 65534));
-        assert_eq!(account_in(passwd, "postgres"), None);
-    }
+    Path::new(if room >= Some(ROOM_FOR_TESTS) { "/dev/shm" } else { "/tmp" })
 }

@@ -5,98 +5,89 @@
 //! runs in a process group of its own, so a Ctrl-C at the terminal reaches us alone and the order of stopping is ours.
 
 use std::{
-    fs::File,
-    io,
+    fs::{self, File},
     os::unix::process::CommandExt,
-    path::Path,
-    process::{Child, Command, ExitStatus, Stdio},
-    time::Duration,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
 };
 
-use super::installation::Account;
+use anyhow::{Context, Result, anyhow};
 
-/// `$1` the signal, `$2` the grace in seconds, `$3` a folder to remove at the end or nothing; then the program.
-/// Both helpers run in the background, so that `wait` sees the program's own status.
+/// `$1` the signal, `$2` a folder to remove at the end or nothing; then the program. A minute is longer than a service
+/// drains for. Both helpers run in the background, so that `wait` sees the program's own status.
 const SCRIPT: &str = r#"
-signal=$1 grace=$2 folder=$3; shift 3
+signal=$1 folder=$2; shift 2
 exec 3<&0 </dev/null
 "$@" 3<&- & program=$!
-{ read -r _ <&3; kill -s "$signal" "$program"; sleep "$grace"; kill -s KILL "$program"; } 2>/dev/null & watch=$!
+{ read -r _ <&3; kill -s "$signal" "$program"; sleep 60; kill -s KILL "$program"; } 2>/dev/null & watch=$!
 wait "$program"; code=$?
 kill "$watch" 2>/dev/null
 [ -z "$folder" ] || rm -rf "$folder"
 exit "$code"
 "#;
 
-/// What to run, and how to end it.
-pub(super) struct Leash<'a> {
-    /// The signal that ends it in order, such as `TERM`.
-    pub signal: &'a str,
-    /// How long it may take before it is killed.
-    pub grace: Duration,
-    /// A folder to remove once it ended.
-    pub remove: Option<&'a Path>,
-    /// Where its output goes.
-    pub log: &'a Path,
-    /// The account to run under; ours where `None`.
-    pub account: Option<&'a Account>,
-}
-
 /// A running program on its leash. Dropped, it is signalled and waited for.
 #[derive(Debug)]
 pub(super) struct Leashed {
+    name: String,
+    log: PathBuf,
     shell: Child,
 }
 
-impl Leash<'_> {
-    /// Starts the program. Fails with the operating system's error.
-    pub(super) fn run(&self, program: &Command) -> io::Result<Leashed> {
-        let log = File::options().create(true).append(true).open(self.log)?;
+impl Leashed {
+    /// Starts the program, whose output goes to `log`. `signal`, such as `TERM`, ends it in order; then `remove` goes.
+    pub(super) fn start(
+        name: &str,
+        program: &Command,
+        log: &Path,
+        signal: &str,
+        account: Option<(u32, u32)>,
+        remove: Option<&Path>,
+    ) -> Result<Self> {
+        let output = File::options().create(true).append(true).open(log)?;
         let mut shell = Command::new("sh");
         shell
-            .args(["-c", SCRIPT, "sh", self.signal])
-            .arg(self.grace.as_secs().to_string())
-            .arg(self.remove.unwrap_or(Path::new("")))
+            .args(["-c", SCRIPT, "sh", signal])
+            .arg(remove.unwrap_or(Path::new("")))
             .arg(program.get_program())
             .args(program.get_args())
+            .envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))))
             .current_dir("/")
             .stdin(Stdio::piped())
-            .stdout(log.try_clone()?)
-            .stderr(log)
+            .stdout(output.try_clone()?)
+            .stderr(output)
             .process_group(0);
-        for (name, value) in program.get_envs() {
-            if let Some(value) = value {
-                shell.env(name, value);
-            }
+        if let Some((user, group)) = account {
+            shell.uid(user).gid(group);
         }
-        if let Some(account) = self.account {
-            shell.uid(account.uid).gid(account.gid);
-        }
-        Ok(Leashed { shell: shell.spawn()? })
+        let shell = shell.spawn().with_context(|| format!("cannot start {name}"))?;
+        Ok(Self { name: name.to_owned(), log: log.to_owned(), shell })
     }
-}
 
-impl Leashed {
-    /// How the program ended, where it did.
-    pub(super) fn ended(&mut self) -> Option<ExitStatus> {
-        self.shell.try_wait().ok().flatten()
+    /// What to say where the program ended by itself: how, and the end of its log.
+    pub(super) fn ended(&mut self) -> Option<anyhow::Error> {
+        let status = self.shell.try_wait().ok().flatten()?;
+        Some(anyhow!("{} ended ({status}); {}", self.name, self.last_words()))
+    }
+
+    /// Its log's place and last lines.
+    pub(super) fn last_words(&self) -> String {
+        let text = String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned();
+        let lines: Vec<&str> = text.lines().collect();
+        let last = lines[lines.len().saturating_sub(10)..].join("\n");
+        format!("the end of {}:\n{last}", self.log.display())
     }
 
     /// Signals the program; does not wait.
     pub(super) fn let_go(&mut self) {
         drop(self.shell.stdin.take());
     }
-
-    /// Signals the program and waits for its end. A second call does nothing.
-    pub(super) fn stop(&mut self) {
-        self.let_go();
-        // Nothing to do about a child that cannot be waited for: it was waited for before.
-        let _ = self.shell.wait();
-    }
 }
 
 impl Drop for Leashed {
     fn drop(&mut self) {
-        self.stop();
+        self.let_go();
+        // Nothing to do about a child that cannot be waited for: it was waited for before.
+        let _ = self.shell.wait();
     }
 }

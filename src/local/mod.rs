@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, value_parser};
 
 mod installation;
 pub mod issuer;
@@ -10,66 +10,41 @@ mod leash;
 pub mod postgres;
 pub mod sample;
 mod up;
+mod welcome;
 
 pub use up::{token, up};
 
-/// Where `up` keeps everything, and who its issuer is.
+/// Where `up` keeps its data, and where it listens.
 #[derive(Args, Clone, Debug)]
 pub struct Place {
     /// The data folder [default: /var/lib/warranty for root, else ~/.local/state/warranty]
     #[arg(long, env = "WARRANTY_DATA")]
     pub data: Option<PathBuf>,
-    #[arg(long, env = "XDG_STATE_HOME", hide = true)]
-    state_home: Option<PathBuf>,
     #[arg(long, env = "HOME", hide = true)]
     home: Option<PathBuf>,
-    /// The development issuer's port
-    #[arg(long, default_value_t = 50050)]
-    pub issuer_port: u16,
-    /// The audience of its tokens
-    #[arg(long, env = "WARRANTY_AUDIENCE", default_value = "warranty")]
-    pub audience: String,
+    /// The first of eight ports in a row: the issuer, coverage, claim, logistics, the probes of these three, PostgreSQL
+    #[arg(long, default_value_t = 50050, value_parser = value_parser!(u16).range(1..=65528))]
+    pub port: u16,
 }
 
-/// Runs the whole system on this machine, until Ctrl-C
+/// What `warranty up` needs.
 #[derive(Args, Clone, Debug)]
 pub struct UpArgs {
-    /// What `up` and `token` share.
+    /// Where.
     #[command(flatten)]
     pub place: Place,
     /// A database of yours; without it a private PostgreSQL is started in the data folder
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
-    /// The private PostgreSQL's port, 0 for a free one
-    #[arg(long, default_value_t = 0)]
-    pub postgres_port: u16,
-    /// The coverage service's port
-    #[arg(long, default_value_t = 50051)]
-    pub coverage_port: u16,
-    /// The claim service's port
-    #[arg(long, default_value_t = 50052)]
-    pub claim_port: u16,
-    /// The logistics service's port
-    #[arg(long, default_value_t = 50053)]
-    pub logistics_port: u16,
-    /// The coverage service's port for metrics and probes
-    #[arg(long, default_value_t = 9051)]
-    pub coverage_admin_port: u16,
-    /// The claim service's port for metrics and probes
-    #[arg(long, default_value_t = 9052)]
-    pub claim_admin_port: u16,
-    /// The logistics service's port for metrics and probes
-    #[arg(long, default_value_t = 9053)]
-    pub logistics_admin_port: u16,
 }
 
-/// Prints a token of the development issuer, to try things with
+/// What `warranty token` needs.
 #[derive(Args, Clone, Debug)]
 pub struct TokenArgs {
-    /// What `up` and `token` share.
+    /// Where `up` keeps the key that signs.
     #[command(flatten)]
     pub place: Place,
     /// Whose.
     #[command(flatten)]
-    pub wish: issuer::Wish,
+    pub who: issuer::Who,
 }

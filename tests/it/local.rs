@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, Error, ErrorKind, Read, Write},
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
@@ -13,52 +13,41 @@ use std::{
 use uuid::Uuid;
 use warranty::local::postgres::Cluster;
 
-const PORTS: [&str; 7] = [
-    "--issuer-port",
-    "--coverage-port",
-    "--claim-port",
-    "--logistics-port",
-    "--coverage-admin-port",
-    "--claim-admin-port",
-    "--logistics-admin-port",
-];
+/// The issuer, coverage, claim, logistics, their probes, PostgreSQL: this many ports in a row.
+const PORTS: u16 = 8;
+const CLAIM: u16 = 2;
+const POSTGRES: u16 = 7;
 
 /// A place for one `up`: a data folder of its own, removed at the end, and ports that nobody has.
 struct Place {
     data: PathBuf,
-    ports: Vec<(&'static str, u16)>,
+    port: u16,
 }
 
 impl Place {
     fn new() -> Self {
-        let listeners = PORTS.map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
-        let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
+        let free = |first: u16| (first..first + PORTS).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok());
+        let row = || 20_000 + Uuid::new_v4().as_fields().1 % 1_000 * PORTS;
         Self {
             data: Path::new("/tmp").join(format!("warranty-up-{}", Uuid::new_v4().simple())),
-            ports: PORTS.into_iter().zip(listeners.iter().map(port)).collect(),
+            port: std::iter::repeat_with(row).find(|first| free(*first)).unwrap(),
         }
-    }
-
-    fn port(&self, flag: &str) -> u16 {
-        self.ports.iter().find(|(known, _)| *known == flag).unwrap().1
     }
 
     fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_warranty"));
-        command.arg("up").arg("--data").arg(&self.data).env_remove("DATABASE_URL");
-        for (flag, port) in &self.ports {
-            command.args([*flag, &port.to_string()]);
-        }
+        command.arg("up").arg("--data").arg(&self.data).args(["--port", &self.port.to_string()]);
+        command.env_remove("DATABASE_URL");
         command
     }
 
-    /// Starts `up` and waits for the last of the calls that it prints.
+    /// Starts `up` and waits for the last thing that it prints.
     fn up(&self) -> Up {
         let began = Instant::now();
         let mut process = self.command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut output = BufReader::new(process.stdout.take().unwrap());
         let mut welcome = String::new();
-        while !welcome.contains("ClaimService/ListClaims") {
+        while !welcome.contains("warranty walk") {
             let read = output.read_line(&mut welcome).unwrap();
             assert!(read > 0, "it ended at once, having said: {welcome}");
         }
@@ -72,11 +61,6 @@ impl Place {
         let output = command.output().unwrap();
         assert!(!output.status.success());
         String::from_utf8(output.stderr).unwrap()
-    }
-
-    fn postgres(&self) -> String {
-        let pid_file = fs::read_to_string(self.data.join("pg/postmaster.pid")).unwrap();
-        pid_file.lines().next().unwrap().to_owned()
     }
 }
 
@@ -116,11 +100,18 @@ fn send(signal: &str, process: &str) {
     assert!(Command::new("kill").args(["-s", signal, process]).status().unwrap().success());
 }
 
-fn until(what: &str, holds: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !holds() {
-        assert!(began.elapsed() < Duration::from_secs(45), "still not: {what}");
-        std::thread::sleep(Duration::from_millis(50));
+/// Connections to a place's processes, each of which closes its own when it ends.
+fn connect(ports: impl Iterator<Item = u16>) -> Vec<TcpStream> {
+    ports.map(|port| TcpStream::connect(("127.0.0.1", port)).unwrap()).collect()
+}
+
+/// Waits until the other side of each connection has gone.
+fn gone(connections: Vec<TcpStream>) {
+    for mut connection in connections {
+        connection.set_read_timeout(Some(Duration::from_secs(45))).unwrap();
+        let timed_out = |error: &Error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+        let ended = connection.read_to_end(&mut Vec::new());
+        assert!(!ended.as_ref().is_err_and(timed_out), "{ended:?}");
     }
 }
 
@@ -136,28 +127,43 @@ fn is_listening(port: u16) -> bool {
     TcpStream::connect(("127.0.0.1", port)).is_ok()
 }
 
-fn is_alive(process: &str) -> bool {
-    let state = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    !state.is_empty() && !state.contains(") Z ")
+/// Does what the welcome tells a newcomer to try: each command that it prints, with the exports before them.
+fn tried(place: &Place, welcome: &str) -> Vec<String> {
+    let (_, to_try) = welcome.split_once("To try it").unwrap();
+    let lines: Vec<_> = to_try.lines().filter_map(|line| line.strip_prefix("  ")).collect();
+    let (exports, commands): (Vec<_>, Vec<_>) = lines.into_iter().partition(|line| line.starts_with("export"));
+    let run = |command: &&str| {
+        let script = format!("{}; cd {}; {command}", exports.join("; "), env!("CARGO_MANIFEST_DIR"));
+        let output = Command::new("sh").args(["-c", &script]).env("WARRANTY_DATA", &place.data).output().unwrap();
+        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    commands.iter().map(run).collect()
 }
 
 #[test]
 fn it_starts_is_alone_in_its_folder_stops_and_starts_again_within_seconds() {
     let place = Place::new();
     let mut first = place.up();
-    for kind in ["dealer", "customer", "support", "depot", "registry", "billing"] {
-        assert!(first.welcome.contains(&format!("\n  {kind:<9} eyJ")), "{}", first.welcome);
+    for kind in ["DEALER", "CUSTOMER", "SUPPORT", "DEPOT", "REGISTRY", "BILLING"] {
+        assert!(first.welcome.contains(&format!("\nexport {kind}_TOKEN=eyJ")), "{}", first.welcome);
     }
-    assert!(get(place.port("--issuer-port"), "/jwks.json").contains("Ed25519"));
-    assert!(get(place.port("--issuer-port"), "/token?as=depot").contains("access_token"));
-    assert!(get(place.port("--issuer-port"), "/token").starts_with("HTTP/1.1 400"));
+    assert!(get(place.port, "/jwks.json").contains("Ed25519"));
+    assert!(get(place.port, "/token?as=depot").contains("access_token"));
+    assert!(get(place.port, "/token").starts_with("HTTP/1.1 400"));
+
+    let said = tried(&place, &first.welcome);
+    assert!(said[0].contains("REMEDY_DIRECT_REPLACEMENT"), "{said:?}");
+    assert!(said[1].contains("CLAIM_STATE_FILED"), "{said:?}");
+    assert!(said[2].contains("CLAIM_STATE_FILED"), "{said:?}");
+    assert!(said[3].contains("all as the clauses say"), "{}", said[3]);
 
     let second = place.refused(None);
     assert!(second.contains("is in use by process"), "{second}");
 
     let (said, well) = first.end("TERM");
     assert!(well && said.contains("the data stays"), "{said}");
-    assert!(!is_listening(place.port("--coverage-port")));
+    assert!(!is_listening(place.port + 1));
 
     let mut again = place.up();
     // The promise is 5 s on a quiet machine; tests run beside others.
@@ -169,13 +175,9 @@ fn it_starts_is_alone_in_its_folder_stops_and_starts_again_within_seconds() {
 fn killed_it_leaves_nothing_behind_and_starts_again() {
     let place = Place::new();
     let mut up = place.up();
-    let postgres = place.postgres();
-    assert!(is_alive(&postgres));
+    let connections = connect(place.port..place.port + PORTS);
     up.end("KILL");
-    until("PostgreSQL ended", || !is_alive(&postgres));
-    for (flag, port) in &place.ports {
-        until(flag, || !is_listening(*port));
-    }
+    gone(connections);
     assert!(place.up().end("TERM").1);
 }
 
@@ -183,14 +185,14 @@ fn killed_it_leaves_nothing_behind_and_starts_again() {
 fn a_service_that_dies_is_named_and_everything_ends() {
     let place = Place::new();
     let mut up = place.up();
-    let postgres = place.postgres();
-    send("KILL", &serving(place.port("--claim-port")));
+    let postgres = connect([place.port + POSTGRES].into_iter());
+    send("KILL", &serving(place.port + CLAIM));
     let mut said = String::new();
     up.process.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     assert!(said.contains("warranty claim ended"), "{said}");
     assert!(said.contains("claim.log"), "{said}");
     assert!(!up.process.wait().unwrap().success());
-    assert!(!is_alive(&postgres));
+    gone(postgres);
 }
 
 /// The service that was told to listen on `port`: its own process, not the shell that holds its leash.
@@ -208,11 +210,11 @@ fn serving(port: u16) -> String {
 #[test]
 fn a_taken_port_is_named_with_its_flag() {
     let place = Place::new();
-    let port = place.port("--claim-port");
+    let port = place.port + CLAIM;
     let _taken = TcpListener::bind(("127.0.0.1", port)).unwrap();
     let said = place.refused(Some("postgres://localhost/never_reached"));
     assert!(said.contains(&format!("port {port} is not free")), "{said}");
-    assert!(said.contains("--claim-port"), "{said}");
+    assert!(said.contains("--port"), "{said}");
 }
 
 #[test]
@@ -225,27 +227,28 @@ fn data_of_another_major_version_is_told() {
     assert!(said.contains("install the Debian package postgresql-9"), "{said}");
 }
 
-/// Not a test of its own: the process that the next test kills.
-#[test]
-#[ignore = "the next test runs it"]
-fn a_process_with_a_throwaway_cluster() {
-    let cluster = Cluster::start_throwaway().unwrap();
-    println!("\nurl {}", cluster.url());
-    std::thread::sleep(Duration::from_secs(60));
-}
-
+/// Runs itself again as the process that is killed.
 #[test]
 fn a_throwaway_cluster_dies_with_a_killed_process() {
+    const KILLED: &str = "WARRANTY_TEST_KILLED";
+    if std::env::var_os(KILLED).is_some() {
+        let cluster = Cluster::start_throwaway().unwrap();
+        println!("\nurl {}", cluster.url());
+        let _ = std::io::stdin().read(&mut [0]);
+        return;
+    }
     let mut process = Command::new(std::env::current_exe().unwrap())
-        .args(["local::a_process_with_a_throwaway_cluster", "--exact", "--ignored", "--nocapture"])
+        .args(["local::a_throwaway_cluster_dies_with_a_killed_process", "--exact", "--nocapture"])
+        .env(KILLED, "yes")
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let lines = BufReader::new(process.stdout.take().unwrap()).lines();
     let line = lines.map_while(Result::ok).find(|line| line.starts_with("url ")).unwrap();
     let port = line.rsplit_once("127.0.0.1:").unwrap().1.split('/').next().unwrap().parse().unwrap();
-    assert!(is_listening(port));
+    let connection = connect([port].into_iter());
     process.kill().unwrap();
     process.wait().unwrap();
-    until("the server is gone", || !is_listening(port));
+    gone(connection);
 }

@@ -4,10 +4,12 @@
 
 mod chassis;
 mod claims;
+mod client;
 mod configuration;
 mod house;
 mod issuer;
 mod keys;
+mod local;
 mod rules;
 mod tokens;
 mod twice;

@@ -1,309 +1,310 @@
-//! One claim on its way, a function a step: who does what, and the state that it must lead to.
+//! One claim on its way, a step after the other: who does what, and what must come out.
 
 use anyhow::{Context, Result};
+use chrono::{Datelike, Days, Months, NaiveDate};
+use serde_json::{Value, json};
 
 use super::{
-    expected::{self, Verdict, told, windows, word},
-    walker::{Sold, Walker, ask, fresh},
+    DEALERS, Walk,
+    ways::{Applicant, FREE_AFTER_REPAIR, Step, Verdict, Way},
 };
-use crate::{
-    client::{Kind, Who},
-    contract::v1::{
-        AfterSalesContact, Appearance, CancelClaimRequest, Claim, ClaimEventType, ClaimOutcome, ClaimState, Clause,
-        ConfirmDeliveryRequest, Decision, DispatchItem, DispatchOutboundRequest, FaultReport, FileClaimRequest,
-        GetClaimRequest, GuidanceOutcome, ListClaimEventsRequest, OpenReturnRequest, Part, Payer, ReceiveReturnRequest,
-        ReceivedItem, RecordGuidanceRequest, RecordInspectionRequest, RecordRepairRequest, RecordReplacementRequest,
-        RecordSwapRequest, Seal, Shipment,
-    },
-};
+use crate::client::{Kind, Who};
 
-/// What the depot found.
-pub enum Found {
-    Fault,
-    NoFault,
-    Causes(Vec<Clause>),
-}
+const CARRIER: &str = "SF Express";
 
-/// A claim, who applied, the verdict that filing must give, and the decisions that must stay on it.
-pub struct Case<'w> {
-    pub walker: &'w mut Walker,
-    pub claim: Claim,
-    unit: &'w Sold,
+/// A claim, its unit, and what must be found on it by now.
+struct Case<'w> {
+    walk: &'w mut Walk,
+    way: &'static Way,
+    dealer: Who,
     applicant: Who,
-    verdict: Verdict,
-    provisional: Option<Decision>,
-    last: Option<Decision>,
+    sold: NaiveDate,
+    serial: String,
+    /// The unit that took the place of the first, and the one owed to the dealer.
+    given: String,
+    owed: String,
+    claim: Value,
+    events: Vec<Value>,
 }
 
-impl Walker {
-    /// M1: the dealer who sold the unit applies for its customer.
-    pub async fn dealer_applies<'w>(&'w mut self, unit: &'w Sold, part: Part, verdict: Verdict) -> Result<Case<'w>> {
-        let dealer = self.dealer.clone();
-        let case = self.applies(dealer, unit, part, verdict).await?;
-        case.walker.agree("dealer", Some(case.claim.dealer_id.clone()), case.applicant.id.clone());
-        Ok(case)
-    }
-
-    /// M2: the customer who bought the unit applies himself.
-    pub async fn customer_applies<'w>(&'w mut self, unit: &'w Sold, verdict: Verdict) -> Result<Case<'w>> {
-        let customer = Who::customer(&unit.customer_id);
-        let case = self.applies(customer, unit, Part::Host, verdict).await?;
-        case.walker.agree("dealer", case.claim.dealer_id.as_str(), "");
-        Ok(case)
-    }
-
-    async fn applies<'w>(
-        &'w mut self,
-        applicant: Who,
-        unit: &'w Sold,
-        part: Part,
-        verdict: Verdict,
-    ) -> Result<Case<'w>> {
-        let reply = ask!(self, claims.file_claim, &applicant, filing(unit, part))?;
-        let mut case =
-            Case { walker: self, claim: Claim::default(), unit, applicant, verdict, provisional: None, last: None };
-        case.now("FileClaim", reply.claim, ClaimState::Filed)?;
-        case.walker.agree("customer", case.claim.customer_id.as_str(), &unit.customer_id);
-        case.walker.agree("voucher verified", case.claim.voucher_verified, true);
-        case.walker.agree("final decision", &case.claim.final_decision, &None);
-        case.provisionally();
-        Ok(case)
-    }
-}
-
-/// The usual fault of the unit, with every fact told.
-pub fn filing(unit: &Sold, part: Part) -> FileClaimRequest {
-    let report = FaultReport {
-        part: part.into(),
-        fault_code: "NO_POWER".to_owned(),
-        performance_fault: Some(true),
-        appearance: Appearance::Intact.into(),
-        power_supply_damage: Some(false),
-        region_of_use: "CN-GD".to_owned(),
+/// Walks one way: a unit is sold and claimed for, the steps are taken, and the claim and its units are looked at again.
+pub async fn take(walk: &mut Walk, way: &'static Way) -> Result<()> {
+    let sold = walk.today - Days::new(way.days);
+    let serial = walk.unit(sold).await?;
+    let sale = walk.sale(&serial, sold).await?;
+    let customer = sale["customerId"].as_str().context("the sale names no customer")?;
+    let dealer = Who::named(Kind::Dealer, DEALERS[0]);
+    let applicant = match way.applicant {
+        Applicant::Dealer => dealer.clone(),
+        Applicant::Customer => Who::named(Kind::Customer, customer),
     };
-    FileClaimRequest { request_id: fresh(), serial: unit.serial.clone(), report: Some(report), ..Default::default() }
+    let (given, owed) = Default::default();
+    let (claim, events) = Default::default();
+    let mut case = Case { walk, way, dealer, applicant, sold, serial, given, owed, claim, events };
+    case.file(customer).await?;
+    for step in way.steps {
+        case.perform(step).await?;
+    }
+    case.look_back().await?;
+    case.look_at_units().await
 }
 
 impl Case<'_> {
-    /// M8: support guides by telephone.
-    pub async fn guided(&mut self, outcome: GuidanceOutcome, reason: &str, leads_to: ClaimState) -> Result<()> {
-        let message = RecordGuidanceRequest {
-            request_id: fresh(),
-            claim_id: self.claim.claim_id.clone(),
-            version: self.claim.version,
-            outcome: outcome.into(),
-            reason: reason.to_owned(),
-            ..Default::default()
+    async fn file(&mut self, customer: &str) -> Result<()> {
+        let (by, dealer) = match self.way.applicant {
+            Applicant::Dealer => ("M1", json!(DEALERS[0])),
+            Applicant::Customer => ("M2", Value::Null),
         };
-        let reply = ask!(self.walker, claims.record_guidance, &Who::staff(Kind::Support), message)?;
-        let step = word(outcome.as_str_name(), "GUIDANCE_OUTCOME_");
-        self.now(&format!("RecordGuidance {step}"), reply.claim, leads_to)?;
-        self.provisionally();
-        if leads_to == ClaimState::Rejected {
-            self.walker.agree("reason", self.claim.reason.as_str(), reason);
+        let expected = json!({
+            "dealerId": dealer, "customerId": customer, "voucherVerified": true, "finalDecision": null,
+            "provisionalDecision": self.decided(self.way.filed, vec![]),
+        });
+        let (applicant, request) = (self.applicant.clone(), self.filing());
+        self.advance(&applicant, "FileClaim", by, request, &[("FILED", "FILED")], expected).await
+    }
+
+    /// The usual fault of the unit, with every fact told.
+    fn filing(&self) -> Value {
+        json!({"serial": self.serial, "report": {
+            "part": format!("PART_{}", self.way.part), "faultCode": "NO_POWER", "performanceFault": true,
+            "appearance": "APPEARANCE_INTACT", "powerSupplyDamage": false, "regionOfUse": "CN-GD",
+        }})
+    }
+
+    async fn perform(&mut self, step: &Step) -> Result<()> {
+        let (applicant, depot) = (self.applicant.clone(), Who::of(Kind::Depot));
+        match *step {
+            Step::Guide(outcome, reason, state) => self.guide(outcome, reason, state).await,
+            Step::Swap => {
+                self.given = self.walk.unit(self.sold).await?;
+                self.owed = self.walk.unit(self.sold).await?;
+                let (request, expected) = (json!({"givenSerial": self.given}), json!({"swappedFor": self.given}));
+                self.advance(&applicant, "RecordSwap", "M3", request, &[("SWAPPED", "SWAPPED")], expected).await
+            }
+            Step::SendIn => self.send_in().await,
+            Step::Inspect(no_fault, findings, verdict, state) => {
+                let findings: Vec<_> = findings.iter().map(|clause| format!("CLAUSE_{clause}")).collect();
+                let request = json!({"noFaultFound": no_fault, "findings": findings});
+                let expected = json!({"finalDecision": self.decided(verdict, vec![])});
+                self.advance(&depot, "RecordInspection", "", request, &[("INSPECTED", state)], expected).await
+            }
+            Step::Repair => {
+                let events = [("REPAIRED", "READY")];
+                self.advance(&depot, "RecordRepair", "M4", json!({}), &events, json!({})).await
+            }
+            Step::Replace(reason) => {
+                self.given = self.walk.unit(self.sold).await?;
+                let request = json!({"givenSerial": self.given, "reason": reason});
+                let (events, expected) = ([("REPLACED", "READY")], json!({"outcomeSerial": self.given}));
+                self.advance(&depot, "RecordReplacement", "M4", request, &events, expected).await
+            }
+            Step::SendOut(outcome) => self.send_out(outcome).await,
+            Step::Cancel => {
+                let (request, expected) = (json!({"reason": "works again"}), json!({"reason": "works again"}));
+                self.advance(&applicant, "CancelClaim", "", request, &[("CANCELLED", "CANCELLED")], expected).await
+            }
+            Step::Refusals => self.refusals().await,
         }
-        if leads_to == ClaimState::Authorized {
-            let issued = !self.claim.return_number.is_empty();
-            self.walker.agree("return number issued", issued, true);
+    }
+
+    /// Support guides; the provisional decision is made anew. An accessory is granted at once, which is final.
+    async fn guide(&mut self, outcome: &str, reason: &str, state: &'static str) -> Result<()> {
+        let decision = self.decided(self.way.filed, vec![]);
+        let mut expected = json!({"provisionalDecision": decision});
+        let mut events = vec![("GUIDED", state)];
+        if state == "READY" {
+            events = vec![("GUIDED", "AUTHORIZED"), ("ACCESSORY_GRANTED", "READY")];
+            expected["finalDecision"] = decision;
+        }
+        if state == "REJECTED" {
+            expected["reason"] = json!(reason);
+        }
+        let request = json!({"outcome": format!("GUIDANCE_OUTCOME_{outcome}"), "reason": reason});
+        self.advance(&Who::of(Kind::Support), "RecordGuidance", "M8", request, &events, expected).await
+    }
+
+    /// The applicant pays for the way to the depot.
+    async fn send_in(&mut self) -> Result<()> {
+        let number = self.claim["returnNumber"].as_str().context("no return number was issued")?.to_owned();
+        let request = json!({"claimIds": [self.claim["claimId"]], "carrier": CARRIER});
+        let expected = self.parcel(&self.serial, "SENDER", "M5");
+        self.expect("RETURN_OPENED", "IN_TRANSIT");
+        let applicant = self.applicant.clone();
+        let reply = self.walk.step(&applicant, "LogisticsService/OpenReturn", "M7 M5", request, expected).await?;
+        let item = json!({
+            "returnNumber": number, "serial": self.serial, "appearance": "APPEARANCE_INTACT", "seal": "SEAL_INTACT",
+        });
+        let request = json!({"shipmentId": reply["shipment"]["shipmentId"], "items": [item]});
+        self.expect("RECEIVED", "RECEIVED");
+        let expected = json!({"claims": [self.stands()], "shipment": {"arrived": true}});
+        let depot = Who::of(Kind::Depot);
+        let reply = self.walk.step(&depot, "LogisticsService/ReceiveReturn", "", request, expected).await?;
+        self.claim = reply["claims"][0].clone();
+        Ok(())
+    }
+
+    /// The final decision says who pays for the way back.
+    async fn send_out(&mut self, outcome: &str) -> Result<()> {
+        let item = json!({"claimId": self.claim["claimId"], "givenSerial": self.owed});
+        let in_box = match outcome {
+            "REPLENISHMENT" => &self.owed,
+            "REPLACED" => &self.given,
+            "ACCESSORY" => "",
+            _ => &self.serial,
+        };
+        let payer = if outcome == "AS_IT_CAME" { "SENDER" } else { "MAKER" };
+        let expected = self.parcel(in_box, payer, "M6");
+        self.expect("DISPATCHED", "DISPATCHED");
+        let request = json!({"items": [item], "carrier": CARRIER});
+        let depot = Who::of(Kind::Depot);
+        let reply = self.walk.step(&depot, "LogisticsService/DispatchOutbound", "M6", request, expected).await?;
+        let request = json!({"shipmentId": reply["shipment"]["shipmentId"]});
+        self.expect("DELIVERED", "CLOSED");
+        let expected = json!({"shipment": {"arrived": true}});
+        self.walk.step(&depot, "LogisticsService/ConfirmDelivery", "", request, expected).await?;
+        self.claim["outcome"] = json!(format!("CLAIM_OUTCOME_{outcome}"));
+        Ok(())
+    }
+
+    async fn refusals(&mut self) -> Result<()> {
+        let (dealer, stranger) = (self.dealer.clone(), Who::named(Kind::Dealer, DEALERS[1]));
+        let claim = json!({"claimId": self.claim["claimId"]});
+        let again = self.filing();
+        self.walk.refused(&dealer, "ClaimService/FileClaim", again, "OPEN_CLAIM_EXISTS").await?;
+        self.walk.refused(&stranger, "ClaimService/GetClaim", claim.clone(), "NOT_FOUND").await?;
+        self.walk.refused(&Who::of(Kind::Depot), "ClaimService/RecordRepair", claim, "WRONG_STATE").await
+    }
+
+    /// The claim as it must now stand, its events numbered without gaps, and both its decisions kept.
+    async fn look_back(&mut self) -> Result<()> {
+        let (applicant, request) = (self.applicant.clone(), json!({"claimId": self.claim["claimId"]}));
+        let mut expected = self.stands();
+        for kept in ["provisionalDecision", "finalDecision", "outcome"] {
+            expected[kept] = self.claim[kept].clone();
+        }
+        let expected = json!({"claim": expected});
+        self.walk.step(&applicant, "ClaimService/GetClaim", "", request.clone(), expected).await?;
+        let expected = json!({"events": self.events});
+        self.walk.step(&applicant, "ClaimService/ListClaimEvents", "", request, expected).await?;
+        Ok(())
+    }
+
+    /// The coverage of the units that the way leaves behind.
+    async fn look_at_units(&mut self) -> Result<()> {
+        let today = self.walk.today;
+        if self.claim["outcome"] == "CLAIM_OUTCOME_REPAIRED" {
+            let last = after(today, 3);
+            let repaired = window("T6", today, last);
+            let serial = self.serial.clone();
+            self.covered(&serial, today, self.decided(self.way.filed, vec![repaired.clone()])).await?;
+            self.covered(&serial, last, self.decided(FREE_AFTER_REPAIR, vec![repaired])).await?;
+        }
+        if !self.given.is_empty() {
+            // T5: the unit replaced is covered no longer; the other has its dates.
+            let superseded = json!({
+                "remedy": "REMEDY_NONE", "clauses": ["CLAUSE_T5"], "supersededBy": self.given,
+                "windows": null, "startDate": null, "inboundFreight": null, "outboundFreight": null,
+            });
+            let (serial, given) = (self.serial.clone(), self.given.clone());
+            self.covered(&serial, today, superseded).await?;
+            self.covered(&given, today, self.decided(self.way.filed, vec![])).await?;
+        }
+        if !self.owed.is_empty() {
+            // M3: what the maker owes after a swap is new stock; nobody's dates come with it (T12).
+            let owed = self.owed.clone();
+            self.covered(&owed, today, json!({"startBasis": "START_BASIS_EX_FACTORY"})).await?;
         }
         Ok(())
     }
 
-    /// M3: the dealer gives the customer a unit of its own stock.
-    pub async fn swapped_for(&mut self, given: &str) -> Result<()> {
-        let message = RecordSwapRequest {
-            request_id: fresh(),
-            claim_id: self.claim.claim_id.clone(),
-            version: self.claim.version,
-            given_serial: given.to_owned(),
-        };
-        let reply = ask!(self.walker, claims.record_swap, &self.applicant, message)?;
-        self.now("RecordSwap", reply.claim, ClaimState::Swapped)?;
-        self.walker.agree("swapped for", self.claim.swapped_for.as_str(), given);
+    async fn covered(&mut self, serial: &str, day: NaiveDate, decision: Value) -> Result<()> {
+        let request = json!({"serial": serial, "date": date(day), "report": {"faultCode": "NO_POWER"}});
+        let dealer = self.dealer.clone();
+        let expected = json!({"decision": decision});
+        self.walk.step(&dealer, "CoverageService/CheckCoverage", "", request, expected).await?;
         Ok(())
     }
 
-    /// M5, M7: the applicant sends the unit in and pays for the way; it arrives with its seal intact.
-    pub async fn sent_in(&mut self) -> Result<()> {
-        let message = OpenReturnRequest {
-            request_id: fresh(),
-            claim_ids: vec![self.claim.claim_id.clone()],
-            carrier: "SF Express".to_owned(),
-            tracking_number: String::new(),
-        };
-        let reply = ask!(self.walker, logistics.open_return, &self.applicant, message)?;
-        let shipment = reply.shipment.context("the reply holds no shipment")?;
-        self.reread("OpenReturn", ClaimState::InTransit).await?;
-        self.carried(&shipment, self.unit.serial.clone(), (Payer::Sender, Clause::M5));
-        let item = ReceivedItem {
-            return_number: self.claim.return_number.clone(),
-            serial: self.unit.serial.clone(),
-            appearance: Appearance::Intact.into(),
-            seal: Seal::Intact.into(),
-        };
-        let message =
-            ReceiveReturnRequest { request_id: fresh(), shipment_id: shipment.shipment_id, items: vec![item] };
-        let reply = ask!(self.walker, logistics.receive_return, &depot(), message)?;
-        self.now("ReceiveReturn", reply.claims.into_iter().next(), ClaimState::Received)
-    }
-
-    /// The depot inspects, and the claim is decided finally.
-    pub async fn inspected(&mut self, found: Found, verdict: Verdict, leads_to: ClaimState) -> Result<()> {
-        let message = RecordInspectionRequest {
-            request_id: fresh(),
-            claim_id: self.claim.claim_id.clone(),
-            version: self.claim.version,
-            no_fault_found: matches!(found, Found::NoFault),
-            findings: match found {
-                Found::Causes(clauses) => clauses.into_iter().map(Into::into).collect(),
-                Found::Fault | Found::NoFault => vec![],
-            },
-            report: None,
-        };
-        let reply = ask!(self.walker, claims.record_inspection, &depot(), message)?;
-        self.now("RecordInspection", reply.claim, leads_to)?;
-        self.finally(verdict);
-        if expected::outbound_payer(verdict.0) == Payer::Sender {
-            self.whom_to_call(reply.contact);
+    /// A call of the claim service that moves the claim on through these events, and what must then stand on it.
+    async fn advance(
+        &mut self,
+        who: &Who,
+        method: &str,
+        by: &str,
+        mut request: Value,
+        events: &[(&str, &str)],
+        mut expected: Value,
+    ) -> Result<()> {
+        if self.claim.is_object() {
+            request["claimId"] = self.claim["claimId"].clone();
+            request["version"] = self.claim["version"].clone();
         }
-        Ok(())
-    }
-
-    /// The depot repairs, today.
-    pub async fn repaired(&mut self) -> Result<()> {
-        let message = repair(&self.claim);
-        let reply = ask!(self.walker, claims.record_repair, &depot(), message)?;
-        self.now("RecordRepair", reply.claim, ClaimState::Ready)
-    }
-
-    /// M4, T4: the depot gives a good unit in its place.
-    pub async fn replaced_by(&mut self, given: &str, reason: &str) -> Result<()> {
-        let message = RecordReplacementRequest {
-            request_id: fresh(),
-            claim_id: self.claim.claim_id.clone(),
-            version: self.claim.version,
-            given_serial: given.to_owned(),
-            reason: reason.to_owned(),
-        };
-        let reply = ask!(self.walker, claims.record_replacement, &depot(), message)?;
-        self.now("RecordReplacement", reply.claim, ClaimState::Ready)?;
-        self.walker.agree("outcome serial", self.claim.outcome_serial.as_str(), given);
-        Ok(())
-    }
-
-    /// M6: the depot sends out what is ready, `in_box`, and it is delivered. The final decision says who pays.
-    pub async fn sent_out(&mut self, outcome: ClaimOutcome, in_box: &str) -> Result<()> {
-        self.walker.agree("outcome", self.claim.outcome(), outcome);
-        let owed = if outcome == ClaimOutcome::Replenishment { in_box } else { "" };
-        let item = DispatchItem { claim_id: self.claim.claim_id.clone(), given_serial: owed.to_owned() };
-        let message = DispatchOutboundRequest {
-            request_id: fresh(),
-            items: vec![item],
-            carrier: "SF Express".to_owned(),
-            tracking_number: String::new(),
-        };
-        let reply = ask!(self.walker, logistics.dispatch_outbound, &depot(), message)?;
-        let shipment = reply.shipment.context("the reply holds no shipment")?;
-        self.reread("DispatchOutbound", ClaimState::Dispatched).await?;
-        let remedy = self.last.as_ref().map(Decision::remedy).unwrap_or_default();
-        self.carried(&shipment, in_box.to_owned(), (expected::outbound_payer(remedy), Clause::M6));
-        let message = ConfirmDeliveryRequest { request_id: fresh(), shipment_id: shipment.shipment_id };
-        let reply = ask!(self.walker, logistics.confirm_delivery, &depot(), message)?;
-        self.walker.agree("parcel arrived", reply.shipment.is_some_and(|s| s.arrived), true);
-        self.reread("ConfirmDelivery", ClaimState::Closed).await
-    }
-
-    /// The applicant thinks better of it.
-    pub async fn cancelled(&mut self, reason: &str) -> Result<()> {
-        let message = CancelClaimRequest {
-            request_id: fresh(),
-            claim_id: self.claim.claim_id.clone(),
-            version: self.claim.version,
-            reason: reason.to_owned(),
-        };
-        let reply = ask!(self.walker, claims.cancel_claim, &self.applicant, message)?;
-        self.now("CancelClaim", reply.claim, ClaimState::Cancelled)?;
-        self.walker.agree("reason", self.claim.reason.as_str(), reason);
-        Ok(())
-    }
-
-    /// The claim went through exactly these events, numbered from 1 without gaps, and both its decisions are kept.
-    pub async fn went(&mut self, events: &[ClaimEventType]) -> Result<()> {
-        let message = ListClaimEventsRequest { claim_id: self.claim.claim_id.clone(), ..Default::default() };
-        let came = ask!(self.walker, claims.list_claim_events, &self.applicant, message)?.events;
-        let types: Vec<_> = came.iter().map(|event| event.r#type()).collect();
-        let numbers: Vec<_> = came.iter().map(|event| event.sequence).collect();
-        self.walker.tell("ListClaimEvents", &format!("{} events", came.len()));
-        self.walker.agree("events", types.as_slice(), events);
-        self.walker.agree("event numbers", numbers, (1..=self.claim.version).collect());
-        self.walker.agree("last event's state", came.last().map(|event| event.state()), Some(self.claim.state()));
-        self.walker.agree("provisional decision kept", &self.claim.provisional_decision, &self.provisional);
-        self.walker.agree("final decision kept", &self.claim.final_decision, &self.last);
-        Ok(())
-    }
-
-    /// The final decision: this, with the windows of the sale.
-    pub fn finally(&mut self, verdict: Verdict) {
-        self.last = self.claim.final_decision.clone();
-        let decision = self.last.clone().unwrap_or_default();
-        self.walker.decided("final", &decision, verdict, &windows(self.unit.sold));
-    }
-
-    /// The provisional decision, on filing and made anew by guidance.
-    fn provisionally(&mut self) {
-        self.provisional = self.claim.provisional_decision.clone();
-        let decision = self.provisional.clone().unwrap_or_default();
-        self.walker.decided("provisional", &decision, self.verdict, &windows(self.unit.sold));
-    }
-
-    /// The claim as it now stands; prints the step.
-    fn now(&mut self, step: &str, claim: Option<Claim>, state: ClaimState) -> Result<()> {
-        self.claim = claim.context("the reply holds no claim")?;
-        let claim = &self.claim;
-        let mut came = word(claim.state().as_str_name(), "CLAIM_STATE_").to_owned();
-        if let Some(decision) = claim.final_decision.as_ref().or(claim.provisional_decision.as_ref()) {
-            came += &format!(", {}", told(decision));
+        for (event, state) in events {
+            self.expect(event, state);
         }
-        if !claim.return_number.is_empty() {
-            came += &format!(", return {}", claim.return_number);
+        for (name, value) in self.stands().as_object_mut().into_iter().flatten() {
+            expected[name] = value.take();
         }
-        self.walker.tell(step, &came);
-        self.walker.agree("state", self.claim.state(), state);
+        let mut expected = json!({"claim": expected});
+        if method == "RecordInspection" && expected["claim"]["finalDecision"]["outboundFreight"] == "PAYER_SENDER" {
+            // M8: whom to call stands in every answer that is not a yes.
+            expected["contact"] = json!({"telephone": "400-000-8380"});
+        }
+        let reply = self.walk.step(who, &format!("ClaimService/{method}"), by, request, expected).await?;
+        self.claim = reply["claim"].clone();
         Ok(())
     }
 
-    /// The claim as the applicant reads it, after a step whose reply holds none.
-    async fn reread(&mut self, step: &str, state: ClaimState) -> Result<()> {
-        let message = GetClaimRequest { claim_id: self.claim.claim_id.clone() };
-        let reply = ask!(self.walker, claims.get_claim, &self.applicant, message)?;
-        self.now(step, reply.claim, state)
+    /// The next event that the claim must have, and the state that it leads to.
+    fn expect(&mut self, event: &str, state: &str) {
+        self.events.push(json!({
+            "sequence": (self.events.len() + 1).to_string(),
+            "type": format!("CLAIM_EVENT_TYPE_{event}"), "state": format!("CLAIM_STATE_{state}"),
+        }));
     }
 
-    /// What is in the parcel, who pays for it by which clause, and who is at its other end.
-    fn carried(&mut self, shipment: &Shipment, in_box: String, freight: (Payer, Clause)) {
-        let came: Vec<_> =
-            shipment.items.iter().map(|item| (item.serial.clone(), (item.payer(), item.clause()))).collect();
-        self.walker.agree("in the parcel", came, vec![(in_box, freight)]);
-        let other_end = match self.applicant.kind {
-            Kind::Dealer => &shipment.dealer_id,
-            _ => &shipment.customer_id,
-        };
-        self.walker.agree("parcel's other end", Some(other_end), self.applicant.id.as_ref());
+    /// Where the claim must stand: after its last event, counted.
+    fn stands(&self) -> Value {
+        let last = self.events.last().unwrap_or(&Value::Null);
+        json!({"state": last["state"], "version": last["sequence"]})
     }
 
-    /// M8: the after-sales contact stands in every answer that is not a yes.
-    fn whom_to_call(&mut self, contact: Option<AfterSalesContact>) {
-        let telephone = contact.map(|contact| contact.telephone);
-        self.walker.agree("whom to call", telephone.as_deref(), Some("400-000-8380"));
+    /// A parcel with one unit in it, who pays by which clause, and who is at its other end.
+    fn parcel(&self, serial: &str, payer: &str, clause: &str) -> Value {
+        let serial = if serial.is_empty() { Value::Null } else { json!(serial) };
+        let item = json!({"serial": serial, "payer": format!("PAYER_{payer}"), "clause": format!("CLAUSE_{clause}")});
+        let end = format!("{}Id", self.applicant.kind);
+        json!({"shipment": {"items": [item], end: self.applicant.id}})
+    }
+
+    /// A decision: the remedy, the deciding clauses, the windows of the sale (T1, T2, T7) and `more`, freight both ways.
+    fn decided(&self, verdict: Verdict, more: Vec<Value>) -> Value {
+        let sold = self.sold;
+        let mut windows = vec![
+            window("T1", sold, sold + Days::new(15)),
+            window("T2", sold, after(sold, 12)),
+            window("T7", sold, sold + Days::new(7)),
+        ];
+        windows.extend(more);
+        let clauses: Vec<_> = verdict.clauses.iter().map(|clause| format!("CLAUSE_{clause}")).collect();
+        json!({
+            "remedy": format!("REMEDY_{}", verdict.remedy), "clauses": clauses, "windows": windows,
+            "startBasis": "START_BASIS_INVOICE", "startDate": date(sold),
+            "inboundFreight": "PAYER_SENDER", "outboundFreight": format!("PAYER_{}", verdict.payer),
+        })
     }
 }
 
-/// A repair of that claim's fault, completed today.
-pub fn repair(claim: &Claim) -> RecordRepairRequest {
-    RecordRepairRequest { request_id: fresh(), claim_id: claim.claim_id.clone(), ..Default::default() }
+fn window(clause: &str, first: NaiveDate, last: NaiveDate) -> Value {
+    json!({"clause": format!("CLAUSE_{clause}"), "firstDate": date(first), "lastDate": date(last)})
 }
 
-/// The maker's depot staff.
-pub fn depot() -> Who {
-    Who::staff(Kind::Depot)
+/// The same day so many months later; where that day does not exist, the last day of that month.
+fn after(day: NaiveDate, months: u32) -> NaiveDate {
+    day.checked_add_months(Months::new(months)).expect("a day of this century")
+}
+
+/// A civil date as the contracts write it.
+pub fn date(day: NaiveDate) -> Value {
+    json!({"year": day.year(), "month": day.month(), "day": day.day()})
 }

@@ -1,162 +1,148 @@
-//! The ways a claim can take, each told as the commitment tells it. The numbers are days since the sale.
+//! The ways a claim can take, each told as the commitment tells it: what happens, and what must come out.
 
-use anyhow::Result;
-use tonic::Code;
+/// What a decision gives, the clauses that decide it in the commitment's order, and who pays the way back (M6).
+#[derive(Clone, Copy)]
+pub struct Verdict {
+    pub remedy: &'static str,
+    pub clauses: &'static [&'static str],
+    pub payer: &'static str,
+}
 
-use super::{
-    case::{Found, depot, filing, repair},
-    expected::{Verdict, after_repair, windows},
-    walker::{Walker, ask},
-};
-use crate::contract::v1::{
-    ClaimEventType::{
-        AccessoryGranted, Cancelled, Delivered, Dispatched, Filed, Guided, Inspected, Received, Repaired, Replaced,
-        ReturnOpened, Swapped,
-    },
-    ClaimOutcome, ClaimState,
-    Clause::{T1, T2, T6, T7, T8, T9, X4, X5},
-    GetClaimRequest,
-    GuidanceOutcome::{Confirmed, Rejected, Solved, Waived},
-    Part,
-    Remedy::{AccessoryReplacement, DirectReplacement, FreeRepair, PaidService, ReturnAsIs},
-};
+const fn verdict(remedy: &'static str, clauses: &'static [&'static str], payer: &'static str) -> Verdict {
+    Verdict { remedy, clauses, payer }
+}
 
-/// In the 15 days.
-const DIRECT: Verdict = (DirectReplacement, &[T1, T8]);
-/// In the year.
-const FREE: Verdict = (FreeRepair, &[T2]);
+const DIRECT: Verdict = verdict("DIRECT_REPLACEMENT", &["T1", "T8"], "MAKER");
+const FREE: Verdict = verdict("FREE_REPAIR", &["T2"], "MAKER");
+const ACCESSORY: Verdict = verdict("ACCESSORY_REPLACEMENT", &["T7"], "MAKER");
+const AS_IT_CAME: Verdict = verdict("RETURN_AS_IS", &["T9"], "SENDER");
+const PAID: Verdict = verdict("PAID_SERVICE", &["X4", "X5"], "SENDER");
 /// After the year, in the three months that follow a repair.
-const FREE_AFTER_REPAIR: Verdict = (FreeRepair, &[T6]);
-/// In the week.
-const ACCESSORY: Verdict = (AccessoryReplacement, &[T7]);
-/// Nothing was found.
-const AS_IT_CAME: Verdict = (ReturnAsIs, &[T9]);
-/// Opened, and dropped.
-const PAID: Verdict = (PaidService, &[X4, X5]);
+pub const FREE_AFTER_REPAIR: Verdict = verdict("FREE_REPAIR", &["T6"], "MAKER");
 
-pub async fn direct_swap(walker: &mut Walker) -> Result<()> {
-    let old = walker.sold(3).await?;
-    let given = walker.unit(old.sold).await?;
-    let owed = walker.unit(old.sold).await?;
-    let mut case = walker.dealer_applies(&old, Part::Host, DIRECT).await?;
-    case.guided(Confirmed, "", ClaimState::Authorized).await?;
-    case.swapped_for(&given).await?;
-    case.sent_in().await?;
-    case.inspected(Found::Fault, DIRECT, ClaimState::Ready).await?;
-    case.sent_out(ClaimOutcome::Replenishment, &owed).await?;
-    case.went(&[Filed, Guided, Swapped, ReturnOpened, Received, Inspected, Dispatched, Delivered]).await?;
-    walker.superseded(&old, &given).await?;
-    walker.covered(&given, walker.today, DIRECT, &windows(old.sold)).await?;
-    walker.outside_the_chain(&owed).await
+/// Who applies.
+pub enum Applicant {
+    Dealer,
+    Customer,
 }
 
-pub async fn free_repair(walker: &mut Walker) -> Result<()> {
-    let unit = walker.sold(360).await?;
-    let mut case = walker.dealer_applies(&unit, Part::Host, FREE).await?;
-    case.guided(Confirmed, "", ClaimState::Authorized).await?;
-    case.sent_in().await?;
-    case.inspected(Found::Fault, FREE, ClaimState::InRepair).await?;
-    case.repaired().await?;
-    case.sent_out(ClaimOutcome::Repaired, &unit.serial).await?;
-    case.went(&[Filed, Guided, ReturnOpened, Received, Inspected, Repaired, Dispatched, Delivered]).await?;
-    let after = after_repair(walker.today);
-    let all = [windows(unit.sold), vec![after]].concat();
-    walker.covered(&unit.serial, walker.today, FREE, &all).await?;
-    walker.covered(&unit.serial, after.2, FREE_AFTER_REPAIR, &all).await
+/// What somebody does with the claim; a state is the one that it must lead to.
+pub enum Step {
+    /// Support guides by telephone: the outcome, the reason, the state.
+    Guide(&'static str, &'static str, &'static str),
+    /// The dealer gives the customer a unit of its own stock.
+    Swap,
+    /// The applicant sends the unit in; the depot receives it with its seal intact.
+    SendIn,
+    /// The depot inspects: whether no fault is found, the causes found, the final decision, the state.
+    Inspect(bool, &'static [&'static str], Verdict, &'static str),
+    /// The depot repairs, today.
+    Repair,
+    /// The depot gives a good unit in its place, for this reason.
+    Replace(&'static str),
+    /// The depot sends out what is ready, and it is delivered.
+    SendOut(&'static str),
+    /// The applicant thinks better of it.
+    Cancel,
+    /// Somebody is refused: a second claim for the unit, another dealer's look, a repair before the inspection.
+    Refusals,
+}
+use Step::{Cancel, Guide, Inspect, Refusals, Repair, Replace, SendIn, SendOut, Swap};
+
+/// A claim's way: what it is, by which clauses, who applies, how many days after the sale, for which part, the
+/// provisional decision that filing and guidance give, and the steps.
+pub struct Way {
+    pub title: &'static str,
+    pub clauses: &'static [&'static str],
+    pub applicant: Applicant,
+    pub days: u64,
+    pub part: &'static str,
+    pub filed: Verdict,
+    pub steps: &'static [Step],
 }
 
-pub async fn beyond_repair(walker: &mut Walker) -> Result<()> {
-    let old = walker.sold(60).await?;
-    let given = walker.unit(old.sold).await?;
-    let mut case = walker.dealer_applies(&old, Part::Host, FREE).await?;
-    case.guided(Waived, "the dealer's technician has tested it", ClaimState::Authorized).await?;
-    case.sent_in().await?;
-    case.inspected(Found::Fault, FREE, ClaimState::InRepair).await?;
-    case.replaced_by(&given, "the board is burnt through").await?;
-    case.sent_out(ClaimOutcome::Replaced, &given).await?;
-    case.went(&[Filed, Guided, ReturnOpened, Received, Inspected, Replaced, Dispatched, Delivered]).await?;
-    walker.superseded(&old, &given).await?;
-    walker.covered(&given, walker.today, FREE, &windows(old.sold)).await
+const fn dealer(
+    title: &'static str,
+    clauses: &'static [&'static str],
+    days: u64,
+    filed: Verdict,
+    steps: &'static [Step],
+) -> Way {
+    Way { title, clauses, applicant: Applicant::Dealer, days, part: "HOST", filed, steps }
 }
 
-pub async fn accessory(walker: &mut Walker) -> Result<()> {
-    let unit = walker.sold(7).await?;
-    let mut case = walker.dealer_applies(&unit, Part::Accessory, ACCESSORY).await?;
-    case.guided(Confirmed, "", ClaimState::Ready).await?;
-    case.finally(ACCESSORY);
-    case.sent_out(ClaimOutcome::Accessory, "").await?;
-    case.went(&[Filed, Guided, AccessoryGranted, Dispatched, Delivered]).await
-}
+const CONFIRMED: Step = Guide("CONFIRMED", "", "AUTHORIZED");
 
-pub async fn no_fault_found(walker: &mut Walker) -> Result<()> {
-    let unit = walker.sold(60).await?;
-    let mut case = walker.dealer_applies(&unit, Part::Host, FREE).await?;
-    case.guided(Confirmed, "", ClaimState::Authorized).await?;
-    case.sent_in().await?;
-    case.inspected(Found::NoFault, AS_IT_CAME, ClaimState::Ready).await?;
-    case.sent_out(ClaimOutcome::AsItCame, &unit.serial).await?;
-    case.went(&[Filed, Guided, ReturnOpened, Received, Inspected, Dispatched, Delivered]).await
-}
-
-pub async fn excluded(walker: &mut Walker) -> Result<()> {
-    let unit = walker.sold(60).await?;
-    let mut case = walker.dealer_applies(&unit, Part::Host, FREE).await?;
-    case.guided(Confirmed, "", ClaimState::Authorized).await?;
-    case.sent_in().await?;
-    case.inspected(Found::Causes(vec![X5, X4]), PAID, ClaimState::Inspected).await?;
-    case.went(&[Filed, Guided, ReturnOpened, Received, Inspected]).await
-}
-
-pub async fn solved_by_telephone(walker: &mut Walker) -> Result<()> {
-    let unit = walker.sold(3).await?;
-    let mut case = walker.dealer_applies(&unit, Part::Host, DIRECT).await?;
-    case.guided(Solved, "", ClaimState::Resolved).await?;
-    case.went(&[Filed, Guided]).await
-}
-
-pub async fn cancelled(walker: &mut Walker) -> Result<()> {
-    let unit = walker.sold(15).await?;
-    let mut case = walker.dealer_applies(&unit, Part::Host, DIRECT).await?;
-    case.cancelled("the customer keeps it").await?;
-    case.went(&[Filed, Cancelled]).await
-}
-
-pub async fn rejected(walker: &mut Walker) -> Result<()> {
-    let unit = walker.sold(16).await?;
-    let mut case = walker.dealer_applies(&unit, Part::Host, FREE).await?;
-    case.guided(Rejected, "not a fault of the unit: the fibre is cut", ClaimState::Rejected).await?;
-    case.went(&[Filed, Guided]).await
-}
-
-pub async fn customer_directly(walker: &mut Walker) -> Result<()> {
-    let old = walker.sold(3).await?;
-    let given = walker.unit(old.sold).await?;
-    let mut case = walker.customer_applies(&old, DIRECT).await?;
-    case.guided(Confirmed, "", ClaimState::Authorized).await?;
-    case.sent_in().await?;
-    case.inspected(Found::Fault, DIRECT, ClaimState::InRepair).await?;
-    case.replaced_by(&given, "").await?;
-    case.sent_out(ClaimOutcome::Replaced, &given).await?;
-    case.went(&[Filed, Guided, ReturnOpened, Received, Inspected, Replaced, Dispatched, Delivered]).await?;
-    walker.superseded(&old, &given).await
-}
-
-/// A second claim for the unit, a stranger's look at the claim, a repair before the inspection.
-pub async fn refused(walker: &mut Walker) -> Result<()> {
-    let unit = walker.sold(60).await?;
-    let (dealer, stranger) = (walker.dealer.clone(), walker.other_dealer.clone());
-    let mut case = walker.dealer_applies(&unit, Part::Host, FREE).await?;
-
-    let answer = ask!(case.walker, claims.file_claim, &dealer, filing(&unit, Part::Host));
-    case.walker.refused("FileClaim again", answer, (Code::FailedPrecondition, "OPEN_CLAIM_EXISTS"));
-
-    let message = GetClaimRequest { claim_id: case.claim.claim_id.clone() };
-    let answer = ask!(case.walker, claims.get_claim, &stranger, message);
-    case.walker.refused("GetClaim of another's", answer, (Code::NotFound, "NOT_FOUND"));
-
-    let answer = ask!(case.walker, claims.record_repair, &depot(), repair(&case.claim));
-    case.walker.refused("RecordRepair before inspection", answer, (Code::FailedPrecondition, "WRONG_STATE"));
-
-    case.cancelled("it was only for show").await?;
-    case.went(&[Filed, Cancelled]).await
-}
+pub const WAYS: &[Way] = &[
+    dealer(
+        "swapped by the dealer in the 15 days",
+        &["M1", "T1", "T8", "M3", "M5", "M6", "T5", "T12"],
+        3,
+        DIRECT,
+        &[CONFIRMED, Swap, SendIn, Inspect(false, &[], DIRECT, "READY"), SendOut("REPLENISHMENT")],
+    ),
+    dealer(
+        "repaired free in the year, three more months after it",
+        &["T2", "M7", "M4", "T11", "T6"],
+        360,
+        FREE,
+        &[CONFIRMED, SendIn, Inspect(false, &[], FREE, "IN_REPAIR"), Repair, SendOut("REPAIRED")],
+    ),
+    dealer(
+        "beyond repair: another unit in its place",
+        &["T2", "M4", "T4", "T5"],
+        60,
+        FREE,
+        &[
+            Guide("WAIVED", "the dealer's technician has tested it", "AUTHORIZED"),
+            SendIn,
+            Inspect(false, &[], FREE, "IN_REPAIR"),
+            Replace("the board is burnt through"),
+            SendOut("REPLACED"),
+        ],
+    ),
+    Way {
+        part: "ACCESSORY",
+        ..dealer(
+            "an accessory in its week: nothing is sent in",
+            &["T7"],
+            7,
+            ACCESSORY,
+            &[Guide("CONFIRMED", "", "READY"), SendOut("ACCESSORY")],
+        )
+    },
+    dealer(
+        "no fault found: it goes back as it came",
+        &["T9"],
+        60,
+        FREE,
+        &[CONFIRMED, SendIn, Inspect(true, &[], AS_IT_CAME, "READY"), SendOut("AS_IT_CAME")],
+    ),
+    dealer(
+        "dismantled and dropped: paid service",
+        &["X4", "X5", "P1"],
+        60,
+        FREE,
+        &[CONFIRMED, SendIn, Inspect(false, &["X5", "X4"], PAID, "INSPECTED")],
+    ),
+    dealer("solved by telephone", &["M8"], 3, DIRECT, &[Guide("SOLVED", "", "RESOLVED")]),
+    dealer("cancelled by the dealer on the 15th day", &["T1"], 15, DIRECT, &[Cancel]),
+    dealer(
+        "rejected by support on the 16th day",
+        &["T2", "M8"],
+        16,
+        FREE,
+        &[Guide("REJECTED", "not a fault of the unit: the fibre is cut", "REJECTED")],
+    ),
+    Way {
+        applicant: Applicant::Customer,
+        ..dealer(
+            "the customer applies directly, the maker replaces",
+            &["M2", "T1", "M4", "T5"],
+            3,
+            DIRECT,
+            &[CONFIRMED, SendIn, Inspect(false, &[], DIRECT, "IN_REPAIR"), Replace(""), SendOut("REPLACED")],
+        )
+    },
+    dealer("what is refused on the way", &[], 60, FREE, &[Refusals, Cancel]),
+];

@@ -1,0 +1,64 @@
+//! What `up` says once everything runs: where, with which tokens, and what to try.
+
+use std::{
+    fmt::{Error, Write},
+    fs,
+    path::Path,
+};
+
+use anyhow::Result;
+use strum::VariantArray;
+
+use super::{
+    Place,
+    issuer::{Desk, HOURS, Kind, Who},
+    up::{SERVICES, this_binary},
+};
+
+/// The usual first port: the one where the command line's own calls look.
+const USUAL_PORT: u16 = 50050;
+
+pub(super) fn text(place: &Place, data: &Path, database: &str, desk: &Desk, serial: Option<&str>) -> Result<String> {
+    let mut text = format!("The warranty system is up. Ctrl-C stops it and keeps the data in {}\n\n", data.display());
+    for (number, name) in (0..).zip(SERVICES) {
+        let (url, ready) = (place.service_url(number), place.ready_url(number));
+        writeln!(text, "  {name:<10}  {url}  gRPC and grpc-web; probe {ready}")?;
+    }
+    writeln!(text, "  issuer      {}  /jwks.json, /token?as=KIND", place.issuer_url())?;
+    writeln!(text, "  PostgreSQL  {database}")?;
+
+    let program = this_binary()?;
+    let here = fs::canonicalize(".").unwrap_or_default();
+    let program = program.strip_prefix(&here).unwrap_or(&program).display();
+    writeln!(text, "\nA token for each kind of caller, good for {HOURS} hours; later: {program} token --as KIND\n")?;
+    for kind in Kind::VARIANTS {
+        let name = kind.to_string().to_uppercase();
+        writeln!(text, "export {name}_TOKEN={}", desk.token(&Who::of(*kind))?)?;
+    }
+
+    writeln!(text, "\nTo try it, copy into another terminal:\n")?;
+    if place.port != USUAL_PORT {
+        exports(&mut text, place)?;
+    }
+    if let Some(serial) = serial {
+        // The sample dealer sold the unit days ago.
+        writeln!(text, "  {program} call CoverageService/CheckCoverage '{{\"serial\": \"{serial}\"}}' --as dealer")?;
+        let claim = format!(r#"{{"serial": "{serial}", "report": {{"fault_code": "NO_POWER"}}}}"#);
+        writeln!(text, "  {program} call ClaimService/FileClaim '{claim}' --as dealer")?;
+        writeln!(text, "  {program} call ClaimService/ListClaims --as dealer\n")?;
+    }
+    writeln!(
+        text,
+        "Then walk a claim of every kind through the system, each answer checked against the commitment:\n"
+    )?;
+    writeln!(text, "  {program} walk")?;
+    Ok(text)
+}
+
+fn exports(text: &mut String, place: &Place) -> Result<(), Error> {
+    writeln!(text, "  export WARRANTY_ISSUER_URL={}", place.issuer_url())?;
+    for (number, name) in (0..).zip(SERVICES) {
+        writeln!(text, "  export WARRANTY_{}_ADDRESS={}", name.to_uppercase(), place.service_url(number))?;
+    }
+    writeln!(text)
+}
