@@ -12,4 +12,6 @@ mod keys;
 mod local;
 mod rules;
 mod tokens;
+mod twice;
+mod who;
 mod world;

@@ -38,8 +38,8 @@ use warranty::{
     store::{self, Role},
 };
 
-const ISSUER: &str = "https://issuer.test";
-const AUDIENCE: &str = "warranty";
+pub const ISSUER: &str = "https://issuer.test";
+pub const AUDIENCE: &str = "warranty";
 
 /// One PostgreSQL for the whole run; it dies with this process, however that ends.
 fn cluster_url() -> &'static str {
@@ -150,10 +150,7 @@ impl World {
 
     /// A caller with these scopes.
     pub fn caller_with(&self, actor: Actor, scopes: &str) -> Caller {
-        let hour = chrono::Duration::hours(1);
-        let token = self.issuer.mint(&actor, scopes, hour, ISSUER, AUDIENCE, self.clock.now()).unwrap();
-        let bearer = Bearer(format!("Bearer {token}").parse().unwrap());
-        let channel = |address: SocketAddr| Channel::from_shared(format!("http://{address}")).unwrap().connect_lazy();
+        let bearer = self.bearer(&actor, scopes);
         let coverage = channel(self.coverage);
         Caller {
             coverage: CoverageServiceClient::with_interceptor(coverage.clone(), bearer.clone()),
@@ -161,6 +158,13 @@ impl World {
             claims: ClaimServiceClient::with_interceptor(channel(self.claim), bearer.clone()),
             logistics: LogisticsServiceClient::with_interceptor(channel(self.logistics), bearer),
         }
+    }
+
+    /// A token for an hour, as a caller sends it.
+    pub fn bearer(&self, actor: &Actor, scopes: &str) -> Bearer {
+        let hour = chrono::Duration::hours(1);
+        let token = self.issuer.mint(actor, scopes, hour, ISSUER, AUDIENCE, self.clock.now()).unwrap();
+        Bearer(format!("Bearer {token}").parse().unwrap())
     }
 
     pub fn dealer(&self, id: &str) -> Caller {
@@ -276,6 +280,11 @@ impl Interceptor for Bearer {
         request.metadata_mut().insert("authorization", self.0.clone());
         Ok(request)
     }
+}
+
+/// A connection to one process.
+pub fn channel(address: SocketAddr) -> Channel {
+    Channel::from_shared(format!("http://{address}")).unwrap().connect_lazy()
 }
 
 /// A fresh request id.
