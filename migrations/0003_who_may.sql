@@ -47,7 +47,10 @@ CREATE POLICY requests_of_caller ON request_log USING (caller = caller());
 
 GRANT SELECT ON policies, products, product_equivalents, dealers, units, contracts, contract_versions, customers, sales, sale_facts,
     repairs, replacements TO warranty_coverage, warranty_claim, warranty_logistics;
-GRANT SELECT, INSERT ON people, request_log TO warranty_coverage, warranty_claim, warranty_logistics;
+GRANT SELECT, INSERT ON request_log TO warranty_coverage, warranty_claim, warranty_logistics;
+-- Names and addresses are read by RegistryService alone.
+GRANT SELECT, INSERT ON people TO warranty_coverage;
+GRANT INSERT ON people TO warranty_claim;
 GRANT INSERT ON customers TO warranty_coverage, warranty_claim;
 
 GRANT INSERT ON products, product_equivalents, dealers, units, contracts, contract_versions, sales, repairs, replacements TO warranty_coverage;
@@ -55,15 +58,16 @@ GRANT UPDATE (status, version) ON dealers TO warranty_coverage;
 GRANT UPDATE (superseded_at) ON contract_versions, sales TO warranty_coverage;
 -- A lock on the unit's row orders a sale, a swap and a replacement of the same unit; it needs some UPDATE right, and lot is the least of them.
 GRANT UPDATE (lot) ON units TO warranty_coverage, warranty_claim, warranty_logistics;
--- Whether a unit has an open claim, for RecordHistory, whose caller is staff.
+-- The policy on people asks whether a dealer has a claim for the customer.
 GRANT SELECT ON claims TO warranty_coverage;
 
 GRANT USAGE ON SEQUENCE return_number_seed TO warranty_claim;
 GRANT SELECT, INSERT, UPDATE ON claims TO warranty_claim;
 GRANT SELECT, UPDATE ON claims TO warranty_logistics;
-GRANT SELECT, INSERT ON claim_events, claim_decisions TO warranty_claim, warranty_logistics;
+GRANT SELECT, INSERT ON claim_events, claim_decisions TO warranty_claim;
+GRANT INSERT ON claim_events TO warranty_logistics;
+GRANT SELECT, INSERT ON claim_decisions TO warranty_logistics;
 GRANT INSERT ON repairs, replacements TO warranty_claim;
-GRANT SELECT ON shipments, shipment_items TO warranty_claim;
 GRANT SELECT, INSERT ON shipments, shipment_items TO warranty_logistics;
 GRANT UPDATE (arrived_at) ON shipment_items TO warranty_logistics;
 

@@ -85,6 +85,8 @@ where
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
         .http2_max_header_list_size(16 * 1024)
+        // Many callers share a gateway's connection: some who cancel must not cut off the rest (h2's own limit is 20).
+        .http2_max_pending_accept_reset_streams(Some(limits.streams as usize))
         .add_routes(Routes::from(router))
         .serve_with_incoming_shutdown(connections, stop.clone().cancelled_owned());
     // The admin port answers until the drain is over.

@@ -48,6 +48,7 @@ pub fn of(error: &Error) -> Status {
         }
         StoreError::Invalid { field, rule } => invalid(&[(field.clone(), rule.clone())]),
         StoreError::Deadline => deadline(),
+        StoreError::Busy => status(Code::Unavailable, ErrorReason::Overloaded, "too many calls at once", &[]),
         StoreError::Contended | StoreError::Away(_) => {
             tracing::warn!(%error, trace_id = current_trace_id(), "the database did not answer");
             status(

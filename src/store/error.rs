@@ -33,6 +33,9 @@ pub enum Error {
     /// The transaction met another one and may be tried again.
     #[error("the transaction met another one")]
     Contended,
+    /// Every connection was taken for longer than a caller is kept waiting.
+    #[error("no connection came free")]
+    Busy,
     /// The database is away, or the answer to a commit was lost: whether it happened, the same `request_id` tells.
     #[error("the database is away: {0}")]
     Away(String),
@@ -62,9 +65,9 @@ impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         let sqlx::Error::Database(database) = &error else {
             return match error {
+                sqlx::Error::PoolTimedOut => Self::Busy,
                 sqlx::Error::Io(_)
                 | sqlx::Error::Tls(_)
-                | sqlx::Error::PoolTimedOut
                 | sqlx::Error::PoolClosed
                 | sqlx::Error::WorkerCrashed
                 | sqlx::Error::Protocol(_)

@@ -15,14 +15,6 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
-use opentelemetry_proto::tonic::{
-    collector::trace::v1::{
-        ExportTraceServiceRequest, ExportTraceServiceResponse,
-        trace_service_server::{TraceService, TraceServiceServer},
-    },
-    trace::v1::{ResourceSpans, Span},
-};
-use opentelemetry_sdk::trace::SdkTracerProvider;
 use prost::Message;
 use serde_json::{Value, json};
 use tokio::{
@@ -31,29 +23,24 @@ use tokio::{
     sync::Semaphore,
     task::JoinHandle,
 };
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{
-    Code, Request, Response, Status,
-    codec::CompressionEncoding,
-    service::Routes,
-    transport::{Channel, Server},
-};
+use tonic::{Code, Request, Response, Status, codec::CompressionEncoding, service::Routes, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 use tonic_reflection::pb::{v1, v1alpha};
 use tonic_types::StatusExt;
 use warranty::{
     auth::{Call, keys::KeyRing, token::Verifier},
     clock::Clock,
-    config::{Limits, TelemetryConfig},
+    config::Limits,
     contract::v1::{
         CheckCoverageRequest, CheckCoverageResponse,
         coverage_service_client::CoverageServiceClient,
         coverage_service_server::{CoverageService, CoverageServiceServer},
     },
     server::{Chassis, probe, serve},
-    telemetry,
 };
+
+use crate::traces::{hex, traces};
 
 const CHECK: &str = "/aopre.warranty.v1.CoverageService/CheckCoverage";
 const SERVICE: &str = "aopre.warranty.v1.CoverageService";
@@ -803,50 +790,6 @@ async fn a_connection_too_many_waits_for_a_place() {
 
 // ---- traces and logs
 
-/// An in-process OTLP collector, and telemetry that sends to it. On a runtime that outlives each test.
-struct Traces {
-    runtime: tokio::runtime::Runtime,
-    telemetry: SdkTracerProvider,
-    received: Arc<Mutex<Vec<ResourceSpans>>>,
-}
-
-#[derive(Clone, Default)]
-struct Collector(Arc<Mutex<Vec<ResourceSpans>>>);
-
-#[tonic::async_trait]
-impl TraceService for Collector {
-    async fn export(
-        &self,
-        request: Request<ExportTraceServiceRequest>,
-    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        self.0.lock().unwrap().extend(request.into_inner().resource_spans);
-        Ok(Response::new(ExportTraceServiceResponse::default()))
-    }
-}
-
-fn traces() -> &'static Traces {
-    static TRACES: OnceLock<Traces> = OnceLock::new();
-    TRACES.get_or_init(|| {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let collector = Collector::default();
-        let received = collector.0.clone();
-        let entered = runtime.enter();
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let incoming = TcpListenerStream::new(TcpListener::from_std(listener).unwrap());
-        let server = Server::builder().add_service(TraceServiceServer::new(collector));
-        runtime.spawn(server.serve_with_incoming(incoming));
-        let telemetry = telemetry::start(
-            "warranty-coverage",
-            &TelemetryConfig { log: "off".into(), otlp_endpoint: Some(endpoint), trace_ratio: 0.0 },
-        )
-        .unwrap();
-        drop(entered);
-        Traces { runtime, telemetry, received }
-    })
-}
-
 #[tokio::test]
 async fn a_call_joins_its_callers_trace() {
     let traces = traces();
@@ -854,17 +797,7 @@ async fn a_call_joins_its_callers_trace() {
     let (trace_id, parent) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
     let call = raw("SN1").header("traceparent", &format!("00-{trace_id}-{parent}-01"));
     assert_eq!(call.send(running.address).await.0, 200);
-    let telemetry = traces.telemetry.clone();
-    let flushed = traces.runtime.handle().spawn_blocking(move || telemetry.force_flush()).await;
-    flushed.unwrap().unwrap();
-
-    let received = traces.received.lock().unwrap().clone();
-    let spans: Vec<(&Span, String)> = received
-        .iter()
-        .flat_map(|of| of.scope_spans.iter().map(move |scope| (of, scope)))
-        .flat_map(|(of, scope)| scope.spans.iter().map(move |span| (span, service_name(of))))
-        .filter(|(span, _)| hex(&span.trace_id) == trace_id)
-        .collect();
+    let spans = traces.spans(trace_id).await;
     assert_eq!(spans.len(), 1, "{spans:?}");
     let (span, service) = &spans[0];
     assert_eq!(service, "warranty-coverage");
@@ -874,18 +807,6 @@ async fn a_call_joins_its_callers_trace() {
         let found = span.attributes.iter().find(|attribute| attribute.key == key);
         assert!(format!("{found:?}").contains(&format!("{value:?}")), "{key}: {found:?}");
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn service_name(of: &ResourceSpans) -> String {
-    let attributes = of.resource.iter().flat_map(|resource| &resource.attributes);
-    let name = attributes.filter(|attribute| attribute.key == "service.name");
-    name.map(|attribute| format!("{:?}", attribute.value))
-        .find_map(|value| value.split('"').nth(1).map(str::to_owned))
-        .unwrap_or_default()
 }
 
 #[derive(Clone, Default)]

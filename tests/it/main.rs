@@ -12,6 +12,7 @@ mod keys;
 mod local;
 mod rules;
 mod tokens;
+mod traces;
 mod twice;
 mod who;
 mod world;
