@@ -56,7 +56,7 @@ pub struct ServeConfig {
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: String,
     /// Where gRPC and grpc-web are served
-    #[arg(long, env = "WARRANTY_LISTEN", default_value = "127.0.0.1:50051")]
+    #[arg(long, env = "WARRANTY_LISTEN", default_value = "127.0.0.1:7051")]
     pub listen: SocketAddr,
     /// Where /livez and /readyz are served; nowhere if left out
     #[arg(long, env = "WARRANTY_ADMIN_LISTEN")]
@@ -134,7 +134,7 @@ pub struct TelemetryConfig {
 #[derive(Args, Clone, Debug)]
 pub struct HealthConfig {
     /// The process
-    #[arg(long, env = "WARRANTY_ADDRESS", default_value = "http://127.0.0.1:50051")]
+    #[arg(long, env = "WARRANTY_ADDRESS", default_value = "http://127.0.0.1:7051")]
     pub address: String,
     /// A service's full name, aopre.warranty.v1.ClaimService; the whole process if left out
     #[arg(long, default_value = "")]

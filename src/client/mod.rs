@@ -14,20 +14,20 @@ pub use crate::local::issuer::{Kind, Who};
 pub use call::{CallArgs, call};
 pub use walk::{WalkArgs, walk, walk_with};
 
-/// Where the services and the development issuer listen: URLs such as `http://127.0.0.1:50051`.
+/// Where the services and the development issuer listen: URLs such as `http://127.0.0.1:7051`.
 #[derive(Args, Clone, Debug)]
 pub struct Addresses {
     /// URL of CoverageService and RegistryService
-    #[arg(long = "coverage-address", env = "WARRANTY_COVERAGE_ADDRESS", default_value = "http://127.0.0.1:50051")]
+    #[arg(long = "coverage-address", env = "WARRANTY_COVERAGE_ADDRESS", default_value = "http://127.0.0.1:7051")]
     pub coverage: String,
     /// URL of ClaimService
-    #[arg(long = "claim-address", env = "WARRANTY_CLAIM_ADDRESS", default_value = "http://127.0.0.1:50052")]
+    #[arg(long = "claim-address", env = "WARRANTY_CLAIM_ADDRESS", default_value = "http://127.0.0.1:7052")]
     pub claim: String,
     /// URL of LogisticsService
-    #[arg(long = "logistics-address", env = "WARRANTY_LOGISTICS_ADDRESS", default_value = "http://127.0.0.1:50053")]
+    #[arg(long = "logistics-address", env = "WARRANTY_LOGISTICS_ADDRESS", default_value = "http://127.0.0.1:7053")]
     pub logistics: String,
     /// URL of the development issuer, which gives a token for each kind of caller
-    #[arg(long, env = "WARRANTY_ISSUER_URL", default_value = "http://127.0.0.1:50050")]
+    #[arg(long, env = "WARRANTY_ISSUER_URL", default_value = "http://127.0.0.1:7050")]
     pub issuer_url: String,
 }
 

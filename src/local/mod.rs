@@ -23,7 +23,7 @@ pub struct Place {
     #[arg(long, env = "HOME", hide = true)]
     home: Option<PathBuf>,
     /// The first of eight ports in a row: the issuer, coverage, claim, logistics, the probes of these three, PostgreSQL
-    #[arg(long, default_value_t = 50050, value_parser = value_parser!(u16).range(1..=65528))]
+    #[arg(long, default_value_t = 7050, value_parser = value_parser!(u16).range(1..=65528))]
     pub port: u16,
 }
 

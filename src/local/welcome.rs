@@ -16,7 +16,7 @@ use super::{
 };
 
 /// The usual first port: the one where the command line's own calls look.
-const USUAL_PORT: u16 = 50050;
+const USUAL_PORT: u16 = 7050;
 
 pub(super) fn text(place: &Place, data: &Path, database: &str, desk: &Desk, serial: Option<&str>) -> Result<String> {
     let mut text = format!("The warranty system is up. Ctrl-C stops it and keeps the data in {}\n\n", data.display());
