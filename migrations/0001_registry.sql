@@ -213,10 +213,11 @@ COMMENT ON COLUMN replacements.claim_id IS 'The claim it happened under; null fo
 COMMENT ON COLUMN replacements.recorded_at IS 'When this was recorded.';
 COMMENT ON COLUMN replacements.recorded_by IS 'Who recorded it.';
 
--- Places a replacement in its lineage. Both units are locked in order first, so that two halves of a cycle cannot pass each other.
+-- Places a replacement in its lineage. One at a time: two steps of one lineage may share no unit, and together still make a cycle
+-- or read an origin that the other is just moving. Replacements are rare.
 CREATE FUNCTION place_replacement() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
-    PERFORM 1 FROM units WHERE serial IN (NEW.replaced_serial, NEW.replacement_serial) ORDER BY serial FOR NO KEY UPDATE;
+    PERFORM pg_advisory_xact_lock(hashtextextended('lineage', 0));
     SELECT r.origin_serial, r.generation + 1 INTO NEW.origin_serial, NEW.generation
         FROM replacements r WHERE r.replacement_serial = NEW.replaced_serial;
     IF NOT FOUND THEN
@@ -244,7 +245,7 @@ CREATE TABLE request_log (
     CONSTRAINT request_log_once PRIMARY KEY (caller, request_id)
 );
 CREATE INDEX request_log_by_age ON request_log (recorded_at);
-COMMENT ON TABLE request_log IS 'Writes by request_id, so that each is safe to send twice. Kept for 90 days.';
+COMMENT ON TABLE request_log IS 'Writes by request_id, so that each is safe to send twice. Kept for 90 days at least.';
 COMMENT ON COLUMN request_log.caller IS 'Who sent it: dealer/ID, customer/ID or staff/ID.';
 COMMENT ON COLUMN request_log.request_id IS 'The caller''s UUID for it.';
 COMMENT ON COLUMN request_log.method IS 'The gRPC path.';

@@ -86,7 +86,7 @@ CREATE TABLE claim_events (
 COMMENT ON TABLE claim_events IS 'What happened to a claim. Insert-only: nobody may update or delete.';
 COMMENT ON COLUMN claim_events.claim_id IS 'The claim.';
 COMMENT ON COLUMN claim_events.sequence IS 'From 1, without gaps; order by it, never by time.';
-COMMENT ON COLUMN claim_events.facts IS 'The event, as domain::claim::Event reads it. No personal data.';
+COMMENT ON COLUMN claim_events.facts IS 'The event, as domain::event::Event reads it. No personal data.';
 COMMENT ON COLUMN claim_events.state IS 'The state it led to.';
 COMMENT ON COLUMN claim_events.recorded_at IS 'When it was recorded.';
 COMMENT ON COLUMN claim_events.actor IS 'Who did it: dealer/ID, customer/ID or staff/ID.';

@@ -81,16 +81,18 @@ CREATE FUNCTION unit_has_open_claim(of_serial text) RETURNS boolean LANGUAGE sql
     AS $$ SELECT EXISTS (SELECT 1 FROM claims WHERE serial = of_serial
                          AND state NOT IN ('RESOLVED', 'REJECTED', 'CLOSED', 'CANCELLED')) $$;
 CREATE FUNCTION unit_was_promised(of_serial text) RETURNS boolean LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT
-    AS $$ SELECT EXISTS (SELECT 1 FROM claims WHERE outcome_serial = of_serial OR swapped_for = of_serial) $$;
+    AS $$ SELECT EXISTS (SELECT 1 FROM claims WHERE swapped_for = of_serial
+        OR (outcome_serial = of_serial AND NOT (outcome = 'REPLENISHMENT' AND state = 'CLOSED'))) $$;
 CREATE FUNCTION customer_known_to(of_customer uuid, of_caller text) RETURNS boolean LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path FROM CURRENT AS $$
     SELECT of_caller = 'customer/' || of_customer
         OR EXISTS (SELECT 1 FROM sales s WHERE s.customer_id = of_customer AND s.superseded_at = 'infinity' AND of_caller = 'dealer/' || s.dealer_id)
         OR EXISTS (SELECT 1 FROM claims c WHERE c.customer_id = of_customer AND of_caller = 'dealer/' || c.dealer_id) $$;
 COMMENT ON FUNCTION unit_has_open_claim(text) IS 'Whether anyone has an open claim for the unit.';
-COMMENT ON FUNCTION unit_was_promised(text) IS 'Whether the unit was given under a claim.';
+COMMENT ON FUNCTION unit_was_promised(text) IS 'Whether the unit was given under a claim. What a dealer was given for its own stock is stock again.';
 COMMENT ON FUNCTION customer_known_to(uuid, text) IS 'Whether a caller knows a customer by a sale or claim of his own.';
 -- They run as the owner, whom FORCE ROW LEVEL SECURITY binds like anybody else: this lets the owner read, through these alone.
 CREATE POLICY claims_for_questions ON claims FOR SELECT TO CURRENT_USER USING (true);
-CREATE UNIQUE INDEX claims_given_once ON claims (outcome_serial) WHERE outcome_serial IS NOT NULL;
+CREATE UNIQUE INDEX claims_given_once ON claims (outcome_serial)
+    WHERE outcome_serial IS NOT NULL AND NOT (outcome = 'REPLENISHMENT' AND state = 'CLOSED');
 CREATE UNIQUE INDEX claims_swapped_for_once ON claims (swapped_for) WHERE swapped_for IS NOT NULL;

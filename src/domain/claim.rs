@@ -232,7 +232,7 @@ impl Claim {
                 };
             }
             Event::AccessoryGranted { .. } => self.state = State::Ready(Outcome::Accessory),
-            Event::Swapped { given } => {
+            Event::Swapped { given, ruling: _ } => {
                 self.swapped_for = Some(given);
                 self.state = State::Swapped;
             }
@@ -276,7 +276,7 @@ impl Claim {
                 };
             }
             Event::Cancelled { reason } => {
-                self.reason = reason;
+                self.reason = reason.or(self.reason);
                 self.state = State::Cancelled;
             }
         }
@@ -290,7 +290,9 @@ impl Claim {
             Remedy::FreeRepair => State::InRepair,
             Remedy::DirectReplacement if self.swapped_for.is_some() => State::Ready(Outcome::Replenishment(None)),
             Remedy::DirectReplacement => State::InRepair,
-            Remedy::AccessoryReplacement => State::Ready(Outcome::Accessory),
+            // After a swap the maker owes nothing else (M): the old unit goes back.
+            Remedy::AccessoryReplacement if self.swapped_for.is_none() => State::Ready(Outcome::Accessory),
+            Remedy::AccessoryReplacement => State::Ready(Outcome::AsItCame),
             Remedy::None | Remedy::ReturnAsIs | Remedy::PurchaseSeparately => State::Ready(Outcome::AsItCame),
         }
     }
@@ -315,6 +317,7 @@ impl Claim {
             told: self.filing.told.clone(),
             findings: self.findings.clone(),
             no_fault_found: self.no_fault_found,
+            inspected: self.decided == Stage::Final,
         }
     }
 }

@@ -105,7 +105,7 @@ impl Claim {
             reported_on: report.on,
             told: report.told,
             return_number: authorized.then_some(return_number),
-            ruling: authorized.then(|| Ruling::of(Stage::Provisional, decision)),
+            ruling: Ruling::of(Stage::Provisional, decision),
         };
         let grant = granted.then(|| Event::AccessoryGranted { ruling: Ruling::of(Stage::Final, decision) });
         Ok([Some(guided), grant].into_iter().flatten().collect())
@@ -129,7 +129,7 @@ impl Claim {
         if decision.remedy != Remedy::DirectReplacement {
             return Err(Refusal::RemedyMismatch { remedy: decision.remedy });
         }
-        Ok(Event::Swapped { given })
+        Ok(Event::Swapped { given, ruling: Ruling::of(Stage::Provisional, decision) })
     }
 
     /// The unit is announced to the maker.
@@ -218,7 +218,8 @@ pub fn not_none(decision: &Decision) -> Result<(), Refusal> {
     }
 }
 
-/// Whether a unit may be given in place of one of `model` (M3, T3, T4).
+/// Whether a unit may be given in place of one of `model` (M3, T4). A listed equivalent may be given whether the model is
+/// discontinued or not: M3 says so of the dealer's swap, and the depot has the same shelf.
 pub fn may_be_given(
     unit: &UnitToGive,
     for_serial: &Serial,

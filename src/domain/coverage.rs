@@ -139,7 +139,7 @@ pub fn decide(policies: &Policies, facts: &Facts, report: &Report) -> Decision {
         inbound_freight: (!replaced).then_some(Payer::Sender),
         outbound_freight: (!replaced).then_some(outbound),
         checks: proof::checks(&ground),
-        assumed: report.told.assumed().into_iter().map(str::to_owned).collect(),
+        assumed: report.assumed().into_iter().map(str::to_owned).collect(),
         policy_version: ground.policy.version.clone(),
         as_of: report.on,
         superseded_by: facts.superseded_by.clone(),

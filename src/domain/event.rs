@@ -100,13 +100,14 @@ pub enum Event {
         reported_on: NaiveDate,
         told: Told,
         return_number: Option<ReturnNumber>,
-        ruling: Option<Ruling>,
+        ruling: Ruling,
     },
     AccessoryGranted {
         ruling: Ruling,
     },
     Swapped {
         given: Serial,
+        ruling: Ruling,
     },
     ReturnOpened {
         shipment_id: Uuid,
@@ -144,10 +145,11 @@ impl Event {
     /// The decision made with it.
     pub fn ruling(&self) -> Option<&Ruling> {
         match self {
-            Self::Filed { ruling, .. } | Self::AccessoryGranted { ruling } | Self::Inspected { ruling, .. } => {
-                Some(ruling)
-            }
-            Self::Guided { ruling, .. } => ruling.as_ref(),
+            Self::Filed { ruling, .. }
+            | Self::Guided { ruling, .. }
+            | Self::AccessoryGranted { ruling }
+            | Self::Swapped { ruling, .. }
+            | Self::Inspected { ruling, .. } => Some(ruling),
             _ => None,
         }
     }

@@ -134,6 +134,16 @@ pub struct Report {
     pub findings: BTreeSet<Clause>,
     /// Inspection found nothing (T9).
     pub no_fault_found: bool,
+    /// Whether there was an inspection; without one, findings that were not asked about are assumed to be none.
+    pub inspected: bool,
+}
+
+impl Report {
+    /// The names of what was not told and is assumed.
+    pub fn assumed(&self) -> Vec<&'static str> {
+        let no_findings = !self.inspected && !self.no_fault_found && self.findings.is_empty();
+        self.told.assumed().into_iter().chain(no_findings.then_some("findings")).collect()
+    }
 }
 
 /// The facts of a fault as told.

@@ -28,10 +28,12 @@ pub(super) fn checks(ground: &Ground<'_>) -> Vec<Check> {
     checks.push(start(ground));
     checks.extend(condition(ground));
     checks.extend(ground.windows.iter().map(|window| in_window(ground, window)));
-    let over = !checks
-        .iter()
-        .any(|check| check.held && matches!(check.clause, Clause::T1 | Clause::T2 | Clause::T6 | Clause::P2));
+    let over = !checks.iter().any(|check| check.held && matches!(check.clause, Clause::T2 | Clause::T6 | Clause::P2))
+        && !(held(&checks, Clause::T1) && held(&checks, Clause::T8));
     checks.push(check(Clause::X2, over && !ground.before_sale(), format!("asked about {}", ground.report.on)));
+    if ground.facts.discontinued {
+        checks.push(check(Clause::T3, true, "the model is discontinued"));
+    }
     if let Some(contract) = &ground.facts.contract {
         // Without its number, which only the seller, the buyer and staff may know.
         let fact = match (contract.confirmed_on, contract.revoked_on) {
@@ -42,6 +44,10 @@ pub(super) fn checks(ground: &Ground<'_>) -> Vec<Check> {
         checks.push(check(Clause::S5, ground.contract.is_some(), fact));
     }
     checks
+}
+
+fn held(checks: &[Check], clause: Clause) -> bool {
+    checks.iter().any(|check| check.clause == clause && check.held)
 }
 
 fn check(clause: Clause, held: bool, fact: impl Into<String>) -> Check {

@@ -1,4 +1,4 @@
--- Sample data for `warranty up`, the same for the same day. sample.today and sample.caller are set with the transaction.
+-- Sample data for `warranty up`, the same for the same day. sample.today and warranty.caller are set with the transaction.
 
 CREATE TEMPORARY TABLE sample_models (position int, model text, product_type text, discontinued boolean) ON COMMIT DROP;
 INSERT INTO sample_models VALUES

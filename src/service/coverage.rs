@@ -16,7 +16,7 @@ pub struct Coverage(pub App);
 #[tonic::async_trait]
 impl CoverageService for Coverage {
     async fn check_coverage(&self, request: Request<v1::CheckCoverageRequest>) -> Reply<v1::CheckCoverageResponse> {
-        let (_, request) = open(request)?;
+        let (call, request) = open(request)?;
         let now = self.0.clock.now();
         let mut fields = Fields::default();
         let serial = fields.serial("serial", &request.serial);
@@ -26,18 +26,21 @@ impl CoverageService for Coverage {
         let no_fault_found = request.no_fault_found;
         let (serial, report) = fields.finish(|| {
             let on = on?.unwrap_or(civil_date(now));
-            Some((serial?, Report { on, told: told?, findings: findings?, no_fault_found }))
+            Some((serial?, Report { on, told: told?, findings: findings?, no_fault_found, inspected: false }))
         })?;
         let policies = self.0.policies().await?;
         // One statement, one round trip; it needs no caller, for it reads nothing that belongs to one.
-        let unit = store::facts::of_unit(&self.0.pool, &serial, None).await.map_err(|error| status::of(&error))?;
+        let unit = store::statement(&self.0.pool, call.deadline, move |conn| {
+            Box::pin(async move { store::facts::of_unit(conn, &serial, None).await })
+        });
+        let unit = unit.await.map_err(|error| status::of(&error))?;
         let decided = decide(&policies, &unit.facts, &report);
         Ok(Response::new(v1::CheckCoverageResponse {
             serial: unit.serial.to_string(),
             model: unit.model,
             decision: Some(decision::decision(&decided)),
             texts: decision::texts(&policies, &decided),
-            contact: decision::contact(&policies, &decided),
+            contact: decision::contact(&policies, decided.remedy, &decided.policy_version),
             data_as_of_time: Some(time(now)),
         }))
     }

@@ -7,9 +7,9 @@ use crate::{
     contract::v1,
     domain::{
         clause::Clause,
-        coverage::{Decision, Window},
+        coverage::{Decision, Remedy, Window},
         facts::Told,
-        policy::{Policies, Policy},
+        policy::Policies,
     },
 };
 
@@ -67,13 +67,10 @@ pub fn texts(policies: &Policies, decision: &Decision) -> Vec<v1::ClauseText> {
         .collect()
 }
 
-/// Who to call, where the decision is not a yes (M8).
-pub fn contact(policies: &Policies, decision: &Decision) -> Option<v1::AfterSalesContact> {
-    let of = |policy: &Policy| v1::AfterSalesContact {
-        telephone: policy.contact.telephone.clone(),
-        email: policy.contact.email.clone(),
-    };
-    if decision.remedy.is_a_yes() { None } else { policies.named(&decision.policy_version).map(of) }
+/// Who to call, by the policy that decided, where the decision is not a yes (M8).
+pub fn contact(policies: &Policies, remedy: Remedy, policy_version: &str) -> Option<v1::AfterSalesContact> {
+    let contact = &policies.named(policy_version).filter(|_| !remedy.is_a_yes())?.contact;
+    Some(v1::AfterSalesContact { telephone: contact.telephone.clone(), email: contact.email.clone() })
 }
 
 /// The facts of a fault as told.

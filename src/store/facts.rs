@@ -50,7 +50,8 @@ pub async fn of_unit(db: impl PgExecutor<'_>, serial: &Serial, for_claim: Option
                     'confirmed_on', c.confirmed_on, 'revoked_on', c.revoked_on, 'terms', c.terms) END AS contract,
                 (SELECT coalesce(jsonb_agg(jsonb_build_object('completed_on', r.completed_on, 'paid', r.paid, 'fault', r.fault_code)
                                            ORDER BY r.completed_on, r.repair_id), '[]')
-                   FROM repairs r WHERE r.serial = ANY (u.serial || ARRAY(SELECT x.replaced_serial FROM replacements x
+                   FROM repairs r LEFT JOIN replacements swap ON swap.replaced_serial = r.serial AND swap.claim_id = r.claim_id
+                  WHERE (swap.claim_id IS NULL OR r.serial = u.serial) AND r.serial = ANY (u.serial || ARRAY(SELECT x.replaced_serial FROM replacements x
                         WHERE x.origin_serial = own.origin_serial AND x.generation <= own.generation))) AS repairs,
                 successor.replacement_serial AS superseded_by
            FROM units u

@@ -23,7 +23,7 @@ use sqlx::{
 };
 
 pub use error::{Error, Result};
-pub use transaction::transaction;
+pub use transaction::{statement, transaction};
 
 /// The schema version that this binary needs: the number of its latest migration.
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
@@ -74,9 +74,9 @@ pub fn pool(url: &str, size: u32, role: Role) -> anyhow::Result<PgPool> {
         .after_connect(move |connection, _| {
             Box::pin(async move {
                 connection.execute(role.set()).await?;
-                // A statement outside a transaction has no deadline of its own.
+                // A statement ends at its transaction's deadline, or soon after its client went away.
                 connection
-                    .execute("SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s'")
+                    .execute("SET client_connection_check_interval = '100ms'; SET idle_in_transaction_session_timeout = '60s'")
                     .await?;
                 Ok(())
             })
@@ -98,9 +98,12 @@ pub async fn migrate(url: &str) -> anyhow::Result<()> {
 /// Whether the database answers and its schema is at least the version this binary needs.
 pub async fn ready(pool: &PgPool) -> Result<bool> {
     let needed = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
-    let (there,): (bool,) = sqlx::query_as("SELECT to_regclass('policies') IS NOT NULL AND schema_version() >= $1")
-        .bind(needed)
-        .fetch_one(pool)
-        .await?;
+    // Asked first: where nothing was migrated the function is not there to be called.
+    let (migrated,): (bool,) =
+        sqlx::query_as("SELECT to_regproc('schema_version') IS NOT NULL").fetch_one(pool).await?;
+    if !migrated {
+        return Ok(false);
+    }
+    let (there,): (bool,) = sqlx::query_as("SELECT schema_version() >= $1").bind(needed).fetch_one(pool).await?;
     Ok(there)
 }

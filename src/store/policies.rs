@@ -5,7 +5,8 @@ use sqlx::{PgConnection, PgExecutor, types::Json};
 use super::error::{Error, Result};
 use crate::domain::policy::{Policies, Policy, STANDARD_POLICY};
 
-/// Publishes the maker's commitment as the first version, once.
+/// Publishes the maker's commitment as the first version, once. A published version never changes: another text under its name
+/// is an error, not an update.
 pub async fn publish_standard(conn: &mut PgConnection) -> anyhow::Result<()> {
     let policy: Policy = serde_json::from_str(STANDARD_POLICY)?;
     sqlx::query(
@@ -14,8 +15,15 @@ pub async fn publish_standard(conn: &mut PgConnection) -> anyhow::Result<()> {
     .bind(&policy.version)
     .bind(policy.effective_on)
     .bind(Json(&policy))
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
+    let published = published(conn).await?;
+    let same = published.named(&policy.version) == Some(&policy);
+    anyhow::ensure!(
+        same,
+        "policy {} is published with another content: give the change a version of its own",
+        policy.version
+    );
     Ok(())
 }
 

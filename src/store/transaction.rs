@@ -110,3 +110,25 @@ fn begin(actor: &Actor, deadline: Instant) -> String {
     let left = deadline.saturating_duration_since(Instant::now()).as_millis().max(1);
     format!("BEGIN; SET LOCAL warranty.caller = '{caller}'; SET LOCAL statement_timeout = {left}")
 }
+
+/// Runs one statement that belongs to no caller, outside a transaction: one round trip. Where it has not ended by `deadline`
+/// its connection is closed, and PostgreSQL, which looks for its client while it works, ends the statement.
+pub async fn statement<T, F>(pool: &PgPool, deadline: Instant, work: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T>> + Send + 'static,
+{
+    let pool = pool.clone();
+    let task = async move {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut connection = tokio::time::timeout(left, pool.acquire()).await.map_err(|_| Error::Deadline)??;
+        let outcome =
+            tokio::time::timeout_at(deadline.into(), work(&mut connection)).await.unwrap_or(Err(Error::Deadline));
+        if matches!(outcome, Err(Error::Away(_) | Error::Deadline)) {
+            drop(connection.detach());
+        }
+        outcome
+    };
+    // In a task of its own: a caller that goes away does not leave a connection behind in the middle of an answer.
+    tokio::spawn(task.in_current_span()).await.unwrap_or_else(|panic| Err(Error::broken(panic)))
+}

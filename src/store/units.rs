@@ -73,16 +73,18 @@ pub async fn get(db: impl PgExecutor<'_>, serial: &Serial) -> Result<Unit> {
 }
 
 /// Holds units to the end of the transaction: a sale, a swap and a replacement of the same unit come one after the other.
-pub async fn lock(conn: &mut PgConnection, serials: &[&Serial]) -> Result<()> {
+/// Gives each with the day it was made.
+pub async fn lock(conn: &mut PgConnection, serials: &[&Serial]) -> Result<Vec<(String, NaiveDate)>> {
     let names: Vec<&str> = serials.iter().map(|serial| serial.as_str()).collect();
-    let held: Vec<(String,)> =
-        sqlx::query_as("SELECT serial FROM units WHERE serial = ANY ($1) ORDER BY serial FOR NO KEY UPDATE")
-            .bind(&names)
-            .fetch_all(conn)
-            .await?;
-    match names.iter().find(|name| !held.iter().any(|(serial,)| serial == *name)) {
+    let held: Vec<(String, NaiveDate)> = sqlx::query_as(
+        "SELECT serial, manufactured_on FROM units WHERE serial = ANY ($1) ORDER BY serial FOR NO KEY UPDATE",
+    )
+    .bind(&names)
+    .fetch_all(conn)
+    .await?;
+    match names.iter().find(|name| !held.iter().any(|(serial, _)| serial == *name)) {
         Some(missing) => Err(Error::not_found("unit", missing)),
-        None => Ok(()),
+        None => Ok(held),
     }
 }
 

@@ -59,9 +59,17 @@ impl Life<'_> {
         Ok(self.0.staff().logistics.receive_return(request).await?.into_inner().claims.remove(0))
     }
     async fn inspect(&self, claim: &str, findings: &[Clause]) -> Outcome<Claim> {
-        let findings = findings.iter().map(|clause| (*clause).into()).collect();
-        let request =
-            RecordInspectionRequest { request_id: id(), claim_id: claim.into(), findings, ..Default::default() };
+        self.inspect_as(claim, findings, FaultReport::default()).await
+    }
+    async fn inspect_as(&self, claim: &str, findings: &[Clause], report: FaultReport) -> Outcome<Claim> {
+        let (findings, report) = (findings.iter().map(|clause| (*clause).into()).collect(), Some(report));
+        let request = RecordInspectionRequest {
+            request_id: id(),
+            claim_id: claim.into(),
+            findings,
+            report,
+            ..Default::default()
+        };
         Ok(self.0.staff().claims.record_inspection(request).await?.into_inner().claim.unwrap())
     }
     async fn repair(&self, claim: &str) -> Outcome<Claim> {
@@ -427,25 +435,34 @@ async fn what_a_swap_asks() {
 async fn after_a_swap_the_maker_owes_by_what_the_inspection_found() {
     let world = World::stocked().await;
     let life = Life(&world);
-    // (what came in, final remedy, state, outcome): M's last paragraph.
+    // (findings, the facts as found, final remedy, state, outcome): M's last paragraph.
+    let scratched = FaultReport { appearance: Appearance::Scratched.into(), ..Default::default() };
+    let cord = FaultReport { part: Part::Accessory.into(), ..Default::default() };
     let rows = [
-        ("OWED0001", vec![], None, Remedy::DirectReplacement, ClaimState::Ready, ClaimOutcome::Replenishment),
         (
-            "OWED0002",
+            "OWED0001",
             vec![],
-            Some(Appearance::Scratched),
-            Remedy::FreeRepair,
-            ClaimState::InRepair,
+            FaultReport::default(),
+            Remedy::DirectReplacement,
+            ClaimState::Ready,
+            ClaimOutcome::Replenishment,
+        ),
+        ("OWED0002", vec![], scratched, Remedy::FreeRepair, ClaimState::InRepair, ClaimOutcome::Unspecified),
+        (
+            "OWED0003",
+            vec![Clause::X5],
+            FaultReport::default(),
+            Remedy::PaidService,
+            ClaimState::Inspected,
             ClaimOutcome::Unspecified,
         ),
-        ("OWED0003", vec![Clause::X5], None, Remedy::PaidService, ClaimState::Inspected, ClaimOutcome::Unspecified),
+        ("OWED0004", vec![], cord, Remedy::AccessoryReplacement, ClaimState::Ready, ClaimOutcome::AsItCame),
     ];
-    for (serial, findings, appearance, remedy, state, outcome) in rows {
+    for (serial, findings, report, remedy, state, outcome) in rows {
         let claim = life.in_state(serial, 3, ClaimState::Swapped).await;
         let parcel = life.open_return(&[&claim.claim_id]).await.unwrap().shipment_id;
-        let looks = appearance.unwrap_or(Appearance::Intact).into();
-        life.receive(&claim, &parcel, |item| item.appearance = looks).await.unwrap();
-        let inspected = life.inspect(&claim.claim_id, &findings).await.unwrap();
+        life.receive(&claim, &parcel, |_| {}).await.unwrap();
+        let inspected = life.inspect_as(&claim.claim_id, &findings, report).await.unwrap();
         let decided = inspected.final_decision.as_ref().unwrap();
         assert_eq!((decided.remedy(), inspected.state(), inspected.outcome()), (remedy, state, outcome), "{serial}");
         assert_eq!(inspected.provisional_decision.unwrap().remedy(), Remedy::DirectReplacement, "{serial}: kept");

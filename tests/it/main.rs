@@ -6,6 +6,7 @@ mod chassis;
 mod claims;
 mod client;
 mod configuration;
+mod contract;
 mod house;
 mod issuer;
 mod keys;

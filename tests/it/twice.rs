@@ -26,7 +26,10 @@ use tonic_types::StatusExt;
 use uuid::Uuid;
 use warranty::{
     clock::Clock,
-    contract::v1::{claim_service_client::ClaimServiceClient, registry_service_client::RegistryServiceClient, *},
+    contract::v1::{
+        claim_service_client::ClaimServiceClient, coverage_service_client::CoverageServiceClient,
+        registry_service_client::RegistryServiceClient, *,
+    },
     domain::actor::Actor,
 };
 
@@ -447,6 +450,28 @@ async fn a_deadline_ends_the_statement_that_waits() {
 
     held.rollback().await.unwrap();
     world.dealer("D1").claims.file_claim(file).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_ends_a_question_that_waits() {
+    let world = World::stocked().await;
+    world.sold("UNIT1", 20).await;
+    let (mut holder, mut owner) = (world.owner().await, world.owner().await);
+    let mut held = holder.begin().await.unwrap();
+    sqlx::query("LOCK TABLE units IN ACCESS EXCLUSIVE MODE").execute(&mut *held).await.unwrap();
+    let bearer = world.bearer(&Actor::Dealer("D1".into()), "coverage.read");
+    let client = legacy::Client::builder(TokioExecutor::new()).http2_only(true).build_http();
+    let origin = format!("http://{}", world.coverage).parse().unwrap();
+    let mut coverage = CoverageServiceClient::with_origin(InterceptedService::new(client, bearer), origin);
+    let mut request = Request::new(CheckCoverageRequest { serial: "UNIT1".into(), ..Default::default() });
+    request.metadata_mut().insert("grpc-timeout", "800m".parse().unwrap());
+    let call = tokio::spawn(async move { coverage.check_coverage(request).await });
+    let waits = "pg_stat_activity WHERE datname = current_database() AND application_name = 'warranty-coverage'
+                 AND wait_event_type = 'Lock'";
+    until("the statement waits", async || count(&mut owner, waits).await == 1).await;
+    let refused = call.await.unwrap().unwrap_err();
+    assert_eq!(refusal(&refused), (Code::DeadlineExceeded, "DEADLINE".into()));
+    until("the statement is gone", async || count(&mut owner, waits).await == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -402,10 +402,13 @@ async fn a_suspended_dealer_applies_for_nothing() {
         dealer.registry.register_sale(sale).await.unwrap_err(),
         dealer.claims.file_claim(file).await.unwrap_err(),
         ask(&mut dealer, "RecordSwap", &claim.claim_id).await,
-        ask(&mut dealer, "OpenReturn", &claim.claim_id).await,
     ] {
         assert_eq!(refusal(&refused), (Code::PermissionDenied, "DEALER_NOT_ACTIVE".into()));
     }
+    // What was authorized before is still sent in: else the customer's unit could never be claimed for again.
+    let claim_ids = vec![claim.claim_id.clone()];
+    let open = OpenReturnRequest { request_id: id(), claim_ids, carrier: "SF".into(), ..Default::default() };
+    dealer.logistics.open_return(open).await.unwrap();
     dealer.claims.get_claim(GetClaimRequest { claim_id: claim.claim_id }).await.unwrap();
 }
 

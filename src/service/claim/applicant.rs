@@ -64,8 +64,13 @@ async fn file_now(conn: &mut PgConnection, asked: Asked, moment: &Moment) -> sto
     units::lock(&mut *conn, &[&asked.serial]).await?;
     let sale = sales::of_original(&mut *conn, &asked.serial).await?;
     let voucher_verified = verify(&moment.actor, &asked.vouchers, sale.as_ref().map(registered).as_ref())?;
-    let report =
-        Report { on: moment.today, told: asked.told.clone(), findings: Default::default(), no_fault_found: false };
+    let report = Report {
+        on: moment.today,
+        told: asked.told.clone(),
+        findings: Default::default(),
+        no_fault_found: false,
+        inspected: false,
+    };
     let (decided, _) = decide_now(&mut *conn, moment, &asked.serial, None, report).await?;
     not_none(&decided.decision)?;
     let customer_id = customer(&mut *conn, &moment.actor, asked.customer.as_ref(), sale.as_ref()).await?;
@@ -83,7 +88,7 @@ async fn file_now(conn: &mut PgConnection, asked: Asked, moment: &Moment) -> sto
     claims::file(&mut *conn, &claim, &decided, &moment.actor, moment.now).await?;
     Ok(v1::FileClaimResponse {
         claim: answer::one(conn, claim).await?,
-        contact: decision::contact(&moment.policies, &decided.decision),
+        contact: decision::contact(&moment.policies, decided.decision.remedy, &decided.decision.policy_version),
     })
 }
 
@@ -171,6 +176,6 @@ async fn swap_now(
         claim_id: Some(claim.id),
     };
     history::record_replacement(&mut *conn, &replacement, &moment.actor, moment.now).await?;
-    let claim = claims::advance(&mut *conn, claim, vec![event], None, &moment.actor, moment.now).await?;
+    let claim = claims::advance(&mut *conn, claim, vec![event], Some(&decided), &moment.actor, moment.now).await?;
     Ok(v1::RecordSwapResponse { claim: answer::one(conn, claim).await? })
 }

@@ -65,13 +65,13 @@ async fn inspect_now(
     let claim = hold(&mut *conn, moment, on, Action::Inspect).await?;
     let mut report = claim.report();
     report.told = report.told.updated_by(found.told);
-    (report.findings, report.no_fault_found) = (found.findings, found.no_fault_found);
+    (report.findings, report.no_fault_found, report.inspected) = (found.findings, found.no_fault_found, true);
     let (decided, _) = decide_now(&mut *conn, moment, &claim.filing.serial, Some(claim.id), report).await?;
     let event = claim.inspect(decided.report.clone(), &decided.decision)?;
     let claim = claims::advance(&mut *conn, claim, vec![event], Some(&decided), &moment.actor, moment.now).await?;
     Ok(v1::RecordInspectionResponse {
         claim: answer::one(conn, claim).await?,
-        contact: decision::contact(&moment.policies, &decided.decision),
+        contact: decision::contact(&moment.policies, decided.decision.remedy, &decided.decision.policy_version),
     })
 }
 

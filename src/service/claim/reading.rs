@@ -24,10 +24,16 @@ pub(super) async fn get(app: &App, request: Request<v1::GetClaimRequest>) -> Rep
     let mut fields = Fields::default();
     let id = fields.uuid("claim_id", &request.claim_id);
     let id = fields.finish(|| id)?;
-    app.read(&call, id, move |conn, id, actor| {
+    let policies = app.policies().await?;
+    app.read(&call, (id, policies), move |conn, (id, policies), actor| {
         Box::pin(async move {
-            let claim = claims::get(&mut *conn, actor, id).await?;
-            Ok(v1::GetClaimResponse { claim: answer::one(conn, claim).await? })
+            let found = claims::get(&mut *conn, actor, id).await?;
+            let remedy = found.remedy;
+            let claim = answer::one(conn, found).await?;
+            let latest =
+                claim.as_ref().and_then(|claim| claim.final_decision.as_ref().or(claim.provisional_decision.as_ref()));
+            let contact = latest.and_then(|latest| decision::contact(&policies, remedy, &latest.policy_version));
+            Ok(v1::GetClaimResponse { claim, contact })
         })
     })
     .await

@@ -11,7 +11,7 @@ use crate::{
         claim::{Action, Guidance},
         claim_steps::GuidanceGiven,
     },
-    service::{App, Moment, Reply, fields::Fields, open},
+    service::{App, Moment, Reply, decision, fields::Fields, open},
     store::{self, Error, claims},
 };
 
@@ -57,5 +57,6 @@ async fn guide_now(
     let return_number = claims::next_return_number(&mut *conn).await?;
     let events = claim.guide(given, &decided.decision, return_number)?;
     let claim = claims::advance(&mut *conn, claim, events, Some(&decided), &moment.actor, moment.now).await?;
-    Ok(v1::RecordGuidanceResponse { claim: answer::one(conn, claim).await? })
+    let contact = decision::contact(&moment.policies, decided.decision.remedy, &decided.decision.policy_version);
+    Ok(v1::RecordGuidanceResponse { claim: answer::one(conn, claim).await?, contact })
 }

@@ -94,7 +94,8 @@ async fn owed(conn: &mut PgConnection, claim: &Claim, given: &Serial) -> store::
 /// What goes into the box for a claim, and who pays: the maker under the commitment, else the sender.
 fn place(claim: &Claim, given: Option<&Serial>) -> Item {
     let serial = match claim.outcome() {
-        Some(Outcome::Accessory) => None,
+        // An accessory travels alone, unless its unit was sent in: then that goes back with it.
+        Some(Outcome::Accessory) if claim.inbound.is_none() => None,
         Some(outcome) => Some(given.or(outcome.given()).unwrap_or(&claim.filing.serial).to_string()),
         None => None,
     };

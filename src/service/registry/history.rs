@@ -9,7 +9,7 @@ use crate::{
     domain::{refusal::Refusal, serial::Serial},
     service::{App, Moment, Reply, fields::Fields, open, status},
     store::{
-        self,
+        self, Error,
         history::{self, Repair, Replacement},
         units,
     },
@@ -82,11 +82,19 @@ async fn write(
     let named = replacements.iter().flat_map(|step| [&step.replaced_serial, &step.replacement_serial]);
     let named = named.chain(repairs.iter().map(|repair| &repair.serial));
     let serials: Vec<Serial> = named.filter_map(|serial| Serial::parse(serial).ok()).collect();
-    units::lock(&mut *conn, &serials.iter().collect::<Vec<_>>()).await?;
-    for repair in repairs {
+    let made = units::lock(&mut *conn, &serials.iter().collect::<Vec<_>>()).await?;
+    let before_made = |serial: &str, day: NaiveDate| made.iter().any(|(unit, made)| unit == serial && day < *made);
+    let rule = "must not lie before the unit was manufactured";
+    for (at, repair) in repairs.iter().enumerate() {
+        if before_made(&repair.serial, repair.completed_on) {
+            return Err(Error::invalid(format!("repairs[{at}].completed_date"), rule));
+        }
         history::record_repair(&mut *conn, repair, &moment.actor, moment.now).await?;
     }
-    for step in replacements {
+    for (at, step) in replacements.iter().enumerate() {
+        if before_made(&step.replaced_serial, step.replaced_on) {
+            return Err(Error::invalid(format!("replacements[{at}].replaced_date"), rule));
+        }
         let replaced = Serial::parse(&step.replaced_serial).map_err(store::Error::broken)?;
         // A claim on the unit would lose its ground: it is decided first.
         if units::has_open_claim(&mut *conn, &replaced).await? {

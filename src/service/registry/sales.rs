@@ -95,9 +95,8 @@ pub(super) async fn register(app: &App, request: Request<v1::RegisterSaleRequest
 async fn record(conn: &mut sqlx::PgConnection, given: Given, moment: &Moment) -> store::Result<Sale> {
     dealers::must_be_active(&mut *conn, &moment.actor).await?;
     dealers::get(&mut *conn, &given.sale.dealer_id).await?;
-    units::lock(&mut *conn, &[&given.serial]).await?;
-    let unit = units::get(&mut *conn, &given.serial).await?;
-    if given.sale.sold_on < unit.manufactured_on {
+    let held = units::lock(&mut *conn, &[&given.serial]).await?;
+    if held.iter().any(|(_, made)| given.sale.sold_on < *made) {
         return Err(Error::invalid("sold_date", "must not lie before the unit was manufactured"));
     }
     if let Some(number) = &given.sale.contract_number {

@@ -1,0 +1,39 @@
+//! The contracts number the domain's enums from 1 in the domain's order: checked name by name.
+
+use std::fmt::Display;
+
+use strum::IntoEnumIterator;
+use warranty::{contract::v1, domain};
+
+/// Every value of `D`, and the contract's name for its number.
+fn same<D: IntoEnumIterator + Display>(prefix: &str, name_of: impl Fn(i32) -> Option<&'static str>) {
+    let mut number = 0;
+    for value in D::iter() {
+        number += 1;
+        assert_eq!(name_of(number), Some(format!("{prefix}{value}").as_str()));
+    }
+    assert_eq!(name_of(number + 1), None, "{prefix} has a value that the domain does not know");
+}
+
+#[test]
+fn numbers_mean_the_same_on_both_sides() {
+    use domain::{claim, clause, coverage, facts};
+    macro_rules! same {
+        ($($domain:ty = $wire:ident, $prefix:literal;)*) => {
+            $(same::<$domain>($prefix, |number| v1::$wire::try_from(number).ok().map(|value| value.as_str_name()));)*
+        };
+    }
+    same! {
+        clause::Clause = Clause, "CLAUSE_";
+        coverage::Remedy = Remedy, "REMEDY_";
+        coverage::Payer = Payer, "PAYER_";
+        coverage::StartBasis = StartBasis, "START_BASIS_";
+        facts::ProductType = ProductType, "PRODUCT_TYPE_";
+        facts::Part = Part, "PART_";
+        facts::Appearance = Appearance, "APPEARANCE_";
+        claim::StateName = ClaimState, "CLAIM_STATE_";
+        claim::OutcomeName = ClaimOutcome, "CLAIM_OUTCOME_";
+        claim::Guidance = GuidanceOutcome, "GUIDANCE_OUTCOME_";
+        claim::Seal = Seal, "SEAL_";
+    }
+}
