@@ -13,9 +13,9 @@ use opentelemetry_sdk::{
     propagation::TraceContextPropagator,
     trace::{Sampler, SdkTracerProvider},
 };
-use tracing::Span;
+use tracing::{Level, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
-use tracing_subscriber::{EnvFilter, Layer, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{EnvFilter, Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::config::TelemetryConfig;
 
@@ -36,7 +36,7 @@ pub fn start(service: &'static str, config: &TelemetryConfig) -> anyhow::Result<
     // Spans of this crate only: the exporter's own connection would trace itself for ever.
     let traces = tracing_opentelemetry::layer()
         .with_tracer(provider.tracer("warranty"))
-        .with_filter(filter_fn(|metadata| metadata.is_span() && metadata.target().starts_with("warranty")));
+        .with_filter(Targets::new().with_target("warranty", Level::INFO));
     tracing_subscriber::registry().with(traces).with(logs).try_init()?;
     Ok(provider)
 }
