@@ -30,7 +30,7 @@ pub fn told(status: &Status) -> String {
         line(format!("field {}: {}", violation.field, violation.description));
     }
     if let Some(resource) = details.resource_info() {
-        line(format!("{} {}: {}", resource.resource_type, resource.resource_name, resource.description));
+        line(format!("{} {}", resource.resource_type, resource.resource_name));
     }
     if let Some(delay) = details.retry_info().and_then(|retry| retry.retry_delay) {
         line(format!("try again in {delay:?}"));

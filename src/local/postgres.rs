@@ -212,7 +212,9 @@ pub(super) fn take_port(port: u16) -> Result<TcpListener> {
         match TcpListener::bind(("127.0.0.1", port)) {
             Ok(listener) => return Ok(listener),
             Err(_) if started.elapsed() < PORT_FREE_WITHIN => sleep(Duration::from_millis(50)),
-            Err(_) => bail!("port {port} is not free: choose the first of eight free ports in a row with --port"),
+            Err(_) => bail!(
+                "port {port} is not free: choose the first of eight free ports in a row with `warranty up --port`"
+            ),
         }
     }
 }

@@ -55,7 +55,12 @@ pub async fn up(args: UpArgs) -> Result<()> {
 
 /// Prints one token of the issuer that `up` runs, also while `up` does not run.
 pub fn token(args: &TokenArgs) -> Result<()> {
-    let desk = args.place.desk(&args.place.folder()?)?;
+    let folder = args.place.folder()?;
+    // A key made here would sign tokens that no service takes.
+    if !folder.join("issuer.key").exists() {
+        bail!("{} holds no issuer's key: name the folder of the running `warranty up` with --data", folder.display());
+    }
+    let desk = args.place.desk(&folder)?;
     println!("{}", desk.token(&args.who)?);
     Ok(())
 }

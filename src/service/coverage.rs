@@ -18,6 +18,7 @@ impl CoverageService for Coverage {
     async fn check_coverage(&self, request: Request<v1::CheckCoverageRequest>) -> Reply<v1::CheckCoverageResponse> {
         let (call, request) = open(request)?;
         let now = self.0.clock.now();
+        Fields::at_most("findings", &request.findings, 20)?;
         let mut fields = Fields::default();
         let serial = fields.serial("serial", &request.serial);
         let on = fields.optional_date("date", request.date.as_ref());

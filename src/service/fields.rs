@@ -22,9 +22,18 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// Adds a violation.
+    /// Adds a violation. An answer holds 20: what is told travels in headers, which clients take up to 8 KiB of.
     pub fn violate(&mut self, field: &str, rule: impl Into<String>) {
-        self.violations.push((field.to_owned(), rule.into()));
+        match self.violations.len() {
+            0..20 => self.violations.push((field.to_owned(), rule.into())),
+            20 => self.violations.push(("*".to_owned(), "more fields break a rule than are told at once".to_owned())),
+            _ => {}
+        }
+    }
+
+    /// Whether a list may be read at all: no request is taken apart that no reply could answer.
+    pub fn at_most<T>(field: &str, entries: &[T], limit: usize) -> Result<(), Status> {
+        if entries.len() > limit { Err(status::too_large(field, limit)) } else { Ok(()) }
     }
 
     fn read<T, E: ToString>(&mut self, field: &str, read: Result<T, E>) -> Option<T> {
@@ -121,8 +130,12 @@ impl Fields {
     /// Text of at most `most` characters without control characters, trimmed; none where empty.
     pub fn optional_text(&mut self, field: &str, text: &str, most: usize) -> Option<Option<String>> {
         let text = text.trim();
-        if text.chars().any(char::is_control) {
-            self.violate(field, "must not have control characters");
+        let unseen = |c: char| {
+            c.is_control()
+                || matches!(c, '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}')
+        };
+        if text.chars().any(unseen) {
+            self.violate(field, "must not have control or invisible characters");
         }
         if text.chars().count() > most {
             self.violate(field, format!("has at most {most} characters"));

@@ -63,5 +63,7 @@ impl Page {
 fn key(token: &str, bound_to: &str) -> Option<String> {
     let text = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(token).ok()?).ok()?;
     let (bound, key) = text.split_once('.')?;
-    (bound == bound_to).then(|| key.to_owned())
+    // A key of ours is a name, a number or a UUID.
+    let ours = bound == bound_to && key.bytes().all(|b| b.is_ascii_graphic());
+    ours.then(|| key.to_owned())
 }

@@ -26,7 +26,10 @@ pub fn invalid(violations: &[(String, String)]) -> Status {
     for (field, rule) in violations {
         details.add_bad_request_violation(field, rule);
     }
-    let message = violations.iter().map(|(field, rule)| format!("{field}: {rule}")).collect::<Vec<_>>().join("; ");
+    let first = violations.iter().take(3).map(|(field, rule)| format!("{field}: {rule}"));
+    let more = violations.len().saturating_sub(3);
+    let more = (more > 0).then(|| format!("and {more} more"));
+    let message = first.chain(more).collect::<Vec<_>>().join("; ");
     Status::with_error_details(Code::InvalidArgument, message, details)
 }
 

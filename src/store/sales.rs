@@ -44,21 +44,26 @@ pub async fn of_original(db: impl PgExecutor<'_>, serial: &Serial) -> Result<Opt
     Ok(sale.bind(serial.as_str()).fetch_optional(db).await?)
 }
 
-async fn current_version(conn: &mut PgConnection, serial: &str) -> Result<Option<(i64, String)>> {
-    Ok(sqlx::query_as("SELECT version, dealer_id FROM sales WHERE serial = $1 AND superseded_at = 'infinity'")
-        .bind(serial)
-        .fetch_optional(conn)
-        .await?)
+async fn current_version(conn: &mut PgConnection, serial: &str) -> Result<Option<(i64, String, Option<String>)>> {
+    Ok(sqlx::query_as(
+        "SELECT version, dealer_id, contract_number FROM sales WHERE serial = $1 AND superseded_at = 'infinity'",
+    )
+    .bind(serial)
+    .fetch_optional(conn)
+    .await?)
 }
 
 /// Registers a sale (`sale.version` 0), or corrects the one of that version. The unit must be held (`units::lock`).
 pub async fn register(conn: &mut PgConnection, sale: Sale, actor: &Actor) -> Result<Sale> {
     let current = current_version(&mut *conn, &sale.serial).await?;
     let foreign = match (&current, actor.dealer_id()) {
-        (Some((_, seller)), Some(dealer)) => seller != dealer,
+        (Some((_, seller, _)), Some(dealer)) => seller != dealer,
         _ => false,
     };
-    let current = current.map_or(0, |(version, _)| version);
+    // A dealer's correction leaves the sale under the contract that the maker put it under.
+    let contract =
+        current.as_ref().and_then(|(_, _, contract)| contract.clone()).filter(|_| actor.dealer_id().is_some());
+    let current = current.map_or(0, |(version, _, _)| version);
     // Another dealer's sale is not described: it looks the same whatever version was guessed.
     if foreign || (sale.version == 0 && current > 0) {
         return Err(Refusal::RegistryConflict("a sale of the unit is registered already".to_owned()).into());
@@ -71,7 +76,7 @@ pub async fn register(conn: &mut PgConnection, sale: Sale, actor: &Actor) -> Res
         .bind(sale.recorded_at)
         .execute(&mut *conn)
         .await?;
-    let sale = Sale { version: current + 1, ..sale };
+    let sale = Sale { version: current + 1, contract_number: contract.or(sale.contract_number), ..sale };
     sqlx::query(
         "INSERT INTO sales (serial, version, dealer_id, sold_on, invoice_number, warranty_card_number, region, contract_number,
                             customer_id, recorded_at, recorded_by)

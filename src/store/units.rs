@@ -129,3 +129,9 @@ pub async fn has_open_claim(conn: &mut PgConnection, serial: &Serial) -> Result<
         sqlx::query_as("SELECT unit_has_open_claim($1)").bind(serial.as_str()).fetch_one(conn).await?;
     Ok(open)
 }
+
+/// Whether a unit was given under a claim.
+pub async fn was_promised(conn: &mut PgConnection, serial: &str) -> Result<bool> {
+    let (promised,): (bool,) = sqlx::query_as("SELECT unit_was_promised($1)").bind(serial).fetch_one(conn).await?;
+    Ok(promised)
+}

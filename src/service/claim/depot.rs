@@ -39,6 +39,7 @@ pub(super) async fn inspect(
     request: Request<v1::RecordInspectionRequest>,
 ) -> Reply<v1::RecordInspectionResponse> {
     let (call, request) = open(request)?;
+    Fields::at_most("findings", &request.findings, 20)?;
     let mut fields = Fields::default();
     let id = fields.request_id(&request.request_id);
     let on = on_claim(&mut fields, &request.claim_id, request.version);

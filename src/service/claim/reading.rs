@@ -41,6 +41,7 @@ pub(super) async fn get(app: &App, request: Request<v1::GetClaimRequest>) -> Rep
 
 pub(super) async fn list(app: &App, request: Request<v1::ListClaimsRequest>) -> Reply<v1::ListClaimsResponse> {
     let (call, request) = open(request)?;
+    Fields::at_most("states", &request.states, 20)?;
     let filters = v1::ListClaimsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
     let mut fields = Fields::default();
     let page = Page::read(&mut fields, &call, request.page_size, &request.page_token, &filters);

@@ -95,10 +95,15 @@ async fn write(
         if before_made(&step.replaced_serial, step.replaced_on) {
             return Err(Error::invalid(format!("replacements[{at}].replaced_date"), rule));
         }
-        let replaced = Serial::parse(&step.replaced_serial).map_err(store::Error::broken)?;
-        // A claim on the unit would lose its ground: it is decided first.
-        if units::has_open_claim(&mut *conn, &replaced).await? {
-            return Err(Refusal::OpenClaimExists.into());
+        for unit in [&step.replaced_serial, &step.replacement_serial] {
+            let unit = Serial::parse(unit).map_err(Error::broken)?;
+            // A claim on either unit would lose its ground: it is decided first.
+            if units::has_open_claim(&mut *conn, &unit).await? {
+                return Err(Refusal::OpenClaimExists.into());
+            }
+        }
+        if units::was_promised(&mut *conn, &step.replacement_serial).await? {
+            return Err(Refusal::ReplacementChain("the unit was given before").into());
         }
         history::record_replacement(&mut *conn, step, &moment.actor, moment.now).await?;
     }

@@ -20,6 +20,7 @@ fn product(product: Product) -> v1::Product {
 pub(super) async fn create(app: &App, request: Request<v1::CreateProductRequest>) -> Reply<v1::CreateProductResponse> {
     let (call, request) = open(request)?;
     let given = request.product.clone().unwrap_or_default();
+    Fields::at_most("product.equivalent_models", &given.equivalent_models, 20)?;
     let mut fields = Fields::default();
     let id = fields.request_id(&request.request_id);
     let model = fields.model("product.model", &given.model);
@@ -36,9 +37,6 @@ pub(super) async fn create(app: &App, request: Request<v1::CreateProductRequest>
             fields.model(&field, equivalent)
         })
         .collect();
-    if equivalents.len() > 20 {
-        fields.violate("product.equivalent_models", "has at most 20 entries");
-    }
     let (id, new) = fields.finish(|| {
         let equivalents = equivalents.into_iter().collect::<Option<Vec<_>>>()?;
         Some((

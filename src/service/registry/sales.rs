@@ -5,7 +5,7 @@ use tonic::Request;
 use crate::{
     clock::civil_date,
     contract::v1,
-    domain::actor::Actor,
+    domain::{actor::Actor, refusal::Refusal},
     service::{
         App, Moment, Reply,
         fields::Fields,
@@ -65,6 +65,10 @@ pub(super) async fn register(app: &App, request: Request<v1::RegisterSaleRequest
     let invoice_number = fields.optional_text("invoice_number", &request.invoice_number, 64);
     let warranty_card_number = fields.optional_text("warranty_card_number", &request.warranty_card_number, 64);
     let region = fields.optional_region("region", &request.region);
+    if call.actor.dealer_id().is_some() && !request.contract_number.is_empty() {
+        // Whether a contract is there, and whom it serves, is the maker's to say.
+        fields.violate("contract_number", "must be left out: the maker's staff put a sale under a contract");
+    }
     let contract_number = match request.contract_number.as_str() {
         "" => Some(None),
         number => fields.name("contract_number", number, "._/-").map(Some),
@@ -98,6 +102,11 @@ async fn record(conn: &mut sqlx::PgConnection, given: Given, moment: &Moment) ->
     let held = units::lock(&mut *conn, &[&given.serial]).await?;
     if held.iter().any(|(_, made)| given.sale.sold_on < *made) {
         return Err(Error::invalid("sold_date", "must not lie before the unit was manufactured"));
+    }
+    let corrects = given.sale.version > 0 && moment.actor.dealer_id().is_some();
+    if corrects && units::has_open_claim(&mut *conn, &given.serial).await? {
+        let why = "a claim for the unit is open: the maker's staff correct its sale";
+        return Err(Refusal::RegistryConflict(why.to_owned()).into());
     }
     if let Some(number) = &given.sale.contract_number {
         contracts::get(&mut *conn, number).await?;
