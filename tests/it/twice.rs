@@ -435,7 +435,7 @@ async fn a_deadline_ends_the_statement_that_waits() {
     let mut claims = ClaimServiceClient::with_origin(InterceptedService::new(client, bearer), origin);
     let file = filing("UNIT1");
     let mut request = Request::new(file.clone());
-    request.metadata_mut().insert("grpc-timeout", "800m".parse().unwrap());
+    request.metadata_mut().insert("grpc-timeout", "3S".parse().unwrap());
     let begun = Instant::now();
     let call = tokio::spawn(async move { claims.file_claim(request).await });
     let waits = "pg_stat_activity WHERE datname = current_database() AND application_name = 'warranty-claim'
@@ -464,7 +464,7 @@ async fn a_deadline_ends_a_question_that_waits() {
     let origin = format!("http://{}", world.coverage).parse().unwrap();
     let mut coverage = CoverageServiceClient::with_origin(InterceptedService::new(client, bearer), origin);
     let mut request = Request::new(CheckCoverageRequest { serial: "UNIT1".into(), ..Default::default() });
-    request.metadata_mut().insert("grpc-timeout", "800m".parse().unwrap());
+    request.metadata_mut().insert("grpc-timeout", "3S".parse().unwrap());
     let call = tokio::spawn(async move { coverage.check_coverage(request).await });
     let waits = "pg_stat_activity WHERE datname = current_database() AND application_name = 'warranty-coverage'
                  AND wait_event_type = 'Lock'";
