@@ -28,9 +28,9 @@ pub(super) fn checks(ground: &Ground<'_>) -> Vec<Check> {
     checks.push(start(ground));
     checks.extend(condition(ground));
     checks.extend(ground.windows.iter().map(|window| in_window(ground, window)));
-    let over = !checks.iter().any(|check| check.held && matches!(check.clause, Clause::T2 | Clause::T6 | Clause::P2))
-        && !(held(&checks, Clause::T1) && held(&checks, Clause::T8));
-    checks.push(check(Clause::X2, over && !ground.before_sale(), format!("asked about {}", ground.report.on)));
+    let replaces = held(&checks, Clause::T1) && held(&checks, Clause::T8);
+    let covered = replaces || [Clause::T2, Clause::T6, Clause::P2].into_iter().any(|clause| held(&checks, clause));
+    checks.push(check(Clause::X2, !covered && !ground.before_sale(), format!("asked about {}", ground.report.on)));
     if ground.facts.discontinued {
         checks.push(check(Clause::T3, true, "the model is discontinued"));
     }
