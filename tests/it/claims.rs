@@ -467,6 +467,14 @@ async fn after_a_swap_the_maker_owes_by_what_the_inspection_found() {
         assert_eq!((decided.remedy(), inspected.state(), inspected.outcome()), (remedy, state, outcome), "{serial}");
         assert_eq!(inspected.provisional_decision.unwrap().remedy(), Remedy::DirectReplacement, "{serial}: kept");
     }
+    // The old unit, repaired for the dealer, opens no window for the unit that the customer has instead.
+    let request = ListClaimsRequest { serial: "OWED0002".into(), ..Default::default() };
+    let scratched = world.dealer("D1").claims.list_claims(request).await.unwrap().into_inner().claims.remove(0);
+    life.repair(&scratched.claim_id).await.unwrap();
+    let ask = CheckCoverageRequest { serial: scratched.swapped_for, ..Default::default() };
+    let kept = world.dealer("D1").coverage.check_coverage(ask).await.unwrap().into_inner().decision.unwrap();
+    let clauses: Vec<Clause> = kept.windows.iter().map(Window::clause).collect();
+    assert_eq!(clauses, [Clause::T1, Clause::T2, Clause::T7]);
     // The debt is paid with a unit that is named, once, and outside the chain of replacements.
     let request = ListClaimsRequest { serial: "OWED0001".into(), ..Default::default() };
     let owed = world.dealer("D1").claims.list_claims(request).await.unwrap().into_inner().claims.remove(0).claim_id;
