@@ -8,6 +8,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // `sqlx::migrate!` reads this folder at compile time.
     println!("cargo:rerun-if-changed=migrations");
     let files = ["coverage", "registry", "claim", "logistics", "errors"].map(|name| format!("{package}/{name}.proto"));
+    // What a status in a message may carry: without it nobody could print one as JSON.
+    let files = files.into_iter().chain(["google/rpc/error_details.proto".to_owned()]);
     let mut compiler = protox::Compiler::new(["proto"])?;
     compiler.include_source_info(true).include_imports(true).open_files(files)?;
     let out = PathBuf::from(env::var("OUT_DIR")?);

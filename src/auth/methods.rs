@@ -17,10 +17,11 @@ const CLAIMS_READ: Scope = "claims.read";
 const CLAIMS_APPLY: Scope = "claims.apply";
 const CLAIMS_SUPPORT: Scope = "claims.support";
 const DEPOT_WRITE: Scope = "depot.write";
+const PEOPLE_ERASE: Scope = "people.erase";
 const LOGISTICS_READ: Scope = "logistics.read";
 
 /// Scopes that the maker's staff alone may hold: another's token that carries one was issued wrongly.
-pub const STAFF_ONLY: [Scope; 5] = [REGISTRY_WRITE, CLAIMS_SUPPORT, DEPOT_WRITE, "billing.write", "people.erase"];
+pub const STAFF_ONLY: [Scope; 5] = [REGISTRY_WRITE, CLAIMS_SUPPORT, DEPOT_WRITE, "billing.write", PEOPLE_ERASE];
 
 /// Which callers a method is for.
 type Callers = fn(&Actor) -> bool;
@@ -55,9 +56,12 @@ macro_rules! methods {
 pub const METHODS: &[Method] = methods! {
     "CoverageService" {
         "CheckCoverage" COVERAGE_READ ANYONE;
+        "BatchCheckCoverage" COVERAGE_READ ANYONE;
+        "StreamCoverage" COVERAGE_READ ANYONE;
     }
     "RegistryService" {
         "CreateProduct" REGISTRY_WRITE STAFF;
+        "UpdateProduct" REGISTRY_WRITE STAFF;
         "GetProduct" REGISTRY_WRITE STAFF;
         "ListProducts" REGISTRY_WRITE STAFF;
         "CreateDealer" REGISTRY_WRITE STAFF;
@@ -69,10 +73,21 @@ pub const METHODS: &[Method] = methods! {
         "ListContracts" REGISTRY_WRITE STAFF;
         "ConfirmContract" REGISTRY_WRITE STAFF;
         "RevokeContract" REGISTRY_WRITE STAFF;
+        "ListContractVersions" REGISTRY_WRITE STAFF;
         "RegisterUnits" REGISTRY_WRITE STAFF;
         "RegisterSale" SALES_WRITE SELLERS;
+        "CancelSale" SALES_WRITE SELLERS;
+        "ListSaleVersions" SALES_WRITE SELLERS;
+        "RecordDealerPromise" SALES_WRITE SELLERS;
+        "ImportUnits" REGISTRY_WRITE STAFF;
+        "ImportSales" SALES_WRITE SELLERS;
         "GetUnit" COVERAGE_READ ANYONE;
         "RecordHistory" REGISTRY_WRITE STAFF;
+        "PublishPolicy" REGISTRY_WRITE STAFF;
+        "ListPolicies" REGISTRY_WRITE STAFF;
+        "PublishCalendarYear" REGISTRY_WRITE STAFF;
+        "SimulatePolicy" REGISTRY_WRITE STAFF;
+        "EraseCustomer" PEOPLE_ERASE STAFF;
     }
     "ClaimService" {
         "FileClaim" CLAIMS_APPLY APPLICANTS;
@@ -95,9 +110,20 @@ pub const METHODS: &[Method] = methods! {
     }
 };
 
-/// The rows of the methods of `services` (full names), by path. Errors: a sentence, where the contracts (a descriptor
+/// A method as a process serves it.
+#[derive(Clone, Copy, Debug)]
+pub struct Served {
+    /// Its row in the table.
+    pub method: &'static Method,
+    /// Whether the caller sends any number of messages.
+    pub takes_many: bool,
+    /// Whether the answer is any number of messages.
+    pub gives_many: bool,
+}
+
+/// The methods of `services` (full names) with their rows, by path. Errors: a sentence, where the contracts (a descriptor
 /// set) know no such service, or one of its methods has no row.
-pub fn of(contracts: &[u8], services: &[&str]) -> Result<HashMap<&'static str, &'static Method>, String> {
+pub fn of(contracts: &[u8], services: &[&str]) -> Result<HashMap<&'static str, Served>, String> {
     let contracts = DescriptorPool::decode(contracts).map_err(|error| error.to_string())?;
     let mut served = HashMap::new();
     for name in services {
@@ -106,7 +132,8 @@ pub fn of(contracts: &[u8], services: &[&str]) -> Result<HashMap<&'static str, &
             let path = format!("/{name}/{}", method.name());
             let row = METHODS.iter().find(|row| row.path == path);
             let row = row.ok_or(format!("{path} has no row in the table of methods"))?;
-            served.insert(row.path, row);
+            let (takes_many, gives_many) = (method.is_client_streaming(), method.is_server_streaming());
+            served.insert(row.path, Served { method: row, takes_many, gives_many });
         }
     }
     Ok(served)

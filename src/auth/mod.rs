@@ -1,6 +1,9 @@
 //! A token becomes an identity; one table says which method asks for which scope and which kind of caller.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, Utc};
 use tokio::sync::OwnedSemaphorePermit;
@@ -32,6 +35,8 @@ pub struct Call {
     pub method: &'static str,
     /// When the caller no longer waits. A statement is cancelled by then.
     pub deadline: Instant,
+    /// How long one question of a stream may take: a stream itself has no deadline but the caller's own.
+    pub patience: Duration,
     /// The call's place under the process's concurrency limit: a write that outlives its caller keeps it.
     pub place: Option<Arc<OwnedSemaphorePermit>>,
 }

@@ -14,14 +14,19 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout_at},
 };
+use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 use tracing::{Instrument, Span, field::Empty};
 
-use super::{request, request_log::RequestLog};
+use super::{
+    request,
+    request_log::RequestLog,
+    stream::{self, Life},
+};
 use crate::{
     auth::{
-        Call, Identity,
-        methods::{Denied, Method},
+        Call,
+        methods::{Denied, Served},
         token::{self, TokenRefused, Verifier},
     },
     clock::Clock,
@@ -39,7 +44,9 @@ pub(super) struct Gate {
     /// The calls that may still begin.
     pub(super) places: Arc<Semaphore>,
     /// What this process serves, by path.
-    pub(super) methods: HashMap<&'static str, &'static Method>,
+    pub(super) methods: HashMap<&'static str, Served>,
+    /// Cancelled when nothing new is accepted any more: streams, which may have no end of their own, end then.
+    pub(super) stop: CancellationToken,
 }
 
 /// The middleware. tonic would serve GET and `application/json`; health and reflection are for everybody, always.
@@ -57,15 +64,20 @@ pub(super) async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: 
     }
     let method = gate.methods.get(path).copied();
     // A path that nobody serves is no name for a span or a log line: callers make them up.
-    let name = method.map_or("unknown", |method| method.path);
+    let name = method.map_or("unknown", |served| served.method.path);
     let span = span(name, request.headers());
     let trace_id = telemetry::trace_id(&span);
     span.record("trace_id", &trace_id);
     let start = std::time::Instant::now();
     let mut log = RequestLog { span: span.clone(), method: name, trace_id, caller: None, code: Code::Cancelled, start };
-    let answer = gate.answer(method, request, next, &mut log).instrument(span).await.unwrap_or_else(Status::into_http);
+    let answer = gate.answer(method, request, next, &mut log).instrument(span).await;
+    let (answer, life) = answer.unwrap_or_else(|refused| (refused.into_http(), None));
     log.code = code(&answer);
-    answer
+    match life {
+        // A stream's log line waits for its end.
+        Some(life) if log.code == Code::Ok => stream::until(answer, life, log),
+        _ => answer,
+    }
 }
 
 /// The call's span, child of the caller's.
@@ -88,18 +100,21 @@ fn span(path: &'static str, headers: &HeaderMap) -> Span {
 }
 
 impl Gate {
-    /// Within the caller's deadline and the process's limit; a panic is an answer too.
+    /// Within the caller's deadline and the process's limit; a panic is an answer too. The answer of a call that streams
+    /// comes with what it lives on.
     async fn answer(
         &self,
-        method: Option<&'static Method>,
+        method: Option<Served>,
         request: Request,
         next: Next,
         log: &mut RequestLog,
-    ) -> Result<Response, Status> {
-        let deadline = Instant::now() + request::budget(request.headers(), &self.limits)?;
+    ) -> Result<(Response, Option<Life>), Status> {
+        let asked = request::timeout(request.headers())?;
+        let deadline = Instant::now() + request::budget(asked, &self.limits);
         let place = self.places.clone().try_acquire_owned();
         let place = place.map_err(|_| refuse(Code::Unavailable, ErrorReason::Overloaded, "too many calls at once"))?;
-        let work = self.admit(method, request, next, log, (deadline, place));
+        let stream = asked.map(|asked| Instant::now() + asked);
+        let work = self.admit(method, request, next, log, (deadline, stream, Arc::new(place)));
         match timeout_at(deadline, AssertUnwindSafe(work).catch_unwind()).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_panic)) => Err(internal("the handler panicked")),
@@ -110,56 +125,71 @@ impl Gate {
         }
     }
 
+    /// `stream` is the deadline of a call that streams: what the caller asked for, else none.
     async fn admit(
         &self,
-        method: Option<&'static Method>,
+        served: Option<Served>,
         request: Request,
         next: Next,
         log: &mut RequestLog,
-        (deadline, place): (Instant, OwnedSemaphorePermit),
-    ) -> Result<Response, Status> {
+        (deadline, stream, place): (Instant, Option<Instant>, Arc<OwnedSemaphorePermit>),
+    ) -> Result<(Response, Option<Life>), Status> {
         let (mut parts, body) = request.into_parts();
-        let identity = self.identify(&parts.headers).await.map_err(unauthenticated)?;
+        let now = self.clock.now();
+        let identity = self.verifier.verify(token::bearer(&parts.headers).map_err(unauthenticated)?, now).await;
+        let identity = identity.map_err(unauthenticated)?;
         log.caller = Some(identity.actor.to_string());
-        let method = method.ok_or_else(unknown_method)?;
+        let Served { method, takes_many, gives_many } = served.ok_or_else(unknown_method)?;
         method.admit(&identity).map_err(denied)?;
-        let message = request::one_message(body, self.limits.max_message_bytes).await?;
+        let body = match takes_many {
+            true => body,
+            false => Body::from(request::one_message(body, self.limits.max_message_bytes).await?),
+        };
+        let life = (takes_many || gives_many).then(|| Life {
+            deadline: stream,
+            token: (identity.expires_at - now).to_std().unwrap_or_default(),
+            stop: self.stop.clone(),
+            place: Arc::clone(&place),
+            explain: explain_status,
+            max_message_bytes: self.limits.max_message_bytes,
+        });
         parts.extensions.insert(Call {
             actor: identity.actor.clone(),
             method: method.path,
             deadline: deadline.into_std(),
-            place: Some(Arc::new(place)),
+            patience: self.limits.default_deadline,
+            place: Some(place),
         });
-        let answer = next.run(Request::from_parts(parts, Body::from(message))).await;
-        self.explain(answer)
+        let answer = next.run(Request::from_parts(parts, body)).await;
+        Ok((self.explain(answer)?, life))
     }
 
-    async fn identify(&self, headers: &HeaderMap) -> Result<Arc<Identity>, TokenRefused> {
-        self.verifier.verify(token::bearer(headers)?, self.clock.now()).await
-    }
-
-    /// Gives the statuses of tonic's own making the code and the reason that the contracts promise; ours carry details.
     fn explain(&self, answer: Response) -> Result<Response, Status> {
-        let Some(told) = Status::from_header_map(answer.headers()) else {
-            return Ok(answer);
-        };
-        if told.code() == Code::Ok || !told.details().is_empty() {
-            return Ok(answer);
-        }
-        match told.code() {
-            Code::OutOfRange | Code::ResourceExhausted => Err(request::too_large(self.limits.max_message_bytes)),
-            Code::Internal if says_undecodable(told.message()) => {
-                Err(request::malformed("the message cannot be decoded"))
-            }
-            Code::Internal | Code::Unknown => Err(internal(told.message())),
-            // A compression that is not spoken here: the metadata names those that are.
-            Code::Unimplemented => {
-                let mut refusal = refuse(told.code(), ErrorReason::MalformedRequest, told.message());
-                *refusal.metadata_mut() = told.metadata().clone();
-                Err(refusal)
+        match Status::from_header_map(answer.headers()) {
+            Some(told) if told.code() != Code::Ok && told.details().is_empty() => {
+                Err(explain_status(told, self.limits.max_message_bytes))
             }
             _ => Ok(answer),
         }
+    }
+}
+
+/// Gives a status of tonic's own making the code and the reason that the contracts promise; ours carry details.
+fn explain_status(told: Status, max_message_bytes: usize) -> Status {
+    if !told.details().is_empty() {
+        return told;
+    }
+    match told.code() {
+        Code::OutOfRange | Code::ResourceExhausted => request::too_large(max_message_bytes),
+        Code::Internal if says_undecodable(told.message()) => request::malformed("the message cannot be decoded"),
+        Code::Internal | Code::Unknown => internal(told.message()),
+        // A compression that is not spoken here: the metadata names those that are.
+        Code::Unimplemented => {
+            let mut refusal = refuse(told.code(), ErrorReason::MalformedRequest, told.message());
+            *refusal.metadata_mut() = told.metadata().clone();
+            refusal
+        }
+        _ => told,
     }
 }
 
@@ -197,7 +227,7 @@ fn denied(denied: Denied) -> Status {
     refuse(Code::PermissionDenied, reason, &denied.to_string())
 }
 
-fn refuse(code: Code, reason: ErrorReason, message: &str) -> Status {
+pub(super) fn refuse(code: Code, reason: ErrorReason, message: &str) -> Status {
     status(code, reason, message, &[])
 }
 

@@ -7,6 +7,7 @@ pub mod probe;
 mod request;
 mod request_log;
 pub mod signals;
+mod stream;
 mod web;
 
 use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
@@ -25,7 +26,7 @@ use tonic_web::GrpcWebLayer;
 
 use crate::{
     auth::{
-        methods::{self, Method},
+        methods::{self, Served},
         token::Verifier,
     },
     clock::Clock,
@@ -75,9 +76,8 @@ where
     let health = HealthReporter::new();
     say(&health, &services, ServingStatus::NotServing).await;
     tokio::spawn(announce(ready.clone(), health.clone(), services.clone(), shutdown.clone()));
-    let router = router(chassis, methods, &health);
-
     let stop = CancellationToken::new();
+    let router = router(chassis, methods, &health, stop.clone());
     let connections = connections::incoming(listener, limits.connections);
     let server = Server::builder()
         .accept_http1(true)
@@ -151,7 +151,12 @@ async fn drain(
 }
 
 /// The services and health and reflection, inside the layers: origin, CORS, grpc-web, gate (outside in).
-fn router(chassis: Chassis, methods: HashMap<&'static str, &'static Method>, health: &HealthReporter) -> Router {
+fn router(
+    chassis: Chassis,
+    methods: HashMap<&'static str, Served>,
+    health: &HealthReporter,
+    stop: CancellationToken,
+) -> Router {
     let health = HealthServer::new(HealthService::from_health_reporter(health.clone()));
     let mut routes = chassis.routes.add_service(health);
     if chassis.reflection {
@@ -165,6 +170,7 @@ fn router(chassis: Chassis, methods: HashMap<&'static str, &'static Method>, hea
         places: Arc::new(Semaphore::new(chassis.limits.concurrency as usize)),
         limits: chassis.limits,
         methods,
+        stop,
     });
     let origins: Arc<[HeaderValue]> = chassis.origins.into();
     routes

@@ -13,19 +13,22 @@ use crate::{config::Limits, contract::v1::ErrorReason, service::status::status};
 /// Of a gRPC frame: one byte of flags, four of length.
 const PREFIX: usize = 5;
 
-/// How long the call may take, from now. Errors: INVALID_ARGUMENT where `grpc-timeout` is not one.
+/// How long the caller waits, where it says so. Errors: INVALID_ARGUMENT where `grpc-timeout` is not one.
 ///
 /// A little is kept back of what the caller gives, else tonic's own layer is first and answers CANCELLED.
-pub(super) fn budget(headers: &HeaderMap, limits: &Limits) -> Result<Duration, Status> {
+pub(super) fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, Status> {
     let mut given = headers.get_all("grpc-timeout").iter();
-    let Some(value) = given.next() else {
-        return Ok(limits.default_deadline);
-    };
+    let Some(value) = given.next() else { return Ok(None) };
     let timeout = value.to_str().ok().filter(|_| given.next().is_none()).and_then(parse);
     let timeout =
         timeout.ok_or_else(|| malformed("grpc-timeout is not one to eight digits and a unit of H, M, S, m, u, n"))?;
     let kept_back = (timeout / 10).min(Duration::from_millis(10));
-    Ok((timeout - kept_back).min(limits.max_deadline))
+    Ok(Some(timeout - kept_back))
+}
+
+/// How long a call with one answer may take, from now.
+pub(super) fn budget(asked: Option<Duration>, limits: &Limits) -> Duration {
+    asked.map_or(limits.default_deadline, |asked| asked.min(limits.max_deadline))
 }
 
 /// One to eight digits and a unit, nothing else.

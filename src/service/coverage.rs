@@ -43,6 +43,22 @@ impl CoverageService for Coverage {
             texts: decision::texts(&policies, &decided),
             contact: decision::contact(&policies, decided.remedy, &decided.policy_version),
             data_as_of_time: Some(time(now)),
+            ..Default::default()
         }))
+    }
+
+    async fn batch_check_coverage(
+        &self,
+        _request: Request<v1::BatchCheckCoverageRequest>,
+    ) -> Reply<v1::BatchCheckCoverageResponse> {
+        Err(tonic::Status::unimplemented("being built"))
+    }
+
+    type StreamCoverageStream = super::Replies<v1::StreamCoverageResponse>;
+    async fn stream_coverage(
+        &self,
+        _request: Request<tonic::Streaming<v1::StreamCoverageRequest>>,
+    ) -> Reply<Self::StreamCoverageStream> {
+        Err(tonic::Status::unimplemented("being built"))
     }
 }

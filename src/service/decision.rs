@@ -33,6 +33,7 @@ pub fn decision(decision: &Decision) -> v1::Decision {
         as_of_date: Some(date(decision.as_of)),
         superseded_by: text(decision.superseded_by.as_ref()),
         equivalent_models: decision.equivalents.clone(),
+        ..Default::default()
     }
 }
 
@@ -42,6 +43,7 @@ fn window(window: &Window) -> v1::Window {
         first_date: Some(date(window.period.first)),
         last_date: Some(date(window.period.last)),
         fault_code: text(window.fault.as_ref()),
+        ..Default::default()
     }
 }
 

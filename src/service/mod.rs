@@ -43,6 +43,9 @@ pub struct App {
 /// A unary handler's answer.
 pub type Reply<T> = Result<Response<T>, Status>;
 
+/// A streaming handler's answer.
+pub type Replies<T> = std::pin::Pin<Box<dyn futures::Stream<Item = Result<T, Status>> + Send>>;
+
 /// The moment a write happens and who does it, as its transaction sees them.
 #[derive(Clone)]
 pub struct Moment {
@@ -73,6 +76,7 @@ macro_rules! writes {
 }
 writes!(
     CreateProductRequest,
+    UpdateProductRequest,
     CreateDealerRequest,
     SetDealerStatusRequest,
     CreateContractRequest,
@@ -80,6 +84,11 @@ writes!(
     RevokeContractRequest,
     RegisterUnitsRequest,
     RegisterSaleRequest,
+    CancelSaleRequest,
+    RecordDealerPromiseRequest,
+    PublishPolicyRequest,
+    PublishCalendarYearRequest,
+    EraseCustomerRequest,
     RecordHistoryRequest,
     FileClaimRequest,
     CancelClaimRequest,

@@ -1,15 +1,19 @@
 //! RegistryService: keeps the facts that decisions rest on. One file a noun.
 
 mod contracts;
+mod customers;
 mod dealers;
 mod history;
+mod import;
+mod policies;
 mod products;
+mod promises;
 mod sales;
 mod units;
 
-use tonic::Request;
+use tonic::{Request, Streaming};
 
-use super::{App, Reply};
+use super::{App, Replies, Reply};
 use crate::contract::v1::{registry_service_server::RegistryService, *};
 
 /// The service.
@@ -64,5 +68,53 @@ impl RegistryService for Registry {
     }
     async fn record_history(&self, request: Request<RecordHistoryRequest>) -> Reply<RecordHistoryResponse> {
         history::record(&self.0, request).await
+    }
+    async fn update_product(&self, request: Request<UpdateProductRequest>) -> Reply<UpdateProductResponse> {
+        products::update(&self.0, request).await
+    }
+    async fn list_contract_versions(
+        &self,
+        request: Request<ListContractVersionsRequest>,
+    ) -> Reply<ListContractVersionsResponse> {
+        contracts::list_versions(&self.0, request).await
+    }
+    async fn cancel_sale(&self, request: Request<CancelSaleRequest>) -> Reply<CancelSaleResponse> {
+        sales::cancel(&self.0, request).await
+    }
+    async fn list_sale_versions(&self, request: Request<ListSaleVersionsRequest>) -> Reply<ListSaleVersionsResponse> {
+        sales::list_versions(&self.0, request).await
+    }
+    async fn record_dealer_promise(
+        &self,
+        request: Request<RecordDealerPromiseRequest>,
+    ) -> Reply<RecordDealerPromiseResponse> {
+        promises::record(&self.0, request).await
+    }
+    async fn publish_policy(&self, request: Request<PublishPolicyRequest>) -> Reply<PublishPolicyResponse> {
+        policies::publish(&self.0, request).await
+    }
+    async fn list_policies(&self, request: Request<ListPoliciesRequest>) -> Reply<ListPoliciesResponse> {
+        policies::list(&self.0, request).await
+    }
+    async fn publish_calendar_year(
+        &self,
+        request: Request<PublishCalendarYearRequest>,
+    ) -> Reply<PublishCalendarYearResponse> {
+        policies::publish_calendar(&self.0, request).await
+    }
+    async fn erase_customer(&self, request: Request<EraseCustomerRequest>) -> Reply<EraseCustomerResponse> {
+        customers::erase(&self.0, request).await
+    }
+    type SimulatePolicyStream = Replies<SimulatePolicyResponse>;
+    async fn simulate_policy(&self, request: Request<SimulatePolicyRequest>) -> Reply<Self::SimulatePolicyStream> {
+        policies::simulate(&self.0, request).await
+    }
+    type ImportUnitsStream = Replies<ImportUnitsResponse>;
+    async fn import_units(&self, request: Request<Streaming<ImportUnitsRequest>>) -> Reply<Self::ImportUnitsStream> {
+        import::units(&self.0, request).await
+    }
+    type ImportSalesStream = Replies<ImportSalesResponse>;
+    async fn import_sales(&self, request: Request<Streaming<ImportSalesRequest>>) -> Reply<Self::ImportSalesStream> {
+        import::sales(&self.0, request).await
     }
 }

@@ -14,6 +14,7 @@ use std::{
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
+use futures::{Stream, StreamExt, stream::BoxStream};
 use http::{HeaderMap, HeaderValue};
 use prost::Message;
 use serde_json::{Value, json};
@@ -24,7 +25,9 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Request, Response, Status, codec::CompressionEncoding, service::Routes, transport::Channel};
+use tonic::{
+    Code, Request, Response, Status, Streaming, codec::CompressionEncoding, service::Routes, transport::Channel,
+};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 use tonic_reflection::pb::{v1, v1alpha};
 use tonic_types::StatusExt;
@@ -33,7 +36,8 @@ use warranty::{
     clock::Clock,
     config::Limits,
     contract::v1::{
-        CheckCoverageRequest, CheckCoverageResponse,
+        BatchCheckCoverageRequest, BatchCheckCoverageResponse, CheckCoverageRequest, CheckCoverageResponse,
+        CoverageResult, StreamCoverageRequest, StreamCoverageResponse,
         coverage_service_client::CoverageServiceClient,
         coverage_service_server::{CoverageService, CoverageServiceServer},
     },
@@ -73,6 +77,36 @@ impl CoverageService for Desk {
         }
         Ok(Response::new(CheckCoverageResponse { serial, model: call.actor.to_string(), ..Default::default() }))
     }
+
+    async fn batch_check_coverage(
+        &self,
+        request: Request<BatchCheckCoverageRequest>,
+    ) -> Result<Response<BatchCheckCoverageResponse>, Status> {
+        let results = request.into_inner().requests.iter().map(|_| CoverageResult::default()).collect();
+        Ok(Response::new(BatchCheckCoverageResponse { results, ..Default::default() }))
+    }
+
+    type StreamCoverageStream = BoxStream<'static, Result<StreamCoverageResponse, Status>>;
+
+    async fn stream_coverage(
+        &self,
+        request: Request<Streaming<StreamCoverageRequest>>,
+    ) -> Result<Response<Self::StreamCoverageStream>, Status> {
+        Ok(Response::new(echo(request.into_inner()).boxed()))
+    }
+}
+
+/// Says back each question's id, until the caller's side ends; "FAIL" ends it with a status of tonic's own making.
+fn echo(
+    questions: Streaming<StreamCoverageRequest>,
+) -> impl Stream<Item = Result<StreamCoverageResponse, Status>> + Send {
+    questions.map(|question| {
+        let correlation_id = question?.correlation_id;
+        match correlation_id.as_str() {
+            "FAIL" => Err(Status::internal("SELECT secret FROM people")),
+            _ => Ok(StreamCoverageResponse { correlation_id, ..Default::default() }),
+        }
+    })
 }
 
 struct Running {

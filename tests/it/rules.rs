@@ -236,7 +236,7 @@ async fn register(world: &World, at: usize, case: &Case) -> String {
             completed_date: Some(date(&repair.completed_on.to_string())),
             paid: repair.paid,
             fault_code: repair.fault.clone().unwrap_or_default(),
-            claim_id: String::new(),
+            ..Default::default()
         }));
         if link + 1 < chain.len() {
             history.replacements.push(replacement(&serial(link + 1), &serial(link)));
@@ -353,6 +353,7 @@ fn question(serial: &str, report: &CaseReport) -> CheckCoverageRequest {
         }),
         findings: report.findings.iter().map(finding).collect(),
         no_fault_found: report.no_fault_found,
+        ..Default::default()
     }
 }
 

@@ -805,6 +805,7 @@ async fn a_sale_badly_written_is_refused_with_every_violation() {
         contract_number: "a b".into(),
         customer: Some(Customer { customer: Some(customer::Customer::CustomerId(String::new())) }),
         version: -1,
+        ..Default::default()
     };
     let expected = [
         "request_id",

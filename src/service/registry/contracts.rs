@@ -40,6 +40,7 @@ fn contract(row: ContractRow) -> v1::Contract {
         revoked_date: row.revoked_on.map(date),
         reason: text(row.reason),
         version: row.version,
+        ..Default::default()
     }
 }
 
@@ -174,4 +175,11 @@ pub(super) async fn revoke(
         })
     })
     .await
+}
+
+pub(super) async fn list_versions(
+    _app: &App,
+    _request: Request<v1::ListContractVersionsRequest>,
+) -> Reply<v1::ListContractVersionsResponse> {
+    Err(tonic::Status::unimplemented("being built"))
 }

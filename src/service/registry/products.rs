@@ -80,3 +80,10 @@ pub(super) async fn list(app: &App, request: Request<v1::ListProductsRequest>) -
     })
     .await
 }
+
+pub(super) async fn update(
+    _app: &App,
+    _request: Request<v1::UpdateProductRequest>,
+) -> Reply<v1::UpdateProductResponse> {
+    Err(tonic::Status::unimplemented("being built"))
+}

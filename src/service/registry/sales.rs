@@ -32,6 +32,7 @@ pub(super) fn sale(sale: Sale) -> v1::Sale {
         customer_id: text(sale.customer_id),
         version: sale.version,
         recorded_time: Some(time(sale.recorded_at)),
+        ..Default::default()
     }
 }
 
@@ -116,4 +117,15 @@ async fn record(conn: &mut sqlx::PgConnection, given: Given, moment: &Moment) ->
         None => None,
     };
     sales::register(conn, Sale { customer_id, ..given.sale }, &moment.actor).await
+}
+
+pub(super) async fn cancel(_app: &App, _request: Request<v1::CancelSaleRequest>) -> Reply<v1::CancelSaleResponse> {
+    Err(tonic::Status::unimplemented("being built"))
+}
+
+pub(super) async fn list_versions(
+    _app: &App,
+    _request: Request<v1::ListSaleVersionsRequest>,
+) -> Reply<v1::ListSaleVersionsResponse> {
+    Err(tonic::Status::unimplemented("being built"))
 }

@@ -1,0 +1,128 @@
+-- The registry whole: when each fact was known, sales cancelled, dealers' promises, calendars, erased customers, imports.
+
+-- Policies and calendars. Rows of both never change, so that how many there are tells a process whether it has read them all.
+ALTER TABLE policies ADD COLUMN published_at timestamptz, ADD COLUMN published_by text,
+    ADD CONSTRAINT policies_published_by_someone CHECK ((published_at IS NULL) = (published_by IS NULL));
+COMMENT ON COLUMN policies.published_at IS 'When it was published; null for the first, which came with the system.';
+COMMENT ON COLUMN policies.published_by IS 'Who published it: staff/ID.';
+
+CREATE TABLE calendar_years (
+    year         integer PRIMARY KEY CHECK (year BETWEEN 1990 AND 2100),
+    holidays     date[] NOT NULL,
+    workdays     date[] NOT NULL,
+    published_at timestamptz,
+    published_by text,
+    CONSTRAINT calendar_years_published_by_someone CHECK ((published_at IS NULL) = (published_by IS NULL))
+);
+COMMENT ON TABLE calendar_years IS 'Calendars, by which a policy may move a last day that falls on a day off. A row never changes.';
+COMMENT ON COLUMN calendar_years.year IS 'The year.';
+COMMENT ON COLUMN calendar_years.holidays IS 'Public holidays, weekend days among them.';
+COMMENT ON COLUMN calendar_years.workdays IS 'Weekend days that are worked to make up for holidays.';
+COMMENT ON COLUMN calendar_years.published_at IS 'When it was published; null for those that came with the system.';
+COMMENT ON COLUMN calendar_years.published_by IS 'Who published it: staff/ID.';
+
+-- The catalogue may change: what stood before is kept, for whoever asks what was known then.
+CREATE TABLE product_versions (
+    model             text NOT NULL REFERENCES products,
+    superseded_at     timestamptz NOT NULL,
+    discontinued      boolean NOT NULL,
+    equivalent_models text[] NOT NULL,
+    superseded_by     text NOT NULL,
+    PRIMARY KEY (model, superseded_at)
+);
+COMMENT ON TABLE product_versions IS 'What a product was before a change. Insert-only; what it is stands in products.';
+COMMENT ON COLUMN product_versions.model IS 'The model.';
+COMMENT ON COLUMN product_versions.superseded_at IS 'When the change was recorded: until then this held.';
+COMMENT ON COLUMN product_versions.discontinued IS 'As it was.';
+COMMENT ON COLUMN product_versions.equivalent_models IS 'As they were, in order of preference.';
+COMMENT ON COLUMN product_versions.superseded_by IS 'Who changed it.';
+
+ALTER TABLE units ADD COLUMN recorded_at timestamptz NOT NULL DEFAULT '-infinity';
+COMMENT ON COLUMN units.recorded_at IS 'When it was registered; -infinity for those from before this was kept.';
+CREATE INDEX units_of_model ON units (model, ex_factory_on);
+
+ALTER TABLE sales ADD COLUMN cancelled boolean NOT NULL DEFAULT false, ADD COLUMN reason text CHECK (length(reason) <= 500);
+COMMENT ON COLUMN sales.cancelled IS 'Whether this version says that there is no sale any more.';
+COMMENT ON COLUMN sales.reason IS 'Why it was corrected or cancelled. No personal data.';
+CREATE OR REPLACE VIEW sale_facts AS
+    SELECT serial, sold_on, invoice_number IS NOT NULL AS has_invoice, region, contract_number
+    FROM sales WHERE superseded_at = 'infinity' AND NOT cancelled;
+
+ALTER TABLE repairs ADD COLUMN received_on date,
+    ADD CONSTRAINT repairs_received_before_completed CHECK (received_on <= completed_on);
+COMMENT ON COLUMN repairs.received_on IS 'The day the unit came in for it; null where it is not known and counts as completed_on.';
+
+CREATE TABLE dealer_promises (
+    promise_id         uuid PRIMARY KEY,
+    serial             text NOT NULL CONSTRAINT dealer_promises_unit_known REFERENCES units,
+    dealer_id          text NOT NULL CONSTRAINT dealer_promises_dealer_known REFERENCES dealers,
+    certificate_number text NOT NULL CHECK (length(certificate_number) BETWEEN 1 AND 64),
+    promise            text NOT NULL CHECK (length(promise) BETWEEN 1 AND 500),
+    until_on           date,
+    recorded_at        timestamptz NOT NULL,
+    recorded_by        text NOT NULL,
+    CONSTRAINT dealer_promises_certificate_once UNIQUE (serial, dealer_id, certificate_number)
+);
+COMMENT ON TABLE dealer_promises IS 'What dealers promised beside the commitment (S6): theirs to keep. Insert-only.';
+COMMENT ON COLUMN dealer_promises.promise_id IS 'Identifies the promise.';
+COMMENT ON COLUMN dealer_promises.serial IS 'The unit.';
+COMMENT ON COLUMN dealer_promises.dealer_id IS 'Who promised and owes it.';
+COMMENT ON COLUMN dealer_promises.certificate_number IS 'The dealer''s certificate.';
+COMMENT ON COLUMN dealer_promises.promise IS 'In the dealer''s words. No personal data.';
+COMMENT ON COLUMN dealer_promises.until_on IS 'The last day it holds; null where none was named.';
+COMMENT ON COLUMN dealer_promises.recorded_at IS 'When it was recorded.';
+COMMENT ON COLUMN dealer_promises.recorded_by IS 'Who recorded it.';
+ALTER TABLE dealer_promises ENABLE ROW LEVEL SECURITY;
+ALTER TABLE dealer_promises FORCE  ROW LEVEL SECURITY;
+CREATE POLICY promises_of_caller ON dealer_promises FOR SELECT
+    USING (caller_is_staff() OR caller() = 'dealer/' || dealer_id
+        OR EXISTS (SELECT 1 FROM sales s WHERE s.serial = dealer_promises.serial AND s.superseded_at = 'infinity' AND NOT s.cancelled
+                   AND caller() = 'customer/' || s.customer_id));
+CREATE POLICY promises_written ON dealer_promises FOR INSERT WITH CHECK (recorded_by = caller());
+
+-- Most units have neither repair nor replacement nor promise: the coverage query looks for them only where this says so.
+ALTER TABLE units ADD COLUMN has_history boolean NOT NULL DEFAULT false;
+COMMENT ON COLUMN units.has_history IS 'Whether a repair, a replacement or a dealer''s promise names it. Kept by triggers, in the transaction of what it tells of.';
+UPDATE units SET has_history = true WHERE serial IN (SELECT serial FROM repairs UNION SELECT replaced_serial FROM replacements
+    UNION SELECT replacement_serial FROM replacements);
+CREATE FUNCTION mark_history() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    UPDATE units SET has_history = true WHERE serial = ANY (
+        CASE TG_TABLE_NAME WHEN 'replacements' THEN ARRAY[to_jsonb(NEW) ->> 'replaced_serial', to_jsonb(NEW) ->> 'replacement_serial']
+                           ELSE ARRAY[to_jsonb(NEW) ->> 'serial'] END)
+        AND NOT has_history;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER mark_history AFTER INSERT ON repairs FOR EACH ROW EXECUTE FUNCTION mark_history();
+CREATE TRIGGER mark_history AFTER INSERT ON replacements FOR EACH ROW EXECUTE FUNCTION mark_history();
+CREATE TRIGGER mark_history AFTER INSERT ON dealer_promises FOR EACH ROW EXECUTE FUNCTION mark_history();
+
+-- A customer is erased by deleting the row of his personal data: the number stays with the facts.
+ALTER TABLE customers ADD COLUMN erased_at timestamptz;
+COMMENT ON COLUMN customers.erased_at IS 'When his personal data was erased.';
+CREATE POLICY people_erased ON people FOR DELETE USING (caller_is_staff());
+
+-- A cancelled sale makes nobody known to anybody.
+DROP POLICY people_of_caller ON people;
+CREATE POLICY people_of_caller ON people FOR SELECT
+    USING (caller_is_staff() OR caller() = 'customer/' || customer_id
+        OR EXISTS (SELECT 1 FROM sales s WHERE s.customer_id = people.customer_id AND s.superseded_at = 'infinity' AND NOT s.cancelled
+                   AND caller() = 'dealer/' || s.dealer_id)
+        OR EXISTS (SELECT 1 FROM claims c WHERE c.customer_id = people.customer_id AND caller() = 'dealer/' || c.dealer_id));
+CREATE OR REPLACE FUNCTION customer_known_to(of_customer uuid, of_caller text) RETURNS boolean LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path FROM CURRENT AS $$
+    SELECT of_caller = 'customer/' || of_customer
+        OR EXISTS (SELECT 1 FROM sales s WHERE s.customer_id = of_customer AND s.superseded_at = 'infinity' AND NOT s.cancelled
+                   AND of_caller = 'dealer/' || s.dealer_id)
+        OR EXISTS (SELECT 1 FROM claims c WHERE c.customer_id = of_customer AND of_caller = 'dealer/' || c.dealer_id) $$;
+
+GRANT SELECT ON calendar_years, product_versions TO warranty_coverage, warranty_claim, warranty_logistics;
+GRANT INSERT ON policies, calendar_years, product_versions, dealer_promises TO warranty_coverage;
+GRANT SELECT ON dealer_promises TO warranty_coverage;
+GRANT UPDATE (discontinued) ON products TO warranty_coverage;
+GRANT DELETE ON product_equivalents, people TO warranty_coverage;
+GRANT UPDATE (erased_at) ON customers TO warranty_coverage;
+-- SimulatePolicy reads recorded decisions; the claims' own policy lets staff alone see all.
+GRANT SELECT ON claim_decisions TO warranty_coverage;
+-- Imports are staged in a temporary table.
+DO $$ BEGIN EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO warranty_coverage', current_database()); END $$;
