@@ -80,22 +80,31 @@ CREATE POLICY promises_of_caller ON dealer_promises FOR SELECT
                    AND caller() = 'customer/' || s.customer_id));
 CREATE POLICY promises_written ON dealer_promises FOR INSERT WITH CHECK (recorded_by = caller());
 
--- Most units have neither repair nor replacement nor promise: the coverage query looks for them only where this says so.
-ALTER TABLE units ADD COLUMN has_history boolean NOT NULL DEFAULT false;
-COMMENT ON COLUMN units.has_history IS 'Whether a repair, a replacement or a dealer''s promise names it. Kept by triggers, in the transaction of what it tells of.';
+-- Most units have neither repair nor replacement nor promise: the coverage query looks for them only where these say so, and reads
+-- promises, which have a tenant, in the caller's name.
+ALTER TABLE units ADD COLUMN has_history boolean NOT NULL DEFAULT false, ADD COLUMN has_promise boolean NOT NULL DEFAULT false;
+COMMENT ON COLUMN units.has_history IS 'Whether a repair or a replacement names it. Kept by triggers, in the transaction of what it tells of.';
+COMMENT ON COLUMN units.has_promise IS 'Whether a dealer promised anything for it. Kept by a trigger.';
 UPDATE units SET has_history = true WHERE serial IN (SELECT serial FROM repairs UNION SELECT replaced_serial FROM replacements
     UNION SELECT replacement_serial FROM replacements);
-CREATE FUNCTION mark_history() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+CREATE FUNCTION mark_repaired() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
-    UPDATE units SET has_history = true WHERE serial = ANY (
-        CASE TG_TABLE_NAME WHEN 'replacements' THEN ARRAY[to_jsonb(NEW) ->> 'replaced_serial', to_jsonb(NEW) ->> 'replacement_serial']
-                           ELSE ARRAY[to_jsonb(NEW) ->> 'serial'] END)
-        AND NOT has_history;
+    UPDATE units SET has_history = true WHERE serial = NEW.serial AND NOT has_history;
     RETURN NULL;
 END $$;
-CREATE TRIGGER mark_history AFTER INSERT ON repairs FOR EACH ROW EXECUTE FUNCTION mark_history();
-CREATE TRIGGER mark_history AFTER INSERT ON replacements FOR EACH ROW EXECUTE FUNCTION mark_history();
-CREATE TRIGGER mark_history AFTER INSERT ON dealer_promises FOR EACH ROW EXECUTE FUNCTION mark_history();
+CREATE FUNCTION mark_replaced() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    UPDATE units SET has_history = true WHERE serial IN (NEW.replaced_serial, NEW.replacement_serial) AND NOT has_history;
+    RETURN NULL;
+END $$;
+CREATE FUNCTION mark_promised() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    UPDATE units SET has_promise = true WHERE serial = NEW.serial AND NOT has_promise;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER mark_repaired AFTER INSERT ON repairs FOR EACH ROW EXECUTE FUNCTION mark_repaired();
+CREATE TRIGGER mark_replaced AFTER INSERT ON replacements FOR EACH ROW EXECUTE FUNCTION mark_replaced();
+CREATE TRIGGER mark_promised AFTER INSERT ON dealer_promises FOR EACH ROW EXECUTE FUNCTION mark_promised();
 
 -- A customer is erased by deleting the row of his personal data: the number stays with the facts.
 ALTER TABLE customers ADD COLUMN erased_at timestamptz;

@@ -69,7 +69,7 @@ pub fn routes(apps: &[(Role, App)], max_message_bytes: usize) -> (Routes, Vec<&'
     for (role, app) in apps {
         match role {
             Role::Coverage => {
-                add!(CoverageServiceServer, Coverage(app.clone()));
+                add!(CoverageServiceServer, Coverage::new(app.clone()));
                 add!(RegistryServiceServer, Registry(app.clone()));
             }
             Role::Claim => add!(ClaimServiceServer, Claims(app.clone())),

@@ -1,64 +1,91 @@
 //! CoverageService: is this covered, by which clause, until when, and why.
 
-use tonic::{Request, Response};
+mod answer;
+mod question;
+mod stream;
 
-use super::{App, Reply, decision, fields::Fields, open, status, wire::time};
-use crate::{
-    clock::civil_date,
-    contract::v1::{self, coverage_service_server::CoverageService},
-    domain::{coverage::decide, facts::Report},
-    store,
+use tonic::{Request, Response, Streaming};
+
+use super::{
+    App, Replies, Reply, decision,
+    fields::Fields,
+    open,
+    wire::time,
 };
+use crate::{
+    contract::v1::{self, coverage_service_server::CoverageService},
+    store::reader::Reader,
+};
+use answer::{Answer, Source};
+use question::Question;
+
+/// Units in one batch.
+const MOST_REQUESTS: usize = 1000;
 
 /// The service.
-pub struct Coverage(pub App);
+#[derive(Clone)]
+pub struct Coverage {
+    /// What every service works with.
+    pub app: App,
+    /// Where single questions meet.
+    pub reader: Reader,
+}
+
+impl Coverage {
+    /// With readers of its own beside the app's pool.
+    pub fn new(app: App) -> Self {
+        let reader = Reader::start(&app.pool);
+        Self { app, reader }
+    }
+}
 
 #[tonic::async_trait]
 impl CoverageService for Coverage {
     async fn check_coverage(&self, request: Request<v1::CheckCoverageRequest>) -> Reply<v1::CheckCoverageResponse> {
         let (call, request) = open(request)?;
-        let now = self.0.clock.now();
-        Fields::at_most("findings", &request.findings, 20)?;
-        let mut fields = Fields::default();
-        let serial = fields.serial("serial", &request.serial);
-        let on = fields.optional_date("date", request.date.as_ref());
-        let told = fields.told(request.report.as_ref());
-        let findings = fields.findings(&request.findings);
-        let no_fault_found = request.no_fault_found;
-        let (serial, report) = fields.finish(|| {
-            let on = on?.unwrap_or(civil_date(now));
-            Some((serial?, Report { on, told: told?, findings: findings?, no_fault_found, inspected: false }))
-        })?;
-        let policies = self.0.policies().await?;
-        // One statement, one round trip; it needs no caller, for it reads nothing that belongs to one.
-        let unit = store::statement(&self.0.pool, call.deadline, move |conn| {
-            Box::pin(async move { store::facts::of_unit(conn, &serial, None).await })
-        });
-        let unit = unit.await.map_err(|error| status::of(&error))?;
-        let decided = decide(&policies, &unit.facts, &report);
-        Ok(Response::new(v1::CheckCoverageResponse {
-            serial: unit.serial.to_string(),
-            model: unit.model,
-            decision: Some(decision::decision(&decided)),
-            texts: decision::texts(&policies, &decided),
-            contact: decision::contact(&policies, decided.remedy, &decided.policy_version),
-            data_as_of_time: Some(time(now)),
-            ..Default::default()
-        }))
+        let now = self.app.clock.now();
+        let question = Question::read(&request, now)?;
+        let language = question.language;
+        let Answer { mut response, decision, policies } = answer::one(self, &call, question).await?;
+        response.texts = decision::texts(&policies, &decision, language);
+        response.contact = decision::contact(&policies, decision.remedy, &decision.policy_version);
+        response.data_as_of_time = Some(time(now));
+        Ok(Response::new(response))
     }
 
     async fn batch_check_coverage(
         &self,
-        _request: Request<v1::BatchCheckCoverageRequest>,
+        request: Request<v1::BatchCheckCoverageRequest>,
     ) -> Reply<v1::BatchCheckCoverageResponse> {
-        Err(tonic::Status::unimplemented("being built"))
+        let (call, request) = open(request)?;
+        let now = self.app.clock.now();
+        Fields::at_most("requests", &request.requests, MOST_REQUESTS)?;
+        let mut fields = Fields::default();
+        fields.entries("requests", &request.requests);
+        let language = fields.optional_choice("language", request.language);
+        let known_at = fields.past_time("known_time", request.known_time.as_ref(), now);
+        let (language, known_at) = fields.finish(|| Some((language?, known_at?)))?;
+        let questions = request.requests.iter().map(|one| {
+            let question = Question::read_in_batch(one, now)?;
+            Ok(Question { language, known_at, ..question })
+        });
+        let answers = answer::many(self, &call, questions.collect()).await?;
+        let mut told = decision::Told::default();
+        for Answer { decision, policies, .. } in answers.iter().flatten() {
+            told.tell(policies, decision, language);
+        }
+        let results = answers.into_iter().map(answer::result).collect();
+        let policies = told.all();
+        Ok(Response::new(v1::BatchCheckCoverageResponse { results, policies, data_as_of_time: Some(time(now)) }))
     }
 
-    type StreamCoverageStream = super::Replies<v1::StreamCoverageResponse>;
+    type StreamCoverageStream = Replies<v1::StreamCoverageResponse>;
+
     async fn stream_coverage(
         &self,
-        _request: Request<tonic::Streaming<v1::StreamCoverageRequest>>,
+        request: Request<Streaming<v1::StreamCoverageRequest>>,
     ) -> Reply<Self::StreamCoverageStream> {
-        Err(tonic::Status::unimplemented("being built"))
+        let (call, questions) = open(request)?;
+        Ok(Response::new(stream::answers(self.clone(), call, questions)))
     }
 }

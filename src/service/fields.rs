@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::status;
 use crate::{
     contract::{google::r#type::Date, v1},
-    domain::{clause::Clause, facts::Told, period::is_plausible, region::Region, serial::Serial},
+    domain::{clause::Clause, event::Vouchers, facts::Told, period::is_plausible, region::Region, serial::Serial},
     store::people::{NamedCustomer, Person},
 };
 
@@ -207,6 +207,13 @@ impl Fields {
             power_supply_damage: report.power_supply_damage,
             region_of_use: region_of_use?,
         })
+    }
+
+    /// Vouchers as given (M1).
+    pub fn vouchers(&mut self, given: &v1::Vouchers) -> Option<Vouchers> {
+        let invoice_number = self.optional_text("vouchers.invoice_number", &given.invoice_number, 64);
+        let card_number = self.optional_text("vouchers.warranty_card_number", &given.warranty_card_number, 64);
+        Some(Vouchers { invoice_number: invoice_number?, warranty_card_number: card_number? })
     }
 
     /// A customer, by number or by a contact that makes a new one; none where left out.

@@ -11,7 +11,7 @@ pub mod registry;
 pub mod status;
 pub mod wire;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use futures::future::BoxFuture;
@@ -19,7 +19,7 @@ use prost::Message;
 use sha2::{Digest, Sha256};
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::OnceCell;
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Request, Response, Status, Streaming};
 use uuid::Uuid;
 
 use crate::{
@@ -175,6 +175,18 @@ impl App {
             Box::pin(async move { given.1(conn, asked, &given.0.actor).await })
         });
         outcome.await.map(Response::new).map_err(|error| status::of(&error))
+    }
+}
+
+/// How long a stream waits for its next message.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// A stream's next message; none at its end. A caller that says nothing for a minute does not keep its place.
+pub async fn next<T>(messages: &mut Streaming<T>) -> Option<Result<T, Status>> {
+    let idle = "nothing was sent for 60 seconds";
+    match tokio::time::timeout(IDLE, messages.message()).await {
+        Ok(message) => message.transpose(),
+        Err(_) => Some(Err(status::status(Code::DeadlineExceeded, ErrorReason::Deadline, idle, &[]))),
     }
 }
 

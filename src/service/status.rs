@@ -80,7 +80,7 @@ pub fn internal() -> Status {
 }
 
 /// A refusal's code, reason and metadata.
-fn refused(refusal: &Refusal) -> Status {
+pub fn refused(refusal: &Refusal) -> Status {
     use ErrorReason as R;
     let message = refusal.to_string();
     let precondition =

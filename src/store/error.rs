@@ -6,7 +6,7 @@ use crate::domain::refusal::Refusal;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong: the rules refuse, something is not there, or something is broken.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// The rules say no.
     #[error(transparent)]

@@ -1,12 +1,15 @@
-//! The facts that a decision reads, in one query: unit, lineage, sale, contract, repairs.
+//! The facts that a decision reads, in one query: unit, lineage, sale, contract, repairs, and which policies there are.
 
-use chrono::NaiveDate;
-use sqlx::{FromRow, PgExecutor, types::Json};
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, NaiveDate, Utc};
+use sqlx::{FromRow, PgConnection, PgExecutor, Row as _, postgres::PgRow, types::Json};
 use uuid::Uuid;
 
 use super::error::{Error, Result};
 use crate::domain::{
     facts::{Contract, Facts, RepairFacts, SaleFacts, UnitFacts},
+    policy::ContractTerms,
     region::Region,
     serial::Serial,
 };
@@ -18,85 +21,166 @@ pub struct UnitToDecide {
     pub serial: Serial,
     /// Its model.
     pub model: String,
+    /// Whether a dealer promised anything for it (S6).
+    pub has_promise: bool,
     /// The facts; `equivalents` are the model's whether it is discontinued or not.
     pub facts: Facts,
+    /// How many policies and calendars were published when it was read.
+    pub stamp: i64,
 }
 
-#[derive(FromRow)]
-struct Row {
-    serial: String,
-    model: String,
-    discontinued: bool,
-    equivalents: Vec<String>,
-    product_type: String,
-    manufactured_on: NaiveDate,
-    ex_factory_on: NaiveDate,
-    sold_by_maker: bool,
-    sold_on: Option<NaiveDate>,
-    has_invoice: Option<bool>,
-    region: Option<String>,
-    contract: Option<Json<Contract>>,
-    repairs: Json<Vec<RepairFacts>>,
-    superseded_by: Option<String>,
-}
+/// Of the units in `$1`. `$2` is the claim being decided, whose own swap or replacement does not count.
+///
+/// A key that is null ends an index lookup before it begins: repairs, lineage and contract cost nothing where there are none.
+/// A server in recovery was demoted, or is a replica: its answer may be older than what was acknowledged.
+const FACTS: &str = "
+    SELECT u.serial, u.model, u.has_promise, p.discontinued,
+           ARRAY(SELECT e.equivalent_model FROM product_equivalents e WHERE e.model = u.model ORDER BY e.position),
+           CASE WHEN o.serial IS NULL THEN p.product_type ELSE op.product_type END,
+           coalesce(o.manufactured_on, u.manufactured_on), coalesce(o.ex_factory_on, u.ex_factory_on),
+           coalesce(o.sold_by_maker, u.sold_by_maker),
+           s.sold_on, s.has_invoice, s.region, c.contract_number, c.confirmed_on, c.revoked_on, c.terms,
+           own_sale.sold_on, own_sale.has_invoice, own_sale.region,
+           CASE WHEN u.has_history THEN
+               (SELECT jsonb_agg(jsonb_build_object('completed_on', r.completed_on, 'received_on', r.received_on, 'paid', r.paid,
+                                                    'fault', r.fault_code) ORDER BY r.completed_on, r.repair_id)
+                  FROM repairs r LEFT JOIN replacements swap ON swap.replaced_serial = r.serial AND swap.claim_id = r.claim_id
+                 WHERE (swap.claim_id IS NULL OR r.serial = u.serial)
+                   AND r.serial = ANY (u.serial || ARRAY(SELECT x.replaced_serial FROM replacements x
+                       WHERE x.origin_serial = own.origin_serial AND x.generation <= own.generation))) END,
+           successor.replacement_serial,
+           (SELECT count(*) FROM policies) + (SELECT count(*) FROM calendar_years), pg_is_in_recovery()
+      FROM units u
+      JOIN products p ON p.model = u.model
+      LEFT JOIN replacements own ON own.replacement_serial = CASE WHEN u.has_history THEN u.serial END
+      LEFT JOIN units o ON o.serial = own.origin_serial
+      LEFT JOIN products op ON op.model = o.model
+      LEFT JOIN sale_facts s ON s.serial = coalesce(own.origin_serial, u.serial)
+      LEFT JOIN sale_facts own_sale ON own_sale.serial = own.replacement_serial
+      LEFT JOIN contract_versions c ON c.contract_number = s.contract_number AND c.superseded_at = 'infinity'
+      LEFT JOIN replacements successor ON successor.replaced_serial = CASE WHEN u.has_history THEN u.serial END
+           AND ($2::uuid IS NULL OR successor.claim_id IS DISTINCT FROM $2)
+     WHERE u.serial = ANY ($1)";
+
+/// Of the units in `$1`, as they were known at `$2`: what was recorded later does not count.
+const AS_KNOWN: &str = "
+    WITH RECURSIVE asked AS (SELECT * FROM units WHERE serial = ANY ($1) AND recorded_at <= $2),
+    lineage (asked, serial, steps) AS (
+        SELECT serial, serial, 0 FROM asked
+        UNION ALL
+        SELECT l.asked, r.replaced_serial, l.steps + 1 FROM lineage l
+          JOIN replacements r ON r.replacement_serial = l.serial AND r.recorded_at <= $2)
+    SELECT u.serial, u.model, u.has_promise, coalesce(was.discontinued, p.discontinued),
+           coalesce(was.equivalent_models, ARRAY(SELECT e.equivalent_model FROM product_equivalents e
+                                                  WHERE e.model = u.model ORDER BY e.position)),
+           op.product_type, o.manufactured_on, o.ex_factory_on, o.sold_by_maker,
+           s.sold_on, s.invoice_number IS NOT NULL, s.region, c.contract_number, c.confirmed_on, c.revoked_on, c.terms,
+           own_sale.sold_on, own_sale.invoice_number IS NOT NULL, own_sale.region,
+           (SELECT jsonb_agg(jsonb_build_object('completed_on', r.completed_on, 'received_on', r.received_on, 'paid', r.paid,
+                                                'fault', r.fault_code) ORDER BY r.completed_on, r.repair_id)
+              FROM repairs r JOIN lineage l ON l.asked = u.serial AND l.serial = r.serial
+              LEFT JOIN replacements swap ON swap.replaced_serial = r.serial AND swap.claim_id = r.claim_id AND swap.recorded_at <= $2
+             WHERE r.recorded_at <= $2 AND (swap.claim_id IS NULL OR r.serial = u.serial)),
+           successor.replacement_serial, -1::bigint, pg_is_in_recovery()
+      FROM asked u
+      JOIN products p ON p.model = u.model
+      JOIN LATERAL (SELECT l.serial FROM lineage l WHERE l.asked = u.serial ORDER BY l.steps DESC LIMIT 1) origin ON true
+      JOIN units o ON o.serial = origin.serial
+      JOIN products op ON op.model = o.model
+      LEFT JOIN LATERAL (SELECT * FROM product_versions v WHERE v.model = u.model AND v.superseded_at > $2
+                          ORDER BY v.superseded_at LIMIT 1) was ON true
+      LEFT JOIN sales s ON s.serial = o.serial AND s.recorded_at <= $2 AND s.superseded_at > $2 AND NOT s.cancelled
+      LEFT JOIN sales own_sale ON own_sale.serial = u.serial AND o.serial <> u.serial
+           AND own_sale.recorded_at <= $2 AND own_sale.superseded_at > $2 AND NOT own_sale.cancelled
+      LEFT JOIN contract_versions c ON c.contract_number = s.contract_number AND c.recorded_at <= $2 AND c.superseded_at > $2
+      LEFT JOIN replacements successor ON successor.replaced_serial = u.serial AND successor.recorded_at <= $2";
 
 /// Reads the facts of a unit. `for_claim` is the claim being decided: its own swap or replacement does not count.
-pub async fn of_unit(db: impl PgExecutor<'_>, serial: &Serial, for_claim: Option<Uuid>) -> Result<UnitToDecide> {
-    let row: Option<Row> = sqlx::query_as(
-        "SELECT u.serial, u.model, p.discontinued,
-                ARRAY(SELECT e.equivalent_model FROM product_equivalents e WHERE e.model = u.model ORDER BY e.position) AS equivalents,
-                op.product_type, o.manufactured_on, o.ex_factory_on, o.sold_by_maker, s.sold_on, s.has_invoice, s.region,
-                CASE WHEN c.contract_number IS NOT NULL THEN jsonb_build_object('number', c.contract_number,
-                    'confirmed_on', c.confirmed_on, 'revoked_on', c.revoked_on, 'terms', c.terms) END AS contract,
-                (SELECT coalesce(jsonb_agg(jsonb_build_object('completed_on', r.completed_on, 'paid', r.paid, 'fault', r.fault_code)
-                                           ORDER BY r.completed_on, r.repair_id), '[]')
-                   FROM repairs r LEFT JOIN replacements swap ON swap.replaced_serial = r.serial AND swap.claim_id = r.claim_id
-                  WHERE (swap.claim_id IS NULL OR r.serial = u.serial) AND r.serial = ANY (u.serial || ARRAY(SELECT x.replaced_serial FROM replacements x
-                        WHERE x.origin_serial = own.origin_serial AND x.generation <= own.generation))) AS repairs,
-                successor.replacement_serial AS superseded_by
-           FROM units u
-           JOIN products p ON p.model = u.model
-           LEFT JOIN replacements own ON own.replacement_serial = u.serial
-           JOIN units o ON o.serial = coalesce(own.origin_serial, u.serial)
-           JOIN products op ON op.model = o.model
-           LEFT JOIN sale_facts s ON s.serial = o.serial
-           LEFT JOIN contract_versions c ON c.contract_number = s.contract_number AND c.superseded_at = 'infinity'
-           LEFT JOIN replacements successor ON successor.replaced_serial = u.serial
-                AND ($2::uuid IS NULL OR successor.claim_id IS DISTINCT FROM $2)
-          WHERE u.serial = $1",
-    )
-    .bind(serial.as_str())
-    .bind(for_claim)
-    .fetch_optional(db)
-    .await?;
-    row.ok_or_else(|| Error::not_found("unit", serial))?.try_into()
+pub async fn of_unit(conn: &mut PgConnection, serial: &Serial, for_claim: Option<Uuid>) -> Result<UnitToDecide> {
+    let row: Option<UnitToDecide> =
+        sqlx::query_as(FACTS).bind([serial.as_str()]).bind(for_claim).fetch_optional(conn).await?;
+    row.ok_or_else(|| Error::not_found("unit", serial))
 }
 
-impl TryFrom<Row> for UnitToDecide {
-    type Error = Error;
+/// Reads the facts of many units, as of now: those that the registry knows, by serial.
+pub async fn of_units(db: impl PgExecutor<'_>, serials: &[&str]) -> Result<HashMap<String, UnitToDecide>> {
+    let rows: Vec<UnitToDecide> = sqlx::query_as(FACTS).bind(serials).bind(None::<Uuid>).fetch_all(db).await?;
+    Ok(rows.into_iter().map(|unit| (unit.serial.to_string(), unit)).collect())
+}
 
-    fn try_from(row: Row) -> Result<Self> {
-        let region = row.region.as_deref().map(Region::parse).transpose().map_err(Error::broken)?;
-        let sale = row.sold_on.map(|sold_on| SaleFacts { sold_on, invoice: row.has_invoice.unwrap_or(false), region });
-        let original = UnitFacts {
-            product_type: row.product_type.parse().map_err(Error::broken)?,
-            manufactured_on: row.manufactured_on,
-            ex_factory_on: row.ex_factory_on,
-            sold_by_maker: row.sold_by_maker,
+/// Reads the facts of many units as they were known at a moment. The stamp is none: the policies are those of then, too.
+pub async fn as_known(
+    db: impl PgExecutor<'_>,
+    serials: &[&str],
+    known_at: DateTime<Utc>,
+) -> Result<HashMap<String, UnitToDecide>> {
+    let rows: Vec<UnitToDecide> = sqlx::query_as(AS_KNOWN).bind(serials).bind(known_at).fetch_all(db).await?;
+    Ok(rows.into_iter().map(|unit| (unit.serial.to_string(), unit)).collect())
+}
+
+/// Which of these models have an unsold unit registered that was never repaired, given or replaced (T4), looked for among each
+/// model's newest 1,000: one that is sold out for long is not searched to its first unit.
+pub async fn in_stock(db: impl PgExecutor<'_>, models: &[&str]) -> Result<HashSet<String>> {
+    let models: Vec<(String,)> = sqlx::query_as(
+        "SELECT model FROM unnest($1::text[]) AS asked (model)
+          WHERE EXISTS (SELECT 1 FROM (SELECT u.serial, u.sold_by_maker, u.has_history FROM units u WHERE u.model = asked.model
+                                        ORDER BY u.ex_factory_on DESC LIMIT 1000) newest
+                         WHERE sold_by_maker AND NOT has_history
+                           AND NOT EXISTS (SELECT 1 FROM sale_facts s WHERE s.serial = newest.serial))",
+    )
+    .bind(models)
+    .fetch_all(db)
+    .await?;
+    Ok(models.into_iter().map(|(model,)| model).collect())
+}
+
+impl<'r> FromRow<'r, PgRow> for UnitToDecide {
+    fn from_row(row: &'r PgRow) -> sqlx::Result<Self> {
+        if row.try_get(22)? {
+            return Err(sqlx::Error::Protocol("the server is in recovery".to_owned()));
+        }
+        let invalid = |error: &dyn std::fmt::Display| sqlx::Error::Decode(error.to_string().into());
+        let region = |at: usize| -> sqlx::Result<Option<Region>> {
+            let code: Option<&str> = row.try_get(at)?;
+            code.map(Region::parse).transpose().map_err(|error| invalid(&error))
         };
-        let superseded_by = row.superseded_by.as_deref().map(Serial::parse).transpose().map_err(Error::broken)?;
+        let sale = |at: usize| -> sqlx::Result<Option<SaleFacts>> {
+            let Some(sold_on) = row.try_get(at)? else { return Ok(None) };
+            Ok(Some(SaleFacts { sold_on, invoice: row.try_get(at + 1)?, region: region(at + 2)? }))
+        };
+        let product_type: &str = row.try_get(5)?;
+        let original = UnitFacts {
+            product_type: product_type.parse().map_err(|error| invalid(&error))?,
+            manufactured_on: row.try_get(6)?,
+            ex_factory_on: row.try_get(7)?,
+            sold_by_maker: row.try_get(8)?,
+        };
+        let number: Option<String> = row.try_get(12)?;
+        let contract = match number {
+            Some(number) => {
+                let terms: Json<ContractTerms> = row.try_get(15)?;
+                let (confirmed_on, revoked_on): (Option<NaiveDate>, _) = (row.try_get(13)?, row.try_get(14)?);
+                Some(Contract { number, confirmed_on, revoked_on, terms: terms.0 })
+            }
+            None => None,
+        };
+        let repairs: Option<Json<Vec<RepairFacts>>> = row.try_get(19)?;
+        let successor: Option<&str> = row.try_get(20)?;
+        let serial: &str = row.try_get(0)?;
         Ok(Self {
-            serial: Serial::parse(&row.serial).map_err(Error::broken)?,
-            model: row.model,
+            serial: Serial::parse(serial).map_err(|error| invalid(&error))?,
+            model: row.try_get(1)?,
+            has_promise: row.try_get(2)?,
             facts: Facts {
                 original,
-                discontinued: row.discontinued,
-                equivalents: row.equivalents,
-                sale,
-                contract: row.contract.map(|Json(contract)| contract),
-                repairs: row.repairs.0,
-                superseded_by,
+                discontinued: row.try_get(3)?,
+                equivalents: row.try_get(4)?,
+                sale: sale(9)?,
+                contract,
+                repairs: repairs.map(|Json(repairs)| repairs).unwrap_or_default(),
+                superseded_by: successor.map(Serial::parse).transpose().map_err(|error| invalid(&error))?,
             },
+            stamp: row.try_get(21)?,
         })
     }
 }

@@ -9,6 +9,7 @@ pub mod facts;
 pub mod history;
 pub mod people;
 pub mod policies;
+pub mod reader;
 pub mod requests;
 pub mod sales;
 pub mod shipments;
@@ -71,17 +72,16 @@ pub fn pool(url: &str, size: u32, role: Role) -> anyhow::Result<PgPool> {
                 Ok(matches!(ping, Ok(Ok(()))))
             })
         })
-        .after_connect(move |connection, _| {
-            Box::pin(async move {
-                connection.execute(role.set()).await?;
-                // A statement ends at its transaction's deadline, or soon after its client went away.
-                connection
-                    .execute("SET client_connection_check_interval = '100ms'; SET idle_in_transaction_session_timeout = '60s'")
-                    .await?;
-                Ok(())
-            })
-        })
+        .after_connect(move |connection, _| Box::pin(prepare(connection, role)))
         .connect_lazy_with(options))
+}
+
+/// Puts a fresh connection under its role. A statement ends at its transaction's deadline, or soon after its client went away.
+async fn prepare(connection: &mut PgConnection, role: Role) -> sqlx::Result<()> {
+    connection.execute(role.set()).await?;
+    let settings = "SET client_connection_check_interval = '100ms'; SET idle_in_transaction_session_timeout = '60s'";
+    connection.execute(settings).await?;
+    Ok(())
 }
 
 /// Brings the schema up to this binary's version and publishes the standard policy. `url` is the owner's.

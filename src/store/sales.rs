@@ -5,7 +5,7 @@ use sqlx::{FromRow, PgConnection, PgExecutor};
 use uuid::Uuid;
 
 use super::error::Result;
-use crate::domain::{actor::Actor, refusal::Refusal, serial::Serial};
+use crate::domain::{actor::Actor, event::Vouchers, refusal::Refusal, serial::Serial, vouchers::RegisteredSale};
 
 /// The current version of a sale.
 #[derive(Clone, Debug, FromRow)]
@@ -30,6 +30,17 @@ pub struct Sale {
     pub customer_id: Option<Uuid>,
     /// When it was recorded.
     pub recorded_at: DateTime<Utc>,
+}
+
+impl Sale {
+    /// What vouchers are held against.
+    pub fn registered(&self) -> RegisteredSale {
+        let vouchers = Vouchers {
+            invoice_number: self.invoice_number.clone(),
+            warranty_card_number: self.warranty_card_number.clone(),
+        };
+        RegisteredSale { dealer_id: self.dealer_id.clone(), customer_id: self.customer_id, vouchers }
+    }
 }
 
 /// The current sale of the unit's original (T5): whose dealer is the seller, and whose vouchers count.

@@ -14,7 +14,7 @@ use crate::{
         event::{Filing, Ruling, Stage, Vouchers},
         facts::{Report, Told},
         serial::Serial,
-        vouchers::{RegisteredSale, verify},
+        vouchers::verify,
     },
     service::{App, Moment, Reply, decision, fields::Fields, open},
     store::{
@@ -46,12 +46,9 @@ pub(super) async fn file(app: &App, request: Request<v1::FileClaimRequest>) -> R
     if call.actor.customer_id().is_some() && request.customer.is_some() {
         fields.violate("customer", "must be left out: a customer files for himself");
     }
-    let invoice_number = fields.optional_text("vouchers.invoice_number", &given.invoice_number, 64);
-    let card_number = fields.optional_text("vouchers.warranty_card_number", &given.warranty_card_number, 64);
-    let (id, asked) = fields.finish(|| {
-        let vouchers = Vouchers { invoice_number: invoice_number?, warranty_card_number: card_number? };
-        Some((id?, Asked { serial: serial?, told: told?, customer: customer?, vouchers }))
-    })?;
+    let vouchers = fields.vouchers(&given);
+    let (id, asked) = fields
+        .finish(|| Some((id?, Asked { serial: serial?, told: told?, customer: customer?, vouchers: vouchers? })))?;
     app.write(&call, id, &request, asked, move |conn, asked, moment| {
         Box::pin(async move { file_now(conn, asked, moment).await })
     })
@@ -63,7 +60,7 @@ async fn file_now(conn: &mut PgConnection, asked: Asked, moment: &Moment) -> sto
     // Held, so that of two who file for one unit, or file and replace it, the second sees what the first did.
     units::lock(&mut *conn, &[&asked.serial]).await?;
     let sale = sales::of_original(&mut *conn, &asked.serial).await?;
-    let voucher_verified = verify(&moment.actor, &asked.vouchers, sale.as_ref().map(registered).as_ref())?;
+    let voucher_verified = verify(&moment.actor, &asked.vouchers, sale.as_ref().map(Sale::registered).as_ref())?;
     let report = Report {
         on: moment.today,
         told: asked.told.clone(),
@@ -90,17 +87,6 @@ async fn file_now(conn: &mut PgConnection, asked: Asked, moment: &Moment) -> sto
         claim: answer::one(conn, claim).await?,
         contact: decision::contact(&moment.policies, decided.decision.remedy, &decided.decision.policy_version),
     })
-}
-
-fn registered(sale: &Sale) -> RegisteredSale {
-    RegisteredSale {
-        dealer_id: sale.dealer_id.clone(),
-        customer_id: sale.customer_id,
-        vouchers: Vouchers {
-            invoice_number: sale.invoice_number.clone(),
-            warranty_card_number: sale.warranty_card_number.clone(),
-        },
-    }
 }
 
 /// Whom the claim is for: himself, whom the dealer names, or the buyer that the dealer's own sale names.

@@ -1,0 +1,73 @@
+//! StreamCoverage: any number of questions, answered as they are ready.
+
+use std::time::Instant;
+
+use futures::{StreamExt, stream};
+use tonic::{Status, Streaming};
+
+use super::{
+    Coverage,
+    answer::{self, Answer},
+    question::Question,
+};
+use crate::{
+    auth::Call,
+    contract::v1,
+    domain::language::Language,
+    service::{Replies, decision, fields::Fields, next, wire::time},
+};
+
+/// Questions in the air: more are not read from the connection.
+const IN_THE_AIR: usize = 1000;
+
+/// One question's answer, and in which language.
+struct Answered {
+    correlation_id: String,
+    answer: Result<Answer, Status>,
+    language: Option<Language>,
+}
+
+/// The answers to what is asked, until the caller's side ends.
+pub(super) fn answers(
+    desk: Coverage,
+    call: Call,
+    questions: Streaming<v1::StreamCoverageRequest>,
+) -> Replies<v1::StreamCoverageResponse> {
+    let clock = desk.app.clock.clone();
+    let mut told = decision::Told::default();
+    let asked = stream::unfold(questions, |mut questions| async move { Some((next(&mut questions).await?, questions)) });
+    let answered = asked.map(move |asked| {
+        let (desk, mut call) = (desk.clone(), call.clone());
+        async move {
+            call.deadline = Instant::now() + call.patience;
+            Ok::<_, Status>(answer_one(&desk, &call, asked?).await)
+        }
+    });
+    let replies = answered.buffer_unordered(IN_THE_AIR).map(move |answered| {
+        let Answered { correlation_id, answer, language } = answered?;
+        let policies = answer.as_ref().ok().and_then(|Answer { decision, policies, .. }| told.tell(policies, decision, language));
+        Ok(v1::StreamCoverageResponse {
+            correlation_id,
+            result: Some(answer::result(answer)),
+            policies: policies.into_iter().collect(),
+            data_as_of_time: Some(time(clock.now())),
+        })
+    });
+    replies.boxed()
+}
+
+/// A question that is refused, whatever the reason, is answered with its status: it does not end the stream.
+async fn answer_one(desk: &Coverage, call: &Call, asked: v1::StreamCoverageRequest) -> Answered {
+    let now = desk.app.clock.now();
+    let mut language = None;
+    let answer = async {
+        let mut fields = Fields::default();
+        fields.optional_text("correlation_id", &asked.correlation_id, 64);
+        fields.finish(|| Some(()))?;
+        let question = Question::read(&asked.request.unwrap_or_default(), now)?;
+        language = question.language;
+        answer::one(desk, call, question).await
+    };
+    let answer = answer.await;
+    Answered { correlation_id: asked.correlation_id, answer, language }
+}

@@ -1,0 +1,111 @@
+//! Point reads of facts, coalesced: a few tasks each own a connection, and what arrives while a query is in flight goes into
+//! the next one. A question is never answered by a query that began before it: nobody is served what was true before he asked.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use sqlx::{ConnectOptions, PgConnection, PgPool, postgres::PgConnectOptions};
+use tokio::sync::oneshot;
+
+use super::{
+    Role,
+    error::{Error, Result},
+    facts::{self, UnitToDecide},
+    prepare,
+};
+use crate::domain::serial::Serial;
+
+/// Connections that the readers of one process own.
+const CONNECTIONS: usize = 2;
+/// Questions that one query answers.
+const MOST: usize = 128;
+/// Questions that wait; one more is told that the process is busy.
+const WAITING: usize = 10_000;
+/// A query that has not ended by then never will: its connection is closed.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Asks the readers.
+#[derive(Clone)]
+pub struct Reader(flume::Sender<Question>);
+
+struct Question {
+    serial: Serial,
+    deadline: Instant,
+    answer: oneshot::Sender<Result<Option<UnitToDecide>>>,
+}
+
+impl Reader {
+    /// Starts the readers, with connections of their own to the pool's server. They end when the last `Reader` is dropped.
+    pub fn start(pool: &PgPool) -> Self {
+        let (sender, receiver) = flume::bounded(WAITING);
+        for _ in 0..CONNECTIONS {
+            tokio::spawn(read(pool.connect_options(), receiver.clone()));
+        }
+        Self(sender)
+    }
+
+    /// The facts of a unit as of now. Errors: NotFound, Deadline, Busy, Away.
+    pub async fn unit(&self, serial: &Serial, deadline: Instant) -> Result<UnitToDecide> {
+        let (answer, answered) = oneshot::channel();
+        self.0.try_send(Question { serial: serial.clone(), deadline, answer }).map_err(|_| Error::Busy)?;
+        let answer = tokio::time::timeout_at(deadline.into(), answered).await.map_err(|_| Error::Deadline)?;
+        let unit = answer.map_err(|_| Error::broken("a reader ended without an answer"))??;
+        unit.ok_or_else(|| Error::not_found("unit", serial))
+    }
+}
+
+/// One reader: one connection, one query after the other.
+async fn read(server: Arc<PgConnectOptions>, questions: flume::Receiver<Question>) {
+    let mut connection = None;
+    while let Ok(first) = questions.recv_async().await {
+        let now = Instant::now();
+        let waiting: Vec<Question> = std::iter::once(first)
+            .chain(questions.try_iter().take(MOST - 1))
+            .filter(|question| question.deadline > now && !question.answer.is_closed())
+            .collect();
+        if waiting.is_empty() {
+            continue;
+        }
+        let serials: Vec<&str> = waiting.iter().map(|question| question.serial.as_str()).collect();
+        let answers = ask(&server, &mut connection, &serials).await;
+        for Question { serial, answer, .. } in waiting {
+            let unit = answers.as_ref().map(|units| units.get(serial.as_str()).cloned()).map_err(Clone::clone);
+            // Whoever went away is not there to be told.
+            let _ = answer.send(unit);
+        }
+    }
+}
+
+type Units = HashMap<String, UnitToDecide>;
+
+/// Asks on the reader's connection; once more on a new one, where the old one turns out to be dead: a read may be repeated.
+async fn ask(server: &PgConnectOptions, connection: &mut Option<PgConnection>, serials: &[&str]) -> Result<Units> {
+    let had_one = connection.is_some();
+    match attempt(server, connection, serials).await {
+        Err(Error::Away(_)) if had_one => attempt(server, connection, serials).await,
+        outcome => outcome,
+    }
+}
+
+async fn attempt(server: &PgConnectOptions, connection: &mut Option<PgConnection>, serials: &[&str]) -> Result<Units> {
+    // Taken out: a query that fails or is given up leaves no connection behind in the middle of an answer.
+    let open = connection.take();
+    let work = async {
+        let mut open = match open {
+            Some(open) => open,
+            None => {
+                let mut fresh = server.connect().await?;
+                prepare(&mut fresh, Role::Coverage).await?;
+                fresh
+            }
+        };
+        let units = facts::of_units(&mut open, serials).await?;
+        Ok((open, units))
+    };
+    let (open, units) = tokio::time::timeout(PATIENCE, work).await.unwrap_or(Err(Error::Deadline))?;
+    *connection = Some(open);
+    Ok(units)
+}
