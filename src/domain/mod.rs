@@ -4,12 +4,14 @@
 //! `claim_steps`.
 
 pub mod actor;
+pub mod calendar;
 pub mod claim;
 pub mod claim_steps;
 pub mod clause;
 pub mod coverage;
 pub mod event;
 pub mod facts;
+pub mod language;
 pub mod period;
 pub mod policy;
 pub mod proof;

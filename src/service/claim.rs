@@ -17,6 +17,7 @@ use crate::{
         claim::{self, Action},
         coverage::decide,
         facts::Report,
+        refusal::Refusal,
         serial::Serial,
     },
     store::{self, claims::Decided},
@@ -88,6 +89,6 @@ async fn decide_now(
     report: Report,
 ) -> store::Result<(Decided, String)> {
     let unit = store::facts::of_unit(conn, serial, claim).await?;
-    let decision = decide(&moment.policies, &unit.facts, &report);
+    let decision = decide(&moment.policies, &unit.facts, &report).map_err(Refusal::from)?;
     Ok((Decided { facts: unit.facts, report, decision }, unit.model))
 }

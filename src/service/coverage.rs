@@ -6,17 +6,12 @@ mod stream;
 
 use tonic::{Request, Response, Streaming};
 
-use super::{
-    App, Replies, Reply, decision,
-    fields::Fields,
-    open,
-    wire::time,
-};
+use super::{App, Replies, Reply, decision, fields::Fields, open, wire::time};
 use crate::{
     contract::v1::{self, coverage_service_server::CoverageService},
     store::reader::Reader,
 };
-use answer::{Answer, Source};
+use answer::Answer;
 use question::Question;
 
 /// Units in one batch.
@@ -70,13 +65,17 @@ impl CoverageService for Coverage {
             Ok(Question { language, known_at, ..question })
         });
         let answers = answer::many(self, &call, questions.collect()).await?;
-        let mut told = decision::Told::default();
+        let mut told = decision::TextsTold::default();
+        let mut texts: Vec<v1::PolicyTexts> = Vec::new();
         for Answer { decision, policies, .. } in answers.iter().flatten() {
-            told.tell(policies, decision, language);
+            let Some(new) = told.tell(policies, decision, language) else { continue };
+            match texts.iter_mut().find(|of| of.policy_version == new.policy_version) {
+                Some(of) => of.texts.extend(new.texts),
+                None => texts.push(new),
+            }
         }
         let results = answers.into_iter().map(answer::result).collect();
-        let policies = told.all();
-        Ok(Response::new(v1::BatchCheckCoverageResponse { results, policies, data_as_of_time: Some(time(now)) }))
+        Ok(Response::new(v1::BatchCheckCoverageResponse { results, policies: texts, data_as_of_time: Some(time(now)) }))
     }
 
     type StreamCoverageStream = Replies<v1::StreamCoverageResponse>;

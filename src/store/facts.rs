@@ -23,7 +23,7 @@ pub struct UnitToDecide {
     pub model: String,
     /// Whether a dealer promised anything for it (S6).
     pub has_promise: bool,
-    /// The facts; `equivalents` are the model's whether it is discontinued or not.
+    /// The facts; `equivalents` where the model is discontinued, or the facts are read for a claim; `models_in_stock` never.
     pub facts: Facts,
     /// How many policies and calendars were published when it was read.
     pub stamp: i64,
@@ -35,7 +35,9 @@ pub struct UnitToDecide {
 /// A server in recovery was demoted, or is a replica: its answer may be older than what was acknowledged.
 const FACTS: &str = "
     SELECT u.serial, u.model, u.has_promise, p.discontinued,
-           ARRAY(SELECT e.equivalent_model FROM product_equivalents e WHERE e.model = u.model ORDER BY e.position),
+           CASE WHEN p.discontinued OR $2 IS NOT NULL THEN
+               ARRAY(SELECT e.equivalent_model FROM product_equivalents e WHERE e.model = u.model ORDER BY e.position)
+           ELSE '{}' END,
            CASE WHEN o.serial IS NULL THEN p.product_type ELSE op.product_type END,
            coalesce(o.manufactured_on, u.manufactured_on), coalesce(o.ex_factory_on, u.ex_factory_on),
            coalesce(o.sold_by_maker, u.sold_by_maker),
@@ -179,6 +181,8 @@ impl<'r> FromRow<'r, PgRow> for UnitToDecide {
                 contract,
                 repairs: repairs.map(|Json(repairs)| repairs).unwrap_or_default(),
                 superseded_by: successor.map(Serial::parse).transpose().map_err(|error| invalid(&error))?,
+                models_in_stock: Vec::new(),
+                own_sale: sale(16)?,
             },
             stamp: row.try_get(21)?,
         })

@@ -2,12 +2,12 @@
 //! the next one. A question is never answered by a query that began before it: nobody is served what was true before he asked.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use sqlx::{ConnectOptions, PgConnection, PgPool, postgres::PgConnectOptions};
+use sqlx::{ConnectOptions, Executor, PgConnection, PgPool, postgres::PgConnectOptions};
 use tokio::sync::oneshot;
 
 use super::{
@@ -18,8 +18,8 @@ use super::{
 };
 use crate::domain::serial::Serial;
 
-/// Connections that the readers of one process own.
-const CONNECTIONS: usize = 2;
+/// Connections that the readers of one process own: for single questions, and for batches, which would hold those up.
+pub const CONNECTIONS: u32 = 4;
 /// Questions that one query answers.
 const MOST: usize = 128;
 /// Questions that wait; one more is told that the process is busy.
@@ -29,7 +29,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Asks the readers.
 #[derive(Clone)]
-pub struct Reader(flume::Sender<Question>);
+pub struct Reader {
+    units: flume::Sender<Question>,
+    batches: flume::Sender<Batch>,
+}
 
 struct Question {
     serial: Serial,
@@ -37,28 +40,46 @@ struct Question {
     answer: oneshot::Sender<Result<Option<UnitToDecide>>>,
 }
 
+struct Batch {
+    serials: HashSet<String>,
+    answer: oneshot::Sender<Result<Units>>,
+}
+
 impl Reader {
     /// Starts the readers, with connections of their own to the pool's server. They end when the last `Reader` is dropped.
     pub fn start(pool: &PgPool) -> Self {
-        let (sender, receiver) = flume::bounded(WAITING);
-        for _ in 0..CONNECTIONS {
-            tokio::spawn(read(pool.connect_options(), receiver.clone()));
+        let (units, questions) = flume::bounded(WAITING);
+        let (batches, asked) = flume::bounded(WAITING);
+        for _ in 0..CONNECTIONS / 2 {
+            tokio::spawn(read_units(pool.connect_options(), questions.clone()));
+            tokio::spawn(read_batches(pool.connect_options(), asked.clone()));
         }
-        Self(sender)
+        Self { units, batches }
     }
 
     /// The facts of a unit as of now. Errors: NotFound, Deadline, Busy, Away.
     pub async fn unit(&self, serial: &Serial, deadline: Instant) -> Result<UnitToDecide> {
         let (answer, answered) = oneshot::channel();
-        self.0.try_send(Question { serial: serial.clone(), deadline, answer }).map_err(|_| Error::Busy)?;
-        let answer = tokio::time::timeout_at(deadline.into(), answered).await.map_err(|_| Error::Deadline)?;
-        let unit = answer.map_err(|_| Error::broken("a reader ended without an answer"))??;
+        self.units.try_send(Question { serial: serial.clone(), deadline, answer }).map_err(|_| Error::Busy)?;
+        let unit = within(deadline, answered).await?;
         unit.ok_or_else(|| Error::not_found("unit", serial))
+    }
+
+    /// The facts of many units as of now, by serial: those that the registry knows. Errors: Deadline, Busy, Away.
+    pub async fn units(&self, serials: HashSet<String>, deadline: Instant) -> Result<Units> {
+        let (answer, answered) = oneshot::channel();
+        self.batches.try_send(Batch { serials, answer }).map_err(|_| Error::Busy)?;
+        within(deadline, answered).await
     }
 }
 
-/// One reader: one connection, one query after the other.
-async fn read(server: Arc<PgConnectOptions>, questions: flume::Receiver<Question>) {
+async fn within<T>(deadline: Instant, answered: oneshot::Receiver<Result<T>>) -> Result<T> {
+    let answer = tokio::time::timeout_at(deadline.into(), answered).await.map_err(|_| Error::Deadline)?;
+    answer.map_err(|_| Error::broken("a reader ended without an answer"))?
+}
+
+/// One reader of single questions: one connection, one query after the other.
+async fn read_units(server: Arc<PgConnectOptions>, questions: flume::Receiver<Question>) {
     let mut connection = None;
     while let Ok(first) = questions.recv_async().await {
         let now = Instant::now();
@@ -79,7 +100,19 @@ async fn read(server: Arc<PgConnectOptions>, questions: flume::Receiver<Question
     }
 }
 
-type Units = HashMap<String, UnitToDecide>;
+/// One reader of batches: each is a query of its own.
+async fn read_batches(server: Arc<PgConnectOptions>, batches: flume::Receiver<Batch>) {
+    let mut connection = None;
+    while let Ok(Batch { serials, answer }) = batches.recv_async().await {
+        if !answer.is_closed() {
+            let serials: Vec<&str> = serials.iter().map(String::as_str).collect();
+            let _ = answer.send(ask(&server, &mut connection, &serials).await);
+        }
+    }
+}
+
+/// Units by serial.
+pub type Units = HashMap<String, UnitToDecide>;
 
 /// Asks on the reader's connection; once more on a new one, where the old one turns out to be dead: a read may be repeated.
 async fn ask(server: &PgConnectOptions, connection: &mut Option<PgConnection>, serials: &[&str]) -> Result<Units> {
@@ -99,6 +132,8 @@ async fn attempt(server: &PgConnectOptions, connection: &mut Option<PgConnection
             None => {
                 let mut fresh = server.connect().await?;
                 prepare(&mut fresh, Role::Coverage).await?;
+                // Few rows by their keys out of millions: a hash of a whole table never pays, and the plan is made once.
+                fresh.execute("SET enable_hashjoin = off; SET enable_mergejoin = off; SET plan_cache_mode = force_generic_plan").await?;
                 fresh
             }
         };

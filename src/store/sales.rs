@@ -1,5 +1,7 @@
 //! Registered sales. A correction is a new version; what was known before stays.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::{FromRow, PgConnection, PgExecutor};
 use uuid::Uuid;
@@ -53,6 +55,27 @@ pub async fn of_original(db: impl PgExecutor<'_>, serial: &Serial) -> Result<Opt
             AND s.serial = coalesce((SELECT origin_serial FROM replacements WHERE replacement_serial = $1), $1)",
     );
     Ok(sale.bind(serial.as_str()).fetch_optional(db).await?)
+}
+
+/// The current sales of many units' originals, by the unit asked about.
+pub async fn of_originals(db: impl PgExecutor<'_>, serials: &[String]) -> Result<HashMap<String, Sale>> {
+    #[derive(FromRow)]
+    struct Row {
+        asked: String,
+        #[sqlx(flatten)]
+        sale: Sale,
+    }
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT asked, s.serial, s.version, s.dealer_id, s.sold_on, s.invoice_number, s.warranty_card_number, s.region,
+                s.contract_number, s.customer_id, s.recorded_at
+           FROM unnest($1::text[]) asked
+           LEFT JOIN replacements r ON r.replacement_serial = asked
+           JOIN sales s ON s.serial = coalesce(r.origin_serial, asked) AND s.superseded_at = 'infinity' AND NOT s.cancelled",
+    )
+    .bind(serials)
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.asked, row.sale)).collect())
 }
 
 async fn current_version(conn: &mut PgConnection, serial: &str) -> Result<Option<(i64, String, Option<String>)>> {

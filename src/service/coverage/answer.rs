@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use chrono::{DateTime, Utc};
 use prost::Message;
 use tonic::Status;
 
@@ -17,15 +18,13 @@ use crate::{
         event::Vouchers,
         policy::Policies,
         refusal::Refusal,
-        summary::summary,
-        vouchers::{RegisteredSale, verify},
+        vouchers::verify,
     },
-    service::{decision, registry, status},
+    service::{decision, status},
     store::{
         self, Error,
         facts::{self, UnitToDecide},
-        policies,
-        promises::{self, Promise},
+        reader::Units,
         sales::{self, Sale},
     },
 };
@@ -46,7 +45,7 @@ pub(super) async fn one(desk: &Coverage, call: &Call, question: Question) -> Res
     }
     let mut unit = match desk.reader.unit(&question.serial, call.deadline).await {
         Ok(unit) => unit,
-        Err(error) => return Err(refused(desk, call, error).await),
+        Err(error) => return Err(status::of(&error)),
     };
     let policies = desk.app.rules(unit.stamp).await?;
     let mut beside = Beside::read(desk, call, &[(&question, &unit)]).await?;
@@ -61,19 +60,14 @@ pub(super) async fn many(
 ) -> Result<Vec<Result<Answer, Status>>, Status> {
     let known_at = questions.iter().flatten().find_map(|question| question.known_at);
     let serials: HashSet<String> = questions.iter().flatten().map(|question| question.serial.to_string()).collect();
-    let read = store::statement(&desk.app.pool, call.deadline, move |conn| {
-        Box::pin(async move {
-            let serials: Vec<&str> = serials.iter().map(String::as_str).collect();
-            match known_at {
-                None => Ok((facts::of_units(conn, &serials).await?, None)),
-                Some(at) => {
-                    let units = facts::as_known(&mut *conn, &serials, at).await?;
-                    Ok((units, Some(policies::as_known(conn, at).await?)))
-                }
-            }
-        })
-    });
-    let (units, known) = read.await.map_err(|error| status::of(&error))?;
+    let (units, known) = match known_at {
+        None => (desk.reader.units(serials, call.deadline).await, None),
+        Some(at) => match as_known(desk, call, serials, at).await {
+            Ok((units, policies)) => (Ok(units), Some(policies)),
+            Err(error) => (Err(error), None),
+        },
+    };
+    let units = units.map_err(|error| status::of(&error))?;
     let stamp = units.values().next().map(|unit| unit.stamp);
     let policies = match (known, stamp) {
         (Some(known), _) => Arc::new(known),
@@ -103,13 +97,28 @@ pub(super) async fn many(
     Ok(answers)
 }
 
+/// The units and the policies as they were known at a moment, by one look at the database.
+async fn as_known(
+    desk: &Coverage,
+    call: &Call,
+    serials: HashSet<String>,
+    at: DateTime<Utc>,
+) -> store::Result<(Units, Policies)> {
+    let read = store::statement(&desk.app.pool, call.deadline, move |conn| {
+        Box::pin(async move {
+            let serials: Vec<&str> = serials.iter().map(String::as_str).collect();
+            let units = facts::as_known(&mut *conn, &serials, at).await?;
+            Ok((units, store::policies::as_known(conn, at).await?))
+        })
+    });
+    read.await
+}
+
 /// What only some questions need beside the facts of their unit.
 #[derive(Default)]
 struct Beside {
     /// Models with a good unit to give (T3), of those asked for.
     in_stock: HashSet<String>,
-    /// What dealers promised, as far as the caller may see it (S6).
-    promises: HashMap<String, Vec<Promise>>,
     /// The sales that vouchers are held against (M1).
     sales: HashMap<String, Sale>,
 }
@@ -119,35 +128,22 @@ impl Beside {
     async fn read(desk: &Coverage, call: &Call, found: &[(&Question, &UnitToDecide)]) -> Result<Self, Status> {
         let mut beside = Self::default();
         let discontinued = found.iter().map(|(_, unit)| unit).filter(|unit| unit.facts.discontinued);
-        let models: HashSet<String> = discontinued
-            .flat_map(|unit| unit.facts.equivalents.iter().chain([&unit.model]))
-            .cloned()
-            .collect();
+        let models: HashSet<String> =
+            discontinued.flat_map(|unit| unit.facts.equivalents.iter().chain([&unit.model])).cloned().collect();
         let given = found.iter().filter(|(question, _)| question.vouchers.is_some());
         let vouched: Vec<String> = given.map(|(_, unit)| unit.serial.to_string()).collect();
         if !models.is_empty() || !vouched.is_empty() {
             let read = store::statement(&desk.app.pool, call.deadline, move |conn| {
                 Box::pin(async move {
                     let models: Vec<&str> = models.iter().map(String::as_str).collect();
-                    let in_stock = if models.is_empty() { HashSet::new() } else { facts::in_stock(&mut *conn, &models).await? };
-                    let sales = if vouched.is_empty() { HashMap::new() } else { sales::of_originals(conn, &vouched).await? };
+                    let in_stock =
+                        if models.is_empty() { HashSet::new() } else { facts::in_stock(&mut *conn, &models).await? };
+                    let sales =
+                        if vouched.is_empty() { HashMap::new() } else { sales::of_originals(conn, &vouched).await? };
                     Ok((in_stock, sales))
                 })
             });
             (beside.in_stock, beside.sales) = read.await.map_err(|error| status::of(&error))?;
-        }
-        let promised = found.iter().filter(|(_, unit)| unit.has_promise);
-        let promised: Vec<String> = promised.map(|(_, unit)| unit.serial.to_string()).collect();
-        if !promised.is_empty() {
-            let read = desk.app.read(call, promised, |conn, serials, _| {
-                Box::pin(async move {
-                    let serials: Vec<&str> = serials.iter().map(String::as_str).collect();
-                    promises::of_units(conn, &serials).await
-                })
-            });
-            for promise in read.await?.into_inner() {
-                beside.promises.entry(promise.serial.clone()).or_default().push(promise);
-            }
         }
         Ok(beside)
     }
@@ -168,15 +164,12 @@ impl Beside {
             unit.facts.models_in_stock = models.filter(|model| self.in_stock.contains(*model)).cloned().collect();
         }
         let decision = decide(&policies, &unit.facts, &question.report)
-            .map_err(|ends| status::refused(&Refusal::CalendarEnds { day: ends.day }))?;
+            .map_err(|ends| status::refused(&Refusal::CalendarEnds(ends)))?;
         let serial = unit.serial.to_string();
         let standing = question.vouchers.as_ref().map(|given| standing(call, given, self.sales.get(&serial)));
-        let promises = self.promises.get(&serial).into_iter().flatten().cloned().map(registry::promise).collect();
         let response = v1::CheckCoverageResponse {
             model: unit.model.clone(),
-            decision: Some(decision::decision(&decision, question.language)),
-            summary: summary(&decision, &policies, question.language),
-            promises,
+            decision: Some(decision::decision(&decision)),
             voucher_standing: standing.map_or(0, Into::into),
             serial,
             ..Default::default()

@@ -34,8 +34,9 @@ pub(super) fn answers(
     questions: Streaming<v1::StreamCoverageRequest>,
 ) -> Replies<v1::StreamCoverageResponse> {
     let clock = desk.app.clock.clone();
-    let mut told = decision::Told::default();
-    let asked = stream::unfold(questions, |mut questions| async move { Some((next(&mut questions).await?, questions)) });
+    let mut told = decision::TextsTold::default();
+    let asked =
+        stream::unfold(questions, |mut questions| async move { Some((next(&mut questions).await?, questions)) });
     let answered = asked.map(move |asked| {
         let (desk, mut call) = (desk.clone(), call.clone());
         async move {
@@ -45,7 +46,8 @@ pub(super) fn answers(
     });
     let replies = answered.buffer_unordered(IN_THE_AIR).map(move |answered| {
         let Answered { correlation_id, answer, language } = answered?;
-        let policies = answer.as_ref().ok().and_then(|Answer { decision, policies, .. }| told.tell(policies, decision, language));
+        let policies =
+            answer.as_ref().ok().and_then(|Answer { decision, policies, .. }| told.tell(policies, decision, language));
         Ok(v1::StreamCoverageResponse {
             correlation_id,
             result: Some(answer::result(answer)),
