@@ -8,6 +8,7 @@ mod claims;
 mod client;
 mod configuration;
 mod contract;
+mod coverage;
 mod house;
 mod issuer;
 mod keys;

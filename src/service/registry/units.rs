@@ -83,9 +83,9 @@ pub(super) async fn register(
         }
     }
     let (id, given) = fields.finish(|| Some((id?, given.into_iter().collect::<Option<Vec<_>>>()?)))?;
-    app.write(&call, id, &request, given, move |conn, given, _| {
+    app.write(&call, id, &request, given, move |conn, given, moment| {
         Box::pin(async move {
-            let new = units::register(conn, &given).await?;
+            let new = units::register(conn, &given, moment.now).await?;
             // At most 1,000.
             Ok(v1::RegisterUnitsResponse { registered_count: i32::try_from(new).unwrap_or(i32::MAX) })
         })
