@@ -49,8 +49,8 @@ pub enum Refusal {
         /// Which rule it breaks.
         rule: &'static str,
     },
-    /// M3.
-    #[error("only the dealer who made the registered sale swaps directly")]
+    /// M3, S6.
+    #[error("only the dealer who made the registered sale may do this")]
     NotTheSeller,
     /// M3.
     #[error("a direct swap needs a performance fault confirmed by guidance")]
@@ -78,12 +78,6 @@ pub enum Refusal {
     /// A last day may fall on a day off, and nobody knows yet.
     #[error(transparent)]
     CalendarEnds(#[from] CalendarEnds),
-    /// The serial belongs to another model.
-    #[error("the registry has model {model} under this serial")]
-    ModelMismatch {
-        /// The registered one.
-        model: String,
-    },
     /// Only who filed may cancel, swap or send.
     #[error("only who filed the claim may do this")]
     NotTheApplicant,
@@ -93,6 +87,12 @@ pub enum Refusal {
     /// One parcel, one party.
     #[error("one parcel goes to one dealer or customer")]
     MixedParcel,
+    /// The serial is another model's than the caller believes.
+    #[error("the registry has the model {model} under this serial")]
+    ModelMismatch {
+        /// The registered model.
+        model: String,
+    },
     /// What is registered says otherwise.
     #[error("{0}")]
     RegistryConflict(String),
@@ -110,6 +110,16 @@ pub enum Refusal {
     /// `request_id` belongs to one request.
     #[error("the request_id was used before for another request")]
     RequestIdReused,
+}
+
+impl Refusal {
+    /// Refuses where a caller believes a unit to be of another model than the registered one; none is not looked at.
+    pub fn unless_model(believed: Option<&str>, registered: &str) -> Result<(), Self> {
+        match believed {
+            Some(model) if model != registered => Err(Self::ModelMismatch { model: registered.to_owned() }),
+            _ => Ok(()),
+        }
+    }
 }
 
 fn list(actions: &[Action]) -> String {

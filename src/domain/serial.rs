@@ -38,6 +38,49 @@ impl Serial {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// What this may have been meant to be: serials that differ only by characters that people mix up (O and 0, I and 1, B and 8),
+    /// the fewest changes first. Every mix of the first six such places, each further one alone, and all of a kind at once:
+    /// at most 103.
+    pub fn near_misses(&self) -> Vec<Self> {
+        let places: Vec<Change> = self.0.char_indices().filter_map(|(at, c)| Some((at, twin(c)?))).collect();
+        let (first, more) = places.split_at(places.len().min(6));
+        let mixes = (1..1_u32 << first.len()).map(|mix| {
+            let chosen = first.iter().enumerate().filter(|(at, _)| mix >> at & 1 == 1);
+            chosen.map(|(_, change)| *change).collect::<Vec<_>>()
+        });
+        let of_a_kind = ['0', 'O', '1', 'I', '8', 'B']
+            .map(|kind| places.iter().copied().filter(|(_, to)| *to == kind).collect::<Vec<_>>());
+        let alone = more.iter().map(|change| vec![*change]);
+        let mut changes: Vec<Vec<Change>> = mixes.chain(alone).chain(of_a_kind).filter(|all| !all.is_empty()).collect();
+        changes.sort_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
+        changes.dedup();
+        changes.iter().map(|changes| self.changed(changes)).collect()
+    }
+
+    fn changed(&self, changes: &[Change]) -> Self {
+        let mut text = self.0.clone();
+        for (at, to) in changes {
+            text.replace_range(at..=at, to.encode_utf8(&mut [0; 4]));
+        }
+        Self(text)
+    }
+}
+
+/// Another character at a place.
+type Change = (usize, char);
+
+/// The character that people take this one for.
+fn twin(c: char) -> Option<char> {
+    Some(match c {
+        'O' => '0',
+        '0' => 'O',
+        'I' => '1',
+        '1' => 'I',
+        'B' => '8',
+        '8' => 'B',
+        _ => return None,
+    })
 }
 
 /// Folds full-width forms to ASCII, and every hyphen, dash and space to the plain one.
@@ -94,5 +137,40 @@ mod tests {
             let read = Serial::parse(written);
             assert_eq!(read.as_ref().ok().map(Serial::as_str), kept, "{written:?}");
         }
+    }
+
+    fn near(serial: &str) -> Vec<String> {
+        Serial::parse(serial).unwrap().near_misses().into_iter().map(String::from).collect()
+    }
+
+    #[test]
+    fn near_misses_are_what_people_mix_up_the_fewest_changes_first() {
+        for (written, near_misses) in [
+            ("ACDE", vec![]),
+            ("AC2O", vec!["AC20"]),
+            ("ACD8", vec!["ACDB"]),
+            ("CI80", vec!["C180", "CIB0", "CI8O", "C1B0", "C18O", "CIBO", "C1BO"]),
+            ("O0A2", vec!["00A2", "OOA2", "0OA2"]),
+        ] {
+            assert_eq!(near(written), near_misses, "{written}");
+        }
+    }
+
+    #[test]
+    fn many_places_stay_few_candidates() {
+        // Six places mixed (63), one more alone, all seven of a kind.
+        let seven = near("0000000ACDE");
+        assert_eq!(seven.len(), 65);
+        for (meant, found) in [
+            ("OOO0000ACDE", true),
+            ("OOOOOO0ACDE", true),
+            ("000000OACDE", true),
+            ("OOOOOOOACDE", true),
+            ("O00000OACDE", false),
+        ] {
+            assert_eq!(seven.iter().any(|candidate| candidate == meant), found, "{meant}");
+        }
+        assert_eq!(near(&"0I8".repeat(13)).len(), 63 + 33 + 3);
+        assert_eq!(near(&"0O1I8B".repeat(6)).len(), 63 + 30 + 6);
     }
 }

@@ -164,6 +164,11 @@ impl Fields {
         self.read(field, if well_formed { Ok(model) } else { Err("has capitals, and starts with a letter or digit") })
     }
 
+    /// A product's model, or none where empty.
+    pub fn optional_model(&mut self, field: &str, text: &str) -> Option<Option<String>> {
+        if text.is_empty() { Some(None) } else { self.model(field, text).map(Some) }
+    }
+
     /// A fault's code, or none where empty.
     pub fn optional_fault(&mut self, field: &str, text: &str) -> Option<Option<String>> {
         let well_formed =

@@ -7,7 +7,7 @@ mod history;
 mod import;
 mod policies;
 mod products;
-mod promises;
+pub(super) mod promises;
 mod sales;
 mod units;
 

@@ -44,11 +44,7 @@ pub fn too_large(field: &str, limit: usize) -> Status {
 pub fn of(error: &Error) -> Status {
     match error {
         StoreError::Refused(refusal) => refused(refusal),
-        StoreError::NotFound { kind, name } => {
-            let mut details = details(Code::NotFound, ErrorReason::NotFound, &[("kind", kind)]);
-            details.set_resource_info(*kind, name, "", "");
-            Status::with_error_details(Code::NotFound, format!("no such {kind}"), details)
-        }
+        StoreError::NotFound { kind, name, suggestions } => not_found(kind, name, suggestions),
         StoreError::Invalid { field, rule } => invalid(&[(field.clone(), rule.clone())]),
         StoreError::Deadline => deadline(),
         StoreError::Busy => status(Code::Unavailable, ErrorReason::Overloaded, "too many calls at once", &[]),
@@ -66,6 +62,20 @@ pub fn of(error: &Error) -> Status {
             internal()
         }
     }
+}
+
+/// Unknown, or another tenant's; with what it may have been meant to be.
+fn not_found(kind: &'static str, name: &str, suggestions: &[String]) -> Status {
+    let mut metadata = vec![("kind", kind)];
+    let mut message = format!("no such {kind}");
+    let listed = suggestions.join(",");
+    if !suggestions.is_empty() {
+        metadata.push(("suggestions", &listed));
+        message = format!("{message}; did you mean {}?", suggestions.join(" or "));
+    }
+    let mut details = details(Code::NotFound, ErrorReason::NotFound, &metadata);
+    details.set_resource_info(kind, name, "", "");
+    Status::with_error_details(Code::NotFound, message, details)
 }
 
 /// The caller's deadline passed.

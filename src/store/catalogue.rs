@@ -1,9 +1,10 @@
 //! Products and their equivalents (T3).
 
+use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, PgExecutor};
 
 use super::error::{Error, Result};
-use crate::domain::facts::ProductType;
+use crate::domain::{actor::Actor, facts::ProductType};
 
 /// A model in the catalogue.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +44,10 @@ pub async fn create(conn: &mut PgConnection, product: &Product) -> Result<()> {
         .bind(product.discontinued)
         .execute(&mut *conn)
         .await?;
+    insert_equivalents(conn, product).await
+}
+
+async fn insert_equivalents(conn: &mut PgConnection, product: &Product) -> Result<()> {
     sqlx::query(
         "INSERT INTO product_equivalents (model, position, equivalent_model)
          SELECT $1, position, model FROM unnest($2::text[]) WITH ORDINALITY AS given (model, position)",
@@ -52,6 +57,46 @@ pub async fn create(conn: &mut PgConnection, product: &Product) -> Result<()> {
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Changes a product, and keeps what stood before as history. Its type never changes.
+pub async fn update(conn: &mut PgConnection, product: &Product, actor: &Actor, now: DateTime<Utc>) -> Result<()> {
+    // Held: of two changes at once, the second keeps what the first made.
+    sqlx::query("SELECT 1 FROM products WHERE model = $1 FOR NO KEY UPDATE")
+        .bind(&product.model)
+        .execute(&mut *conn)
+        .await?;
+    let before = get(&mut *conn, &product.model).await?;
+    if before.product_type != product.product_type {
+        return Err(Error::invalid(
+            "product.product_type",
+            format!("must be the registered one, {}", before.product_type),
+        ));
+    }
+    if before == *product {
+        return Ok(());
+    }
+    // `now` is read before the lock is won: what a change came upon held until the latest one recorded, and what held for no
+    // time at all is not history.
+    sqlx::query(
+        "INSERT INTO product_versions (model, superseded_at, discontinued, equivalent_models, superseded_by)
+         SELECT $1, greatest($2, max(superseded_at)), $3, $4, $5 FROM product_versions WHERE model = $1
+         ON CONFLICT (model, superseded_at) DO NOTHING",
+    )
+    .bind(&product.model)
+    .bind(now)
+    .bind(before.discontinued)
+    .bind(&before.equivalents)
+    .bind(actor.to_string())
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query("UPDATE products SET discontinued = $2 WHERE model = $1")
+        .bind(&product.model)
+        .bind(product.discontinued)
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query("DELETE FROM product_equivalents WHERE model = $1").bind(&product.model).execute(&mut *conn).await?;
+    insert_equivalents(conn, product).await
 }
 
 /// Gives one product.

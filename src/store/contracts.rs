@@ -6,7 +6,7 @@ use sqlx::{FromRow, PgConnection, PgExecutor, types::Json};
 use super::error::{Error, Result};
 use crate::domain::{actor::Actor, policy::ContractTerms, refusal::Refusal};
 
-/// The current version of a contract.
+/// A version of a contract.
 #[derive(Clone, Debug, FromRow)]
 pub struct ContractRow {
     /// Its number.
@@ -21,6 +21,20 @@ pub struct ContractRow {
     pub reason: Option<String>,
     /// Counts the changes.
     pub version: i64,
+    /// When this was recorded.
+    pub recorded_at: DateTime<Utc>,
+    /// Who recorded it.
+    pub recorded_by: String,
+}
+
+macro_rules! select_versions {
+    ($rest:literal) => {
+        concat!(
+            "SELECT contract_number, terms, confirmed_on, revoked_on, reason, version, recorded_at, recorded_by
+               FROM contract_versions ",
+            $rest
+        )
+    };
 }
 
 /// A change of a contract's force.
@@ -50,29 +64,36 @@ pub async fn create(
         revoked_on: None,
         reason: None,
         version: 1,
+        recorded_at: now,
+        recorded_by: actor.to_string(),
     };
-    insert(conn, &draft, actor, now).await?;
+    insert(conn, &draft).await?;
     Ok(draft)
 }
 
 /// Gives one contract.
 pub async fn get(db: impl PgExecutor<'_>, number: &str) -> Result<ContractRow> {
-    sqlx::query_as(
-        "SELECT contract_number, terms, confirmed_on, revoked_on, reason, version FROM contract_versions
-          WHERE contract_number = $1 AND superseded_at = 'infinity'",
-    )
-    .bind(number)
-    .fetch_optional(db)
-    .await?
-    .ok_or_else(|| Error::not_found("contract", number))
+    sqlx::query_as(select_versions!("WHERE contract_number = $1 AND superseded_at = 'infinity'"))
+        .bind(number)
+        .fetch_optional(db)
+        .await?
+        .ok_or_else(|| Error::not_found("contract", number))
+}
+
+/// Every version of a contract, the first draft first.
+pub async fn versions(db: impl PgExecutor<'_>, number: &str) -> Result<Vec<ContractRow>> {
+    let versions: Vec<ContractRow> = sqlx::query_as(select_versions!("WHERE contract_number = $1 ORDER BY version"))
+        .bind(number)
+        .fetch_all(db)
+        .await?;
+    if versions.is_empty() { Err(Error::not_found("contract", number)) } else { Ok(versions) }
 }
 
 /// Lists at most `limit` contracts after a number.
 pub async fn list(db: impl PgExecutor<'_>, after: &str, limit: i64) -> Result<Vec<ContractRow>> {
-    let contracts = sqlx::query_as(
-        "SELECT contract_number, terms, confirmed_on, revoked_on, reason, version FROM contract_versions
-          WHERE contract_number > $1 AND superseded_at = 'infinity' ORDER BY contract_number LIMIT $2",
-    );
+    let contracts = sqlx::query_as(select_versions!(
+        "WHERE contract_number > $1 AND superseded_at = 'infinity' ORDER BY contract_number LIMIT $2"
+    ));
     Ok(contracts.bind(after).bind(limit).fetch_all(db).await?)
 }
 
@@ -137,13 +158,18 @@ async fn next(
     .bind(now)
     .execute(&mut *conn)
     .await?;
-    let version = contract.version + 1;
-    let contract = ContractRow { reason: Some(change.reason.clone()), version, ..contract };
-    insert(conn, &contract, actor, now).await?;
+    let contract = ContractRow {
+        reason: Some(change.reason.clone()),
+        version: contract.version + 1,
+        recorded_at: now,
+        recorded_by: actor.to_string(),
+        ..contract
+    };
+    insert(conn, &contract).await?;
     Ok(contract)
 }
 
-async fn insert(conn: &mut PgConnection, contract: &ContractRow, actor: &Actor, now: DateTime<Utc>) -> Result<()> {
+async fn insert(conn: &mut PgConnection, contract: &ContractRow) -> Result<()> {
     sqlx::query(
         "INSERT INTO contract_versions (contract_number, version, terms, confirmed_on, revoked_on, reason, recorded_at, recorded_by)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
@@ -154,8 +180,8 @@ async fn insert(conn: &mut PgConnection, contract: &ContractRow, actor: &Actor, 
     .bind(contract.confirmed_on)
     .bind(contract.revoked_on)
     .bind(&contract.reason)
-    .bind(now)
-    .bind(actor.to_string())
+    .bind(contract.recorded_at)
+    .bind(&contract.recorded_by)
     .execute(conn)
     .await?;
     Ok(())

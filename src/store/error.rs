@@ -18,6 +18,8 @@ pub enum Error {
         kind: &'static str,
         /// Its name as the caller gave it.
         name: String,
+        /// Registered names that it may have been meant to be, the nearest first.
+        suggestions: Vec<String>,
     },
     /// Bad input that only the registry can tell.
     #[error("{field}: {rule}")]
@@ -47,7 +49,7 @@ pub enum Error {
 impl Error {
     /// A resource that is not there.
     pub fn not_found(kind: &'static str, name: impl ToString) -> Self {
-        Self::NotFound { kind, name: name.to_string() }
+        Self::NotFound { kind, name: name.to_string(), suggestions: Vec::new() }
     }
 
     /// Bad input.
@@ -115,6 +117,9 @@ fn by_constraint(name: &str) -> Option<Error> {
         | "replacements_replacement_known"
         | "shipment_items_unit_known" => Some(Error::not_found("unit", "")),
         "products_pkey" => Some(Error::Refused(Refusal::AlreadyExists("the product".to_owned()))),
+        "dealer_promises_certificate_once" => {
+            Some(Error::Refused(Refusal::AlreadyExists("the certificate".to_owned())))
+        }
         "dealers_pkey" => Some(Error::Refused(Refusal::AlreadyExists("the dealer".to_owned()))),
         "contracts_pkey" => Some(Error::Refused(Refusal::AlreadyExists("the contract".to_owned()))),
         // Two writers at once: the second is told as if it came second, when it tries again.

@@ -9,6 +9,7 @@ pub mod facts;
 pub mod history;
 pub mod people;
 pub mod policies;
+pub mod promises;
 pub mod reader;
 pub mod requests;
 pub mod sales;

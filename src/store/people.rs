@@ -1,5 +1,6 @@
 //! Customers, and their personal data in its one table.
 
+use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
@@ -68,6 +69,19 @@ pub async fn ensure(conn: &mut PgConnection, actor: &Actor, id: Uuid) -> Result<
         .execute(conn)
         .await?;
     Ok(())
+}
+
+/// Erases a customer's personal data; his number stays with the facts. Gives when it was erased first.
+pub async fn erase(conn: &mut PgConnection, id: Uuid, now: DateTime<Utc>) -> Result<DateTime<Utc>> {
+    let erased_at: Option<DateTime<Utc>> = sqlx::query_scalar(
+        "UPDATE customers SET erased_at = coalesce(erased_at, $2) WHERE customer_id = $1 RETURNING erased_at",
+    )
+    .bind(id)
+    .bind(now)
+    .fetch_optional(&mut *conn)
+    .await?;
+    sqlx::query("DELETE FROM people WHERE customer_id = $1").bind(id).execute(conn).await?;
+    erased_at.ok_or_else(|| Error::not_found("customer", id))
 }
 
 /// The personal data of a customer, where the caller may see it: row-level security decides.

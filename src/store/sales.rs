@@ -1,4 +1,4 @@
-//! Registered sales. A correction is a new version; what was known before stays.
+//! Registered sales. A correction and a cancellation are new versions; what was known before stays.
 
 use std::collections::HashMap;
 
@@ -6,15 +6,15 @@ use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::{FromRow, PgConnection, PgExecutor};
 use uuid::Uuid;
 
-use super::error::Result;
+use super::error::{Error, Result};
 use crate::domain::{actor::Actor, event::Vouchers, refusal::Refusal, serial::Serial, vouchers::RegisteredSale};
 
-/// The current version of a sale.
+/// A version of a sale.
 #[derive(Clone, Debug, FromRow)]
 pub struct Sale {
     /// The unit.
     pub serial: String,
-    /// Counts the corrections.
+    /// Counts the versions, from 1.
     pub version: i64,
     /// Who sold it.
     pub dealer_id: String,
@@ -30,8 +30,28 @@ pub struct Sale {
     pub contract_number: Option<String>,
     /// Who bought it.
     pub customer_id: Option<Uuid>,
+    /// Whether this version says that there is no sale any more.
+    pub cancelled: bool,
+    /// Whether the version before it was a sale, which this one corrects or cancels.
+    pub corrects: bool,
+    /// Why it was corrected or cancelled.
+    pub reason: Option<String>,
     /// When it was recorded.
     pub recorded_at: DateTime<Utc>,
+    /// Who recorded it.
+    pub recorded_by: String,
+}
+
+macro_rules! select_sales {
+    ($rest:literal) => {
+        concat!(
+            "SELECT s.serial, s.version, s.dealer_id, s.sold_on, s.invoice_number, s.warranty_card_number, s.region,
+                    s.contract_number, s.customer_id, s.cancelled, s.reason, s.recorded_at, s.recorded_by,
+                    EXISTS (SELECT 1 FROM sales b WHERE b.serial = s.serial AND b.version = s.version - 1 AND NOT b.cancelled) AS corrects
+               FROM sales s ",
+            $rest
+        )
+    };
 }
 
 impl Sale {
@@ -47,27 +67,18 @@ impl Sale {
 
 /// The current sale of the unit's original (T5): whose dealer is the seller, and whose vouchers count.
 pub async fn of_original(db: impl PgExecutor<'_>, serial: &Serial) -> Result<Option<Sale>> {
-    let sale = sqlx::query_as(
-        "SELECT s.serial, s.version, s.dealer_id, s.sold_on, s.invoice_number, s.warranty_card_number, s.region, s.contract_number,
-                s.customer_id, s.recorded_at
-           FROM sales s
-          WHERE s.superseded_at = 'infinity'
-            AND s.serial = coalesce((SELECT origin_serial FROM replacements WHERE replacement_serial = $1), $1)",
-    );
+    let sale = sqlx::query_as(select_sales!(
+        "WHERE s.superseded_at = 'infinity' AND NOT s.cancelled
+            AND s.serial = coalesce((SELECT origin_serial FROM replacements WHERE replacement_serial = $1), $1)"
+    ));
     Ok(sale.bind(serial.as_str()).fetch_optional(db).await?)
 }
 
-/// The current sales of many units' originals, by the unit asked about.
-pub async fn of_originals(db: impl PgExecutor<'_>, serials: &[String]) -> Result<HashMap<String, Sale>> {
-    #[derive(FromRow)]
-    struct Row {
-        asked: String,
-        #[sqlx(flatten)]
-        sale: Sale,
-    }
+/// What vouchers are held against, of many units' originals, by the unit asked about.
+pub async fn of_originals(db: impl PgExecutor<'_>, serials: &[String]) -> Result<HashMap<String, RegisteredSale>> {
+    type Row = (String, String, Option<Uuid>, Option<String>, Option<String>);
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT asked, s.serial, s.version, s.dealer_id, s.sold_on, s.invoice_number, s.warranty_card_number, s.region,
-                s.contract_number, s.customer_id, s.recorded_at
+        "SELECT asked, s.dealer_id, s.customer_id, s.invoice_number, s.warranty_card_number
            FROM unnest($1::text[]) asked
            LEFT JOIN replacements r ON r.replacement_serial = asked
            JOIN sales s ON s.serial = coalesce(r.origin_serial, asked) AND s.superseded_at = 'infinity' AND NOT s.cancelled",
@@ -75,46 +86,95 @@ pub async fn of_originals(db: impl PgExecutor<'_>, serials: &[String]) -> Result
     .bind(serials)
     .fetch_all(db)
     .await?;
-    Ok(rows.into_iter().map(|row| (row.asked, row.sale)).collect())
+    let sale = |(asked, dealer_id, customer_id, invoice_number, warranty_card_number)| {
+        (asked, RegisteredSale { dealer_id, customer_id, vouchers: Vouchers { invoice_number, warranty_card_number } })
+    };
+    Ok(rows.into_iter().map(sale).collect())
 }
 
-async fn current_version(conn: &mut PgConnection, serial: &str) -> Result<Option<(i64, String, Option<String>)>> {
-    Ok(sqlx::query_as(
-        "SELECT version, dealer_id, contract_number FROM sales WHERE serial = $1 AND superseded_at = 'infinity'",
-    )
-    .bind(serial)
-    .fetch_optional(conn)
-    .await?)
+/// Every version of a unit's sale that the caller may see, the first first: a dealer those that name it as the seller.
+pub async fn versions(conn: &mut PgConnection, actor: &Actor, serial: &Serial) -> Result<Vec<Sale>> {
+    let versions = sqlx::query_as(select_sales!(
+        "WHERE s.serial = $1 AND ($2::text IS NULL OR s.dealer_id = $2) ORDER BY s.version"
+    ));
+    Ok(versions.bind(serial.as_str()).bind(actor.dealer_id()).fetch_all(conn).await?)
+}
+
+/// The latest version, which may be a cancellation.
+async fn latest(conn: &mut PgConnection, serial: &str) -> Result<Option<Sale>> {
+    let latest = sqlx::query_as(select_sales!("WHERE s.serial = $1 AND s.superseded_at = 'infinity'"));
+    Ok(latest.bind(serial).fetch_optional(conn).await?)
 }
 
 /// Registers a sale (`sale.version` 0), or corrects the one of that version. The unit must be held (`units::lock`).
 pub async fn register(conn: &mut PgConnection, sale: Sale, actor: &Actor) -> Result<Sale> {
-    let current = current_version(&mut *conn, &sale.serial).await?;
+    let latest = latest(&mut *conn, &sale.serial).await?;
+    let versions = latest.as_ref().map_or(0, |latest| latest.version);
+    let current = latest.filter(|latest| !latest.cancelled);
     let foreign = match (&current, actor.dealer_id()) {
-        (Some((_, seller, _)), Some(dealer)) => seller != dealer,
+        (Some(current), Some(dealer)) => current.dealer_id != dealer,
         _ => false,
     };
-    // A dealer's correction leaves the sale under the contract that the maker put it under.
-    let contract =
-        current.as_ref().and_then(|(_, _, contract)| contract.clone()).filter(|_| actor.dealer_id().is_some());
-    let current = current.map_or(0, |(version, _, _)| version);
+    let stands = current.as_ref().map_or(0, |current| current.version);
     // Another dealer's sale is not described: it looks the same whatever version was guessed.
-    if foreign || (sale.version == 0 && current > 0) {
+    if foreign || (sale.version == 0 && stands > 0) {
         return Err(Refusal::RegistryConflict("a sale of the unit is registered already".to_owned()).into());
     }
-    if sale.version != current {
-        return Err(Refusal::VersionMismatch { given: sale.version, current }.into());
+    if sale.version != stands {
+        return Err(Refusal::VersionMismatch { given: sale.version, current: stands }.into());
     }
+    // A dealer's correction leaves the sale under the contract that the maker put it under.
+    let contract = current.filter(|_| actor.dealer_id().is_some()).and_then(|current| current.contract_number);
+    let contract_number = contract.or(sale.contract_number);
+    put(conn, Sale { version: versions + 1, corrects: stands > 0, contract_number, ..sale }).await
+}
+
+/// A cancellation of a sale.
+#[derive(Clone, Debug)]
+pub struct Cancellation {
+    /// The version read; 0 for whatever is current.
+    pub version: i64,
+    /// Why.
+    pub reason: String,
+}
+
+/// Cancels the current sale of a unit, where it is the caller's. The unit must be held (`units::lock`).
+pub async fn cancel(
+    conn: &mut PgConnection,
+    serial: &Serial,
+    cancellation: Cancellation,
+    actor: &Actor,
+    now: DateTime<Utc>,
+) -> Result<Sale> {
+    let current = latest(&mut *conn, serial.as_str()).await?.filter(|latest| !latest.cancelled);
+    let own = current.filter(|sale| actor.dealer_id().is_none_or(|dealer| dealer == sale.dealer_id));
+    let sale = own.ok_or_else(|| Error::not_found("sale", serial))?;
+    if cancellation.version != 0 && cancellation.version != sale.version {
+        return Err(Refusal::VersionMismatch { given: cancellation.version, current: sale.version }.into());
+    }
+    let cancelled = Sale {
+        version: sale.version + 1,
+        cancelled: true,
+        corrects: true,
+        reason: Some(cancellation.reason),
+        recorded_at: now,
+        recorded_by: actor.to_string(),
+        ..sale
+    };
+    put(conn, cancelled).await
+}
+
+/// Puts a version in the current one's place.
+async fn put(conn: &mut PgConnection, sale: Sale) -> Result<Sale> {
     sqlx::query("UPDATE sales SET superseded_at = $2 WHERE serial = $1 AND superseded_at = 'infinity'")
         .bind(&sale.serial)
         .bind(sale.recorded_at)
         .execute(&mut *conn)
         .await?;
-    let sale = Sale { version: current + 1, contract_number: contract.or(sale.contract_number), ..sale };
     sqlx::query(
         "INSERT INTO sales (serial, version, dealer_id, sold_on, invoice_number, warranty_card_number, region, contract_number,
-                            customer_id, recorded_at, recorded_by)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+                            customer_id, cancelled, reason, recorded_at, recorded_by)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
     )
     .bind(&sale.serial)
     .bind(sale.version)
@@ -125,8 +185,10 @@ pub async fn register(conn: &mut PgConnection, sale: Sale, actor: &Actor) -> Res
     .bind(&sale.region)
     .bind(&sale.contract_number)
     .bind(sale.customer_id)
+    .bind(sale.cancelled)
+    .bind(&sale.reason)
     .bind(sale.recorded_at)
-    .bind(actor.to_string())
+    .bind(&sale.recorded_by)
     .execute(conn)
     .await?;
     Ok(sale)

@@ -1,5 +1,7 @@
 //! Units, and what is known of one that someone wants to give.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::{FromRow, PgConnection, PgExecutor};
 
@@ -63,29 +65,80 @@ pub async fn register(conn: &mut PgConnection, units: &[Unit], now: DateTime<Utc
 }
 
 /// Gives one unit.
-pub async fn get(db: impl PgExecutor<'_>, serial: &Serial) -> Result<Unit> {
-    sqlx::query_as(
+pub async fn get(conn: &mut PgConnection, serial: &Serial) -> Result<Unit> {
+    let unit = sqlx::query_as(
         "SELECT serial, model, lot, manufactured_on, ex_factory_on, sold_by_maker, refurbished_from FROM units WHERE serial = $1",
     )
     .bind(serial.as_str())
-    .fetch_optional(db)
-    .await?
-    .ok_or_else(|| Error::not_found("unit", serial))
+    .fetch_optional(&mut *conn)
+    .await?;
+    match unit {
+        Some(unit) => Ok(unit),
+        None => Err(unknown(conn, serial).await),
+    }
+}
+
+/// For each serial that no unit has, those of units that differ from it by characters that people mix up: the nearest first,
+/// at most five. One query for all.
+pub async fn near(db: impl PgExecutor<'_>, missing: &[Serial]) -> Result<Vec<Vec<String>>> {
+    let candidates: Vec<Vec<Serial>> = missing.iter().map(Serial::near_misses).collect();
+    let asked: Vec<&str> = candidates.iter().flatten().map(Serial::as_str).collect();
+    let there =
+        sqlx::query_scalar("SELECT serial FROM units WHERE serial = ANY ($1)").bind(asked).fetch_all(db).await?;
+    let there: HashSet<String> = there.into_iter().collect();
+    let nearest =
+        |of_one: Vec<Serial>| of_one.into_iter().map(String::from).filter(|near| there.contains(near)).take(5);
+    Ok(candidates.into_iter().map(|of_one| nearest(of_one).collect()).collect())
+}
+
+/// The error for a serial that no unit has, with those it may have been meant to be.
+pub async fn unknown(conn: &mut PgConnection, serial: &Serial) -> Error {
+    match near(conn, std::slice::from_ref(serial)).await {
+        Ok(found) => Error::NotFound { kind: "unit", name: serial.to_string(), suggestions: found.concat() },
+        Err(error) => error,
+    }
+}
+
+/// A unit that a transaction holds.
+#[derive(Clone, Debug, FromRow)]
+pub struct Held {
+    /// Its serial.
+    pub serial: String,
+    /// Its model.
+    pub model: String,
+    /// The day it was made.
+    pub manufactured_on: NaiveDate,
 }
 
 /// Holds units to the end of the transaction: a sale, a swap and a replacement of the same unit come one after the other.
-/// Gives each with the day it was made.
-pub async fn lock(conn: &mut PgConnection, serials: &[&Serial]) -> Result<Vec<(String, NaiveDate)>> {
+pub async fn lock(conn: &mut PgConnection, serials: &[&Serial]) -> Result<Vec<Held>> {
     let names: Vec<&str> = serials.iter().map(|serial| serial.as_str()).collect();
-    let held: Vec<(String, NaiveDate)> = sqlx::query_as(
-        "SELECT serial, manufactured_on FROM units WHERE serial = ANY ($1) ORDER BY serial FOR NO KEY UPDATE",
+    let held: Vec<Held> = sqlx::query_as(
+        "SELECT serial, model, manufactured_on FROM units WHERE serial = ANY ($1) ORDER BY serial FOR NO KEY UPDATE",
     )
     .bind(&names)
-    .fetch_all(conn)
+    .fetch_all(&mut *conn)
     .await?;
-    match names.iter().find(|name| !held.iter().any(|(serial, _)| serial == *name)) {
-        Some(missing) => Err(Error::not_found("unit", missing)),
+    match serials.iter().find(|serial| !held.iter().any(|unit| unit.serial == serial.as_str())) {
+        Some(missing) => Err(unknown(conn, missing).await),
         None => Ok(held),
+    }
+}
+
+/// Holds a unit and all that took its place, whose claims rest on its sale (T5). Gives the unit, and the serials of all.
+pub async fn lock_lineage(conn: &mut PgConnection, serial: &Serial) -> Result<(Held, Vec<String>)> {
+    let held: Vec<Held> = sqlx::query_as(
+        "SELECT serial, model, manufactured_on FROM units
+          WHERE serial = ANY ($1::text || ARRAY(SELECT replacement_serial FROM replacements WHERE origin_serial = $1))
+          ORDER BY serial FOR NO KEY UPDATE",
+    )
+    .bind(serial.as_str())
+    .fetch_all(&mut *conn)
+    .await?;
+    let serials = held.iter().map(|unit| unit.serial.clone()).collect();
+    match held.into_iter().find(|unit| unit.serial == serial.as_str()) {
+        Some(unit) => Ok((unit, serials)),
+        None => Err(unknown(conn, serial).await),
     }
 }
 
@@ -103,7 +156,7 @@ struct ToGive {
 pub async fn to_give(conn: &mut PgConnection, serial: &Serial) -> Result<UnitToGive> {
     let row: Option<ToGive> = sqlx::query_as(
         "SELECT model, sold_by_maker,
-                EXISTS (SELECT 1 FROM sales s WHERE s.serial = u.serial AND s.superseded_at = 'infinity') AS has_sale,
+                EXISTS (SELECT 1 FROM sales s WHERE s.serial = u.serial AND s.superseded_at = 'infinity' AND NOT s.cancelled) AS has_sale,
                 EXISTS (SELECT 1 FROM replacements r WHERE r.replacement_serial = u.serial) OR unit_was_promised(u.serial) AS given_before,
                 EXISTS (SELECT 1 FROM replacements r WHERE r.replaced_serial = u.serial) AS replaced_before,
                 unit_has_open_claim(u.serial) AS has_open_claim
@@ -124,11 +177,11 @@ pub async fn to_give(conn: &mut PgConnection, serial: &Serial) -> Result<UnitToG
     })
 }
 
-/// Whether a unit has an open claim, whoever filed it.
-pub async fn has_open_claim(conn: &mut PgConnection, serial: &Serial) -> Result<bool> {
-    let (open,): (bool,) =
-        sqlx::query_as("SELECT unit_has_open_claim($1)").bind(serial.as_str()).fetch_one(conn).await?;
-    Ok(open)
+/// Whether one of these units has an open claim, whoever filed it.
+pub async fn has_open_claim(conn: &mut PgConnection, serials: &[&str]) -> Result<bool> {
+    let open =
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM unnest($1::text[]) serial WHERE unit_has_open_claim(serial))");
+    Ok(open.bind(serials).fetch_one(conn).await?)
 }
 
 /// Whether a unit was given under a claim.

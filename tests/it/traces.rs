@@ -24,8 +24,9 @@ pub struct Traces {
     received: Arc<Mutex<Vec<ResourceSpans>>>,
 }
 
+/// What was exported to it.
 #[derive(Clone, Default)]
-struct Collector(Arc<Mutex<Vec<ResourceSpans>>>);
+pub struct Collector(pub Arc<Mutex<Vec<ResourceSpans>>>);
 
 #[tonic::async_trait]
 impl TraceService for Collector {

@@ -18,14 +18,16 @@ use crate::{
         event::Vouchers,
         policy::Policies,
         refusal::Refusal,
-        vouchers::verify,
+        serial::Serial,
+        vouchers::{RegisteredSale, verify},
     },
-    service::{decision, status},
+    service::{decision, registry::promises::promise, status},
     store::{
         self, Error,
         facts::{self, UnitToDecide},
+        promises::{self, Promise},
         reader::Units,
-        sales::{self, Sale},
+        sales,
     },
 };
 
@@ -45,6 +47,10 @@ pub(super) async fn one(desk: &Coverage, call: &Call, question: Question) -> Res
     }
     let mut unit = match desk.reader.unit(&question.serial, call.deadline).await {
         Ok(unit) => unit,
+        Err(Error::NotFound { .. }) => {
+            let unknown = unknown(desk, call, vec![question.serial]).await?;
+            return Err(unknown.into_values().next().unwrap_or_else(status::internal));
+        }
         Err(error) => return Err(status::of(&error)),
     };
     let policies = desk.app.rules(unit.stamp).await?;
@@ -80,13 +86,16 @@ pub(super) async fn many(
         .filter_map(|question| Some((question, units.get(question.serial.as_str())?)))
         .collect();
     let mut beside = Beside::read(desk, call, &found).await?;
+    let missing = questions.iter().flatten().map(|question| &question.serial);
+    let missing = missing.filter(|serial| !units.contains_key(serial.as_str())).cloned().collect();
+    let unknown = unknown(desk, call, missing).await?;
     let mut answers = Vec::with_capacity(questions.len());
     for (at, question) in questions.into_iter().enumerate() {
         answers.push(match question {
             Err(refused) => Err(refused),
             Ok(question) => match units.get(question.serial.as_str()) {
                 Some(unit) => beside.answer(&question, &mut unit.clone(), call, Arc::clone(&policies)),
-                None => Err(status::of(&Error::not_found("unit", &question.serial))),
+                None => Err(unknown.get(&question.serial).cloned().unwrap_or_else(status::internal)),
             },
         });
         if at % 64 == 63 {
@@ -95,6 +104,25 @@ pub(super) async fn many(
         }
     }
     Ok(answers)
+}
+
+/// The refusal of each serial that no unit has, with what the first of them may have been meant to be: one query for all.
+async fn unknown(desk: &Coverage, call: &Call, missing: Vec<Serial>) -> Result<HashMap<Serial, Status>, Status> {
+    const MOST_SUGGESTED: usize = 50;
+    if missing.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let asked: Vec<Serial> = missing.iter().take(MOST_SUGGESTED).cloned().collect();
+    let near = store::statement(&desk.app.pool, call.deadline, move |conn| {
+        Box::pin(async move { store::units::near(conn, &asked).await })
+    });
+    let mut near = near.await.map_err(|error| status::of(&error))?.into_iter();
+    let refusal = |serial: Serial| {
+        let suggestions = near.next().unwrap_or_default();
+        let error = Error::NotFound { kind: "unit", name: serial.to_string(), suggestions };
+        (serial, status::of(&error))
+    };
+    Ok(missing.into_iter().map(refusal).collect())
 }
 
 /// The units and the policies as they were known at a moment, by one look at the database.
@@ -119,8 +147,10 @@ async fn as_known(
 struct Beside {
     /// Models with a good unit to give (T3), of those asked for.
     in_stock: HashSet<String>,
+    /// What dealers promised, as far as the caller may see it (S6).
+    promises: HashMap<String, Vec<Promise>>,
     /// The sales that vouchers are held against (M1).
-    sales: HashMap<String, Sale>,
+    sales: HashMap<String, RegisteredSale>,
 }
 
 impl Beside {
@@ -145,6 +175,19 @@ impl Beside {
             });
             (beside.in_stock, beside.sales) = read.await.map_err(|error| status::of(&error))?;
         }
+        let promised = found.iter().filter(|(_, unit)| unit.has_promise);
+        let promised: Vec<String> = promised.map(|(_, unit)| unit.serial.to_string()).collect();
+        if !promised.is_empty() {
+            let read = desk.app.read(call, promised, |conn, serials, _| {
+                Box::pin(async move {
+                    let serials: Vec<&str> = serials.iter().map(String::as_str).collect();
+                    promises::of_units(conn, &serials).await
+                })
+            });
+            for promise in read.await?.into_inner() {
+                beside.promises.entry(promise.serial.clone()).or_default().push(promise);
+            }
+        }
         Ok(beside)
     }
 
@@ -167,9 +210,11 @@ impl Beside {
             .map_err(|ends| status::refused(&Refusal::CalendarEnds(ends)))?;
         let serial = unit.serial.to_string();
         let standing = question.vouchers.as_ref().map(|given| standing(call, given, self.sales.get(&serial)));
+        let promises = self.promises.get(&serial).into_iter().flatten().cloned().map(promise).collect();
         let response = v1::CheckCoverageResponse {
             model: unit.model.clone(),
             decision: Some(decision::decision(&decision)),
+            promises,
             voucher_standing: standing.map_or(0, Into::into),
             serial,
             ..Default::default()
@@ -179,9 +224,8 @@ impl Beside {
 }
 
 /// How the caller would stand who filed with these vouchers.
-fn standing(call: &Call, given: &Vouchers, sale: Option<&Sale>) -> v1::VoucherStanding {
-    let sale = sale.map(Sale::registered);
-    let verify = |given: &Vouchers| verify(&call.actor, given, sale.as_ref());
+fn standing(call: &Call, given: &Vouchers, sale: Option<&RegisteredSale>) -> v1::VoucherStanding {
+    let verify = |given: &Vouchers| verify(&call.actor, given, sale);
     match (verify(&Vouchers::default()), verify(given)) {
         (Ok(true), _) => v1::VoucherStanding::NotNeeded,
         (_, Ok(true)) => v1::VoucherStanding::Verified,

@@ -12,7 +12,7 @@ use crate::{
         fields::Fields,
         open,
         page::Page,
-        wire::{date, text},
+        wire::{date, text, time},
     },
     store::contracts::{self, Change, ContractRow},
 };
@@ -40,7 +40,8 @@ fn contract(row: ContractRow) -> v1::Contract {
         revoked_date: row.revoked_on.map(date),
         reason: text(row.reason),
         version: row.version,
-        ..Default::default()
+        recorded_time: Some(time(row.recorded_at)),
+        recorded_by: row.recorded_by,
     }
 }
 
@@ -178,8 +179,18 @@ pub(super) async fn revoke(
 }
 
 pub(super) async fn list_versions(
-    _app: &App,
-    _request: Request<v1::ListContractVersionsRequest>,
+    app: &App,
+    request: Request<v1::ListContractVersionsRequest>,
 ) -> Reply<v1::ListContractVersionsResponse> {
-    Err(tonic::Status::unimplemented("being built"))
+    let (call, request) = open(request)?;
+    let mut fields = Fields::default();
+    let number = fields.name("contract_number", &request.contract_number, "._/-");
+    let number = fields.finish(|| number)?;
+    app.read(&call, number, move |conn, number, _| {
+        Box::pin(async move {
+            let versions = contracts::versions(conn, &number).await?;
+            Ok(v1::ListContractVersionsResponse { versions: versions.into_iter().map(contract).collect() })
+        })
+    })
+    .await
 }

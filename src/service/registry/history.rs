@@ -83,7 +83,8 @@ async fn write(
     let named = named.chain(repairs.iter().map(|repair| &repair.serial));
     let serials: Vec<Serial> = named.filter_map(|serial| Serial::parse(serial).ok()).collect();
     let made = units::lock(&mut *conn, &serials.iter().collect::<Vec<_>>()).await?;
-    let before_made = |serial: &str, day: NaiveDate| made.iter().any(|(unit, made)| unit == serial && day < *made);
+    let before_made =
+        |serial: &str, day: NaiveDate| made.iter().any(|unit| unit.serial == serial && day < unit.manufactured_on);
     let rule = "must not lie before the unit was manufactured";
     for (at, repair) in repairs.iter().enumerate() {
         if before_made(&repair.serial, repair.completed_on) {
@@ -95,12 +96,9 @@ async fn write(
         if before_made(&step.replaced_serial, step.replaced_on) {
             return Err(Error::invalid(format!("replacements[{at}].replaced_date"), rule));
         }
-        for unit in [&step.replaced_serial, &step.replacement_serial] {
-            let unit = Serial::parse(unit).map_err(Error::broken)?;
-            // A claim on either unit would lose its ground: it is decided first.
-            if units::has_open_claim(&mut *conn, &unit).await? {
-                return Err(Refusal::OpenClaimExists.into());
-            }
+        // A claim on either unit would lose its ground: it is decided first.
+        if units::has_open_claim(&mut *conn, &[&step.replaced_serial, &step.replacement_serial]).await? {
+            return Err(Refusal::OpenClaimExists.into());
         }
         if units::was_promised(&mut *conn, &step.replacement_serial).await? {
             return Err(Refusal::ReplacementChain("the unit was given before").into());

@@ -1,6 +1,7 @@
 //! Products of the catalogue.
 
-use tonic::Request;
+use tonic::{Request, Status};
+use uuid::Uuid;
 
 use crate::{
     contract::v1,
@@ -17,12 +18,12 @@ fn product(product: Product) -> v1::Product {
     }
 }
 
-pub(super) async fn create(app: &App, request: Request<v1::CreateProductRequest>) -> Reply<v1::CreateProductResponse> {
-    let (call, request) = open(request)?;
-    let given = request.product.clone().unwrap_or_default();
+/// What a creation and a change have in common: the request's id, and the product as it is to be.
+fn read(id: &str, given: Option<&v1::Product>) -> Result<(Uuid, Product), Status> {
+    let given = given.cloned().unwrap_or_default();
     Fields::at_most("product.equivalent_models", &given.equivalent_models, 20)?;
     let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
+    let id = fields.request_id(id);
     let model = fields.model("product.model", &given.model);
     let product_type = fields.choice("product.product_type", given.product_type);
     let equivalents: Vec<_> = given
@@ -37,13 +38,18 @@ pub(super) async fn create(app: &App, request: Request<v1::CreateProductRequest>
             fields.model(&field, equivalent)
         })
         .collect();
-    let (id, new) = fields.finish(|| {
+    fields.finish(|| {
         let equivalents = equivalents.into_iter().collect::<Option<Vec<_>>>()?;
         Some((
             id?,
             Product { model: model?, product_type: product_type?, discontinued: given.discontinued, equivalents },
         ))
-    })?;
+    })
+}
+
+pub(super) async fn create(app: &App, request: Request<v1::CreateProductRequest>) -> Reply<v1::CreateProductResponse> {
+    let (call, request) = open(request)?;
+    let (id, new) = read(&request.request_id, request.product.as_ref())?;
     app.write(&call, id, &request, new, move |conn, new, _| {
         Box::pin(async move {
             catalogue::create(conn, &new).await?;
@@ -81,9 +87,14 @@ pub(super) async fn list(app: &App, request: Request<v1::ListProductsRequest>) -
     .await
 }
 
-pub(super) async fn update(
-    _app: &App,
-    _request: Request<v1::UpdateProductRequest>,
-) -> Reply<v1::UpdateProductResponse> {
-    Err(tonic::Status::unimplemented("being built"))
+pub(super) async fn update(app: &App, request: Request<v1::UpdateProductRequest>) -> Reply<v1::UpdateProductResponse> {
+    let (call, request) = open(request)?;
+    let (id, changed) = read(&request.request_id, request.product.as_ref())?;
+    app.write(&call, id, &request, changed, move |conn, changed, moment| {
+        Box::pin(async move {
+            catalogue::update(conn, &changed, &moment.actor, moment.now).await?;
+            Ok(v1::UpdateProductResponse { product: Some(product(changed)) })
+        })
+    })
+    .await
 }

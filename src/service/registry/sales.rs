@@ -1,11 +1,12 @@
 //! Registered sales.
 
+use sqlx::PgConnection;
 use tonic::Request;
 
 use crate::{
     clock::civil_date,
     contract::v1,
-    domain::{actor::Actor, refusal::Refusal},
+    domain::{actor::Actor, refusal::Refusal, serial::Serial},
     service::{
         App, Moment, Reply,
         fields::Fields,
@@ -15,12 +16,20 @@ use crate::{
     store::{
         self, Error, contracts, dealers,
         people::{self, NamedCustomer},
-        sales::{self, Sale},
+        sales::{self, Cancellation, Sale},
         units,
     },
 };
 
-pub(super) fn sale(sale: Sale) -> v1::Sale {
+/// A version of a sale on the wire, for a caller who may see it. Who recorded it is for staff, and for the dealer who did.
+pub(super) fn sale(sale: Sale, actor: &Actor) -> v1::Sale {
+    let event = match (sale.cancelled, sale.corrects) {
+        (true, _) => v1::SaleEvent::Cancelled,
+        (false, true) => v1::SaleEvent::Corrected,
+        (false, false) => v1::SaleEvent::Registered,
+    };
+    let late = (civil_date(sale.recorded_at) - sale.sold_on).num_days();
+    let tells = actor.is_staff() || (actor.dealer_id().is_some() && sale.recorded_by == actor.to_string());
     v1::Sale {
         serial: sale.serial,
         dealer_id: sale.dealer_id,
@@ -32,14 +41,28 @@ pub(super) fn sale(sale: Sale) -> v1::Sale {
         customer_id: text(sale.customer_id),
         version: sale.version,
         recorded_time: Some(time(sale.recorded_at)),
-        ..Default::default()
+        event: event.into(),
+        recorded_by: if tells { sale.recorded_by } else { String::new() },
+        reason: text(sale.reason),
+        // Dates lie between 1990 and 2100.
+        days_late: if sale.cancelled { 0 } else { i32::try_from(late).unwrap_or(0).max(0) },
     }
+}
+
+/// The dealer who sold: staff name it, for a dealer it is itself and may be left out.
+pub(super) fn seller(fields: &mut Fields, actor: &Actor, given: &str) -> Option<String> {
+    let Some(own) = actor.dealer_id() else { return fields.name("dealer_id", given, "._-") };
+    if !given.is_empty() && given != own {
+        fields.violate("dealer_id", "must be the caller's own");
+    }
+    Some(own.to_owned())
 }
 
 /// A sale as given, its customer not yet looked up.
 #[derive(Clone)]
 struct Given {
-    serial: crate::domain::serial::Serial,
+    serial: Serial,
+    model: Option<String>,
     sale: Sale,
     customer: Option<NamedCustomer>,
 }
@@ -50,15 +73,7 @@ pub(super) async fn register(app: &App, request: Request<v1::RegisterSaleRequest
     let mut fields = Fields::default();
     let id = fields.request_id(&request.request_id);
     let serial = fields.serial("serial", &request.serial);
-    let dealer_id = match &call.actor {
-        Actor::Dealer(own) => {
-            if !request.dealer_id.is_empty() && request.dealer_id != *own {
-                fields.violate("dealer_id", "must be the caller's own");
-            }
-            Some(own.clone())
-        }
-        _ => fields.name("dealer_id", &request.dealer_id, "._-"),
-    };
+    let dealer_id = seller(&mut fields, &call.actor, &request.dealer_id);
     let sold_on = fields.date("sold_date", request.sold_date.as_ref());
     if sold_on.is_some_and(|day| day > civil_date(now)) {
         fields.violate("sold_date", "must not be in the future");
@@ -76,6 +91,8 @@ pub(super) async fn register(app: &App, request: Request<v1::RegisterSaleRequest
     };
     let customer = fields.customer(request.customer.as_ref());
     let version = fields.version(request.version);
+    let model = fields.optional_model("model", &request.model);
+    let reason = fields.optional_text("reason", &request.reason, 500);
     let (id, given) = fields.finish(|| {
         let sale = Sale {
             serial: serial.as_ref()?.to_string(),
@@ -87,27 +104,34 @@ pub(super) async fn register(app: &App, request: Request<v1::RegisterSaleRequest
             region: region?.map(|region| region.to_string()),
             contract_number: contract_number?,
             customer_id: None,
+            cancelled: false,
+            corrects: false,
+            reason: reason?,
             recorded_at: now,
+            recorded_by: call.actor.to_string(),
         };
-        Some((id?, Given { serial: serial?, sale, customer: customer? }))
+        Some((id?, Given { serial: serial?, model: model?, sale, customer: customer? }))
     })?;
     app.write(&call, id, &request, given, move |conn, given, moment| {
-        Box::pin(async move { Ok(v1::RegisterSaleResponse { sale: Some(sale(record(conn, given, moment).await?)) }) })
+        Box::pin(async move {
+            let registered = record(conn, given, moment).await?;
+            Ok(v1::RegisterSaleResponse { sale: Some(sale(registered, &moment.actor)) })
+        })
     })
     .await
 }
 
-async fn record(conn: &mut sqlx::PgConnection, given: Given, moment: &Moment) -> store::Result<Sale> {
+async fn record(conn: &mut PgConnection, given: Given, moment: &Moment) -> store::Result<Sale> {
     dealers::must_be_active(&mut *conn, &moment.actor).await?;
     dealers::get(&mut *conn, &given.sale.dealer_id).await?;
-    let held = units::lock(&mut *conn, &[&given.serial]).await?;
-    if held.iter().any(|(_, made)| given.sale.sold_on < *made) {
+    let (unit, lineage) = units::lock_lineage(&mut *conn, &given.serial).await?;
+    Refusal::unless_model(given.model.as_deref(), &unit.model)?;
+    if given.sale.sold_on < unit.manufactured_on {
         return Err(Error::invalid("sold_date", "must not lie before the unit was manufactured"));
     }
     let corrects = given.sale.version > 0 && moment.actor.dealer_id().is_some();
-    if corrects && units::has_open_claim(&mut *conn, &given.serial).await? {
-        let why = "a claim for the unit is open: the maker's staff correct its sale";
-        return Err(Refusal::RegistryConflict(why.to_owned()).into());
+    if corrects {
+        no_open_claim(&mut *conn, &lineage, "a claim for the unit is open: the maker's staff correct its sale").await?;
     }
     if let Some(number) = &given.sale.contract_number {
         contracts::get(&mut *conn, number).await?;
@@ -119,13 +143,54 @@ async fn record(conn: &mut sqlx::PgConnection, given: Given, moment: &Moment) ->
     sales::register(conn, Sale { customer_id, ..given.sale }, &moment.actor).await
 }
 
-pub(super) async fn cancel(_app: &App, _request: Request<v1::CancelSaleRequest>) -> Reply<v1::CancelSaleResponse> {
-    Err(tonic::Status::unimplemented("being built"))
+/// A sale whose unit, or one that took its place, is claimed for is the ground of that claim's decision.
+async fn no_open_claim(conn: &mut PgConnection, lineage: &[String], why: &str) -> store::Result<()> {
+    let serials: Vec<&str> = lineage.iter().map(String::as_str).collect();
+    if units::has_open_claim(conn, &serials).await? {
+        return Err(Refusal::RegistryConflict(why.to_owned()).into());
+    }
+    Ok(())
+}
+
+pub(super) async fn cancel(app: &App, request: Request<v1::CancelSaleRequest>) -> Reply<v1::CancelSaleResponse> {
+    let (call, request) = open(request)?;
+    let mut fields = Fields::default();
+    let id = fields.request_id(&request.request_id);
+    let serial = fields.serial("serial", &request.serial);
+    let version = fields.version(request.version);
+    let reason = fields.text("reason", &request.reason, 500);
+    let (id, asked) = fields.finish(|| Some((id?, (serial?, Cancellation { version: version?, reason: reason? }))))?;
+    app.write(&call, id, &request, asked, move |conn, (serial, cancellation), moment| {
+        Box::pin(async move {
+            dealers::must_be_active(&mut *conn, &moment.actor).await?;
+            let (_, lineage) = units::lock_lineage(&mut *conn, &serial).await?;
+            let cancelled = sales::cancel(&mut *conn, &serial, cancellation, &moment.actor, moment.now).await?;
+            // Asked last: whether a sale that is not the caller's has a claim is not told.
+            no_open_claim(conn, &lineage, "a claim for the unit is open: its sale is not cancelled").await?;
+            Ok(v1::CancelSaleResponse { sale: Some(sale(cancelled, &moment.actor)) })
+        })
+    })
+    .await
 }
 
 pub(super) async fn list_versions(
-    _app: &App,
-    _request: Request<v1::ListSaleVersionsRequest>,
+    app: &App,
+    request: Request<v1::ListSaleVersionsRequest>,
 ) -> Reply<v1::ListSaleVersionsResponse> {
-    Err(tonic::Status::unimplemented("being built"))
+    let (call, request) = open(request)?;
+    let mut fields = Fields::default();
+    let serial = fields.serial("serial", &request.serial);
+    let serial = fields.finish(|| serial)?;
+    app.read(&call, serial, move |conn, serial, actor| {
+        Box::pin(async move {
+            units::get(&mut *conn, &serial).await?;
+            let versions = sales::versions(conn, actor, &serial).await?;
+            if versions.is_empty() {
+                return Err(Error::not_found("sale", serial));
+            }
+            let versions = versions.into_iter().map(|version| sale(version, actor)).collect();
+            Ok(v1::ListSaleVersionsResponse { versions })
+        })
+    })
+    .await
 }

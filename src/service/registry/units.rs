@@ -121,7 +121,7 @@ pub(super) async fn get(app: &App, request: Request<v1::GetUnitRequest>) -> Repl
                 unit: Some(unit(found)),
                 lineage: lineage.into_iter().map(replacement).collect(),
                 repairs: repairs.into_iter().map(|found| repair(found, actor)).collect(),
-                sale: sale.map(sales::sale),
+                sale: sale.map(|found| sales::sale(found, actor)),
                 customer: customer.map(contact),
             })
         })

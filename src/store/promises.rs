@@ -1,0 +1,56 @@
+//! Dealers' own promises (S6). Row-level security shows them to the dealer who gave one, the unit's buyer and staff.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use sqlx::{FromRow, PgConnection};
+use uuid::Uuid;
+
+use super::error::Result;
+
+/// What a dealer promised for a unit, and owes.
+#[derive(Clone, Debug, FromRow)]
+pub struct Promise {
+    /// Identifies it.
+    pub promise_id: Uuid,
+    /// The unit.
+    pub serial: String,
+    /// Who promised.
+    pub dealer_id: String,
+    /// The dealer's certificate, once for a unit.
+    pub certificate_number: String,
+    /// In the dealer's words.
+    pub promise: String,
+    /// The last day it holds.
+    pub until_on: Option<NaiveDate>,
+    /// When it was recorded.
+    pub recorded_at: DateTime<Utc>,
+    /// Who recorded it.
+    pub recorded_by: String,
+}
+
+/// Records a promise.
+pub async fn record(conn: &mut PgConnection, promise: &Promise) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO dealer_promises (promise_id, serial, dealer_id, certificate_number, promise, until_on, recorded_at, recorded_by)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+    )
+    .bind(promise.promise_id)
+    .bind(&promise.serial)
+    .bind(&promise.dealer_id)
+    .bind(&promise.certificate_number)
+    .bind(&promise.promise)
+    .bind(promise.until_on)
+    .bind(promise.recorded_at)
+    .bind(&promise.recorded_by)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The promises for these units that the transaction's caller may see, in the order they were recorded.
+pub async fn of_units(conn: &mut PgConnection, serials: &[&str]) -> Result<Vec<Promise>> {
+    let promises = sqlx::query_as(
+        "SELECT promise_id, serial, dealer_id, certificate_number, promise, until_on, recorded_at, recorded_by
+           FROM dealer_promises WHERE serial = ANY ($1) ORDER BY promise_id",
+    );
+    Ok(promises.bind(serials).fetch_all(conn).await?)
+}
