@@ -29,12 +29,15 @@ impl CoverageService for Coverage {
             let on = on?.unwrap_or(civil_date(now));
             Some((serial?, Report { on, told: told?, findings: findings?, no_fault_found, inspected: false }))
         })?;
-        let policies = self.0.policies().await?;
         // One statement, one round trip; it needs no caller, for it reads nothing that belongs to one.
         let unit = store::statement(&self.0.pool, call.deadline, move |conn| {
-            Box::pin(async move { store::facts::of_unit(conn, &serial, None).await })
+            Box::pin(async move {
+                let unit = store::facts::of_unit(&mut *conn, &serial, None).await?;
+                Ok((unit, store::policies::stamp(conn).await?))
+            })
         });
-        let unit = unit.await.map_err(|error| status::of(&error))?;
+        let (unit, stamp) = unit.await.map_err(|error| status::of(&error))?;
+        let policies = self.0.rules(stamp, call.deadline).await.map_err(|error| status::of(&error))?;
         let decided = decide(&policies, &unit.facts, &report);
         Ok(Response::new(v1::CheckCoverageResponse {
             serial: unit.serial.to_string(),

@@ -10,7 +10,8 @@ use super::error::{Error, Result};
 use crate::domain::{
     actor::Actor,
     claim::{Claim, StateName},
-    coverage::Decision,
+    clause::Clause,
+    coverage::{Decision, Remedy},
     event::{Event, Ruling, Stage},
     facts::{Facts, Report},
     return_number::ReturnNumber,
@@ -201,6 +202,65 @@ pub async fn decisions(conn: &mut PgConnection, claims: &[Uuid]) -> Result<Vec<S
             Ok(StoredDecision { claim_id: row.claim_id, sequence: row.sequence, stage, decided })
         })
         .collect()
+}
+
+/// Which recorded decisions: from one moment to another, both inside.
+#[derive(Clone, Copy, Debug)]
+pub struct Recorded {
+    /// All from the beginning where none.
+    pub since: Option<DateTime<Utc>>,
+    /// The last moment.
+    pub until: DateTime<Utc>,
+}
+
+/// A recorded decision, and what it was made from.
+#[derive(Clone, Debug, FromRow)]
+pub struct ToReplay {
+    /// The claim.
+    pub claim_id: Uuid,
+    /// The event it was made with.
+    pub sequence: i64,
+    /// The unit.
+    pub serial: String,
+    /// What the registry knew.
+    #[sqlx(json)]
+    pub facts: Facts,
+    /// What was told and found.
+    #[sqlx(json)]
+    pub report: Report,
+    /// What it gave.
+    #[sqlx(try_from = "String")]
+    pub remedy: Remedy,
+    /// The clauses that decided.
+    #[sqlx(json)]
+    pub clauses: Vec<Clause>,
+}
+
+/// How many decisions that is. Row-level security counts none of another tenant's.
+pub async fn count_recorded(conn: &mut PgConnection, recorded: Recorded) -> Result<i64> {
+    let count = sqlx::query_scalar(
+        "SELECT count(*) FROM claim_decisions d JOIN claim_events e USING (claim_id, sequence)
+          WHERE ($1::timestamptz IS NULL OR e.recorded_at >= $1) AND e.recorded_at <= $2",
+    );
+    Ok(count.bind(recorded.since).bind(recorded.until).fetch_one(conn).await?)
+}
+
+/// At most `limit` of them after one that is named by its claim and its number.
+pub async fn recorded(
+    conn: &mut PgConnection,
+    recorded: Recorded,
+    after: (Uuid, i64),
+    limit: i64,
+) -> Result<Vec<ToReplay>> {
+    let decisions = sqlx::query_as(
+        "SELECT d.claim_id, d.sequence, c.serial, d.facts, d.report, d.remedy, d.decision -> 'clauses' AS clauses
+           FROM claim_decisions d JOIN claim_events e USING (claim_id, sequence) JOIN claims c USING (claim_id)
+          WHERE (d.claim_id, d.sequence) > ($3, $4)
+            AND ($1::timestamptz IS NULL OR e.recorded_at >= $1) AND e.recorded_at <= $2
+          ORDER BY d.claim_id, d.sequence LIMIT $5",
+    );
+    let decisions = decisions.bind(recorded.since).bind(recorded.until).bind(after.0).bind(after.1).bind(limit);
+    Ok(decisions.fetch_all(conn).await?)
 }
 
 #[derive(FromRow)]
