@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString};
 
 use super::{
+    calendar::CalendarEnds,
     clause::Clause,
     facts::{Appearance, Facts, Part, Report},
     period::{Period, months_after},
@@ -124,7 +125,7 @@ pub(super) struct Ground<'a> {
 }
 
 /// Decides. The order of the rungs in `remedy` is the commitment's precedence.
-pub fn decide(policies: &Policies, facts: &Facts, report: &Report) -> Decision {
+pub fn decide(policies: &Policies, facts: &Facts, report: &Report) -> Result<Decision, CalendarEnds> {
     let ground = Ground::new(policies, facts, report);
     let (remedy, mut clauses) = ground.remedy();
     let replaced = facts.superseded_by.is_some();
@@ -132,7 +133,7 @@ pub fn decide(policies: &Policies, facts: &Facts, report: &Report) -> Decision {
         clauses.push(Clause::S5);
     }
     let outbound = if remedy.is_a_yes() { Payer::Maker } else { Payer::Sender };
-    Decision {
+    Ok(Decision {
         remedy,
         clauses,
         start: (!replaced).then_some(ground.start),
@@ -145,7 +146,7 @@ pub fn decide(policies: &Policies, facts: &Facts, report: &Report) -> Decision {
         superseded_by: facts.superseded_by.clone(),
         equivalents: if facts.discontinued { facts.equivalents.clone() } else { Vec::new() },
         windows: if replaced { Vec::new() } else { ground.windows },
-    }
+    })
 }
 
 impl<'a> Ground<'a> {

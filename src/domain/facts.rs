@@ -96,6 +96,9 @@ impl Contract {
 /// A completed repair.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RepairFacts {
+    /// The day the unit came in for it; none where it is not known and counts as `completed_on`.
+    #[serde(default)]
+    pub received_on: Option<NaiveDate>,
     /// The day it was completed.
     pub completed_on: NaiveDate,
     /// Whether it was charged (P2) or under warranty (T6).
@@ -113,8 +116,14 @@ pub struct Facts {
     pub discontinued: bool,
     /// Models that may be given instead, in order of preference (T3).
     pub equivalents: Vec<String>,
+    /// Of the model and its equivalents those with an unsold unit registered, in order of preference (T3).
+    #[serde(default)]
+    pub models_in_stock: Vec<String>,
     /// The original's registered sale.
     pub sale: Option<SaleFacts>,
+    /// A registered sale of a replacement's own: it counts for nothing (T5).
+    #[serde(default)]
+    pub own_sale: Option<SaleFacts>,
     /// The contract that sale names.
     pub contract: Option<Contract>,
     /// The repairs of every unit in the lineage up to the one in hand, in any order.

@@ -4,6 +4,7 @@
 //! `claim_steps`.
 
 pub mod actor;
+pub mod calendar;
 pub mod claim;
 pub mod claim_steps;
 pub mod clause;

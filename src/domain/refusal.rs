@@ -3,6 +3,7 @@
 use chrono::NaiveDate;
 
 use super::{
+    calendar::CalendarEnds,
     claim::{Action, StateName},
     coverage::Remedy,
     serial::Serial,
@@ -74,6 +75,9 @@ pub enum Refusal {
     /// T4: a serial is replaced once and given once, and a lineage has no cycle.
     #[error("{0}")]
     ReplacementChain(&'static str),
+    /// A last day may fall on a day off, and nobody knows yet.
+    #[error(transparent)]
+    CalendarEnds(#[from] CalendarEnds),
     /// Only who filed may cancel, swap or send.
     #[error("only who filed the claim may do this")]
     NotTheApplicant,

@@ -17,6 +17,7 @@ use crate::{
         claim::{self, Action},
         coverage::decide,
         facts::Report,
+        refusal::Refusal,
         serial::Serial,
     },
     store::{self, claims::Decided},
@@ -99,7 +100,7 @@ async fn decide_now(
     let unit = store::facts::of_unit(&mut *conn, serial, claim).await?;
     // Read after the facts: never policies older than they are.
     let policies = moment.rules.current(conn).await?;
-    let decision = decide(&policies, &unit.facts, &report);
+    let decision = decide(&policies, &unit.facts, &report).map_err(Refusal::from)?;
     let contact = decision::contact(&policies, decision.remedy, &decision.policy_version);
     Ok(Ruled { decided: Decided { facts: unit.facts, report, decision }, model: unit.model, contact })
 }

@@ -6,7 +6,7 @@ use super::{App, Reply, decision, fields::Fields, open, status, wire::time};
 use crate::{
     clock::civil_date,
     contract::v1::{self, coverage_service_server::CoverageService},
-    domain::{coverage::decide, facts::Report},
+    domain::{coverage::decide, facts::Report, refusal::Refusal},
     store,
 };
 
@@ -38,7 +38,8 @@ impl CoverageService for Coverage {
         });
         let (unit, stamp) = unit.await.map_err(|error| status::of(&error))?;
         let policies = self.0.rules(stamp, call.deadline).await.map_err(|error| status::of(&error))?;
-        let decided = decide(&policies, &unit.facts, &report);
+        let decided = decide(&policies, &unit.facts, &report)
+            .map_err(|ends| status::of(&store::Error::from(Refusal::from(ends))))?;
         Ok(Response::new(v1::CheckCoverageResponse {
             serial: unit.serial.to_string(),
             model: unit.model,

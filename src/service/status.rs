@@ -108,6 +108,7 @@ fn refused(refusal: &Refusal) -> Status {
         Refusal::ReplacementChain(_) => precondition(R::ReplacementChain, &[]),
         Refusal::MixedParcel => precondition(R::MixedParcel, &[]),
         Refusal::RegistryConflict(_) => precondition(R::RegistryConflict, &[]),
+        Refusal::CalendarEnds(ends) => precondition(R::CalendarEnds, &[("day", &ends.day.to_string())]),
         Refusal::NotTheApplicant => status(Code::PermissionDenied, R::NotTheApplicant, message, &[]),
         Refusal::DealerNotActive => status(Code::PermissionDenied, R::DealerNotActive, message, &[]),
         Refusal::AlreadyExists(_) => status(Code::AlreadyExists, R::AlreadyExists, message, &[]),

@@ -229,7 +229,7 @@ pub struct ToReplay {
     #[sqlx(json)]
     pub report: Report,
     /// What it gave.
-    #[sqlx(try_from = "String")]
+    #[sqlx(json)]
     pub remedy: Remedy,
     /// The clauses that decided.
     #[sqlx(json)]
@@ -253,7 +253,7 @@ pub async fn recorded(
     limit: i64,
 ) -> Result<Vec<ToReplay>> {
     let decisions = sqlx::query_as(
-        "SELECT d.claim_id, d.sequence, c.serial, d.facts, d.report, d.remedy, d.decision -> 'clauses' AS clauses
+        "SELECT d.claim_id, d.sequence, c.serial, d.facts, d.report, d.decision -> 'remedy' AS remedy, d.decision -> 'clauses' AS clauses
            FROM claim_decisions d JOIN claim_events e USING (claim_id, sequence) JOIN claims c USING (claim_id)
           WHERE (d.claim_id, d.sequence) > ($3, $4)
             AND ($1::timestamptz IS NULL OR e.recorded_at >= $1) AND e.recorded_at <= $2

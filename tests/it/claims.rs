@@ -11,6 +11,7 @@ use warranty::{
     contract::v1::*,
     domain::{
         actor::Actor,
+        calendar::STANDARD_CALENDAR,
         claim,
         coverage::decide,
         policy::{Policies, STANDARD_POLICY},
@@ -264,7 +265,11 @@ async fn the_row_is_the_fold_of_its_events_and_every_decision_can_be_made_again(
             Ok(read)
         })
     });
-    let policies = Policies::new(vec![serde_json::from_str(STANDARD_POLICY).unwrap()]).unwrap();
+    let policies = Policies::new(
+        vec![serde_json::from_str(STANDARD_POLICY).unwrap()],
+        serde_json::from_str(STANDARD_CALENDAR).unwrap(),
+    )
+    .unwrap();
     for (row, events, decisions) in read.await.unwrap() {
         let numbers: Vec<i64> = events.iter().map(|event| event.sequence).collect();
         assert_eq!(numbers, (1..=row.version).collect::<Vec<_>>());
@@ -272,7 +277,7 @@ async fn the_row_is_the_fold_of_its_events_and_every_decision_can_be_made_again(
         let folded = claim::Claim::fold(row.id, events.into_iter().map(|stored| stored.event)).unwrap();
         assert_eq!(folded, row);
         for made in decisions {
-            assert_eq!(decide(&policies, &made.decided.facts, &made.decided.report), made.decided.decision);
+            assert_eq!(decide(&policies, &made.decided.facts, &made.decided.report).unwrap(), made.decided.decision);
         }
     }
 }

@@ -4,7 +4,6 @@ use chrono::NaiveDate;
 use tonic::Request;
 
 use crate::{
-    clock::civil_date,
     contract::{google::r#type::Date, v1},
     domain::{calendar::CalendarYear, period::is_plausible, policy::Policy, refusal::Refusal},
     service::{
