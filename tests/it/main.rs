@@ -12,6 +12,7 @@ mod house;
 mod issuer;
 mod keys;
 mod local;
+mod policies;
 mod rules;
 mod tokens;
 mod traces;
