@@ -146,7 +146,7 @@ struct Progress {
 
 impl Progress {
     fn new() -> Result<Self> {
-        let style = ProgressStyle::with_template("{bar:40} {pos} of {len}, {per_sec}, {eta} left; {msg}")?;
+        let style = ProgressStyle::with_template("{bar:40} {pos} of {len}, {eta} left; {msg}")?;
         Ok(Self { bar: ProgressBar::new(0).with_style(style) })
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use chrono::{DateTime, Utc};
 use futures::stream;
 use tonic::{Request, Response, Status};
 use tracing::{Instrument, Span};
@@ -15,7 +16,7 @@ use crate::{
     service::{App, Replies, Reply, fields::Fields, open, status, wire::number},
     store::{
         Error,
-        claims::{self, Recorded, ToReplay},
+        claims::{self, ToReplay},
     },
 };
 
@@ -27,14 +28,12 @@ pub(super) async fn simulate(
     request: Request<v1::SimulatePolicyRequest>,
 ) -> Reply<Replies<v1::SimulatePolicyResponse>> {
     let (call, request) = open(request)?;
-    let now = app.clock.now();
     let mut fields = Fields::default();
     let draft = draft(&mut fields, &request.document);
-    let since = fields.past_time("from_time", request.from_time.as_ref(), now);
+    let since = fields.past_time("from_time", request.from_time.as_ref(), app.clock.now());
     let (draft, since) = fields.finish(|| Some((draft?, since?)))?;
-    let recorded = Recorded { since, until: now };
     let asked = app.read(&call, app.rules.clone(), move |conn, rules, _| {
-        Box::pin(async move { Ok((rules.current(&mut *conn).await?, claims::count_recorded(conn, recorded).await?)) })
+        Box::pin(async move { Ok((rules.current(&mut *conn).await?, claims::count_recorded(conn, since).await?)) })
     });
     let (published, total) = asked.await?.into_inner();
     // Alone, it is in force for every sale.
@@ -44,7 +43,7 @@ pub(super) async fn simulate(
         app: app.clone(),
         call,
         policies,
-        recorded,
+        since,
         after: Some(Default::default()),
         total,
         done: 0,
@@ -61,7 +60,7 @@ struct Simulation {
     call: Call,
     /// The draft alone, with the published calendar.
     policies: Policies,
-    recorded: Recorded,
+    since: Option<DateTime<Utc>>,
     /// The last decision made again; none where there are no more.
     after: Option<(Uuid, i64)>,
     total: i64,
@@ -74,16 +73,16 @@ impl Simulation {
     async fn next(mut self) -> Result<Option<(v1::SimulatePolicyResponse, Self)>, Status> {
         let Some(after) = self.after else { return Ok(None) };
         let call = Call { deadline: Instant::now() + self.call.patience, ..self.call.clone() };
-        let recorded = self.recorded;
+        let since = self.since;
         let page = self.app.read(&call, after, move |conn, after, _| {
-            Box::pin(async move { claims::recorded(conn, recorded, after, PAGE as i64).await })
+            Box::pin(async move { claims::recorded(conn, since, after, PAGE as i64).await })
         });
         let page = page.await?.into_inner();
         let changed: Vec<_> = page.iter().filter_map(|recorded| changed(&self.policies, recorded)).collect();
         self.after = page.last().filter(|_| page.len() == PAGE).map(|last| (last.claim_id, last.sequence));
         self.done += page.len() as i64;
         self.changed += changed.len() as i64;
-        // A decision that was still on its way when they were counted is made again, too.
+        // One that was recorded after they were counted may be made again, too.
         self.total = self.total.max(self.done);
         let reply = v1::SimulatePolicyResponse {
             total_count: self.total,
