@@ -24,10 +24,12 @@ impl CoverageService for Coverage {
         let on = fields.optional_date("date", request.date.as_ref());
         let told = fields.told(request.report.as_ref());
         let findings = fields.findings(&request.findings);
+        let language = fields.optional_choice("language", request.language);
         let no_fault_found = request.no_fault_found;
-        let (serial, report) = fields.finish(|| {
+        let (serial, report, language) = fields.finish(|| {
             let on = on?.unwrap_or(civil_date(now));
-            Some((serial?, Report { on, told: told?, findings: findings?, no_fault_found, inspected: false }))
+            let report = Report { on, told: told?, findings: findings?, no_fault_found, inspected: false };
+            Some((serial?, report, language?))
         })?;
         // One statement, one round trip; it needs no caller, for it reads nothing that belongs to one.
         let unit = store::statement(&self.0.pool, call.deadline, move |conn| {
@@ -43,10 +45,11 @@ impl CoverageService for Coverage {
         Ok(Response::new(v1::CheckCoverageResponse {
             serial: unit.serial.to_string(),
             model: unit.model,
-            decision: Some(decision::decision(&decided)),
-            texts: decision::texts(&policies, &decided),
+            decision: Some(decision::decision(&decided, language)),
+            texts: decision::texts(&policies, &decided, language),
             contact: decision::contact(&policies, decided.remedy, &decided.policy_version),
             data_as_of_time: Some(time(now)),
+            summary: decision::summary(&policies, &decided, language),
             ..Default::default()
         }))
     }

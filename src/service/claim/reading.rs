@@ -108,7 +108,7 @@ fn event(stored: StoredEvent, decisions: &[StoredDecision]) -> Result<v1::ClaimE
         state: number!(stored.state),
         recorded_time: Some(time(stored.recorded_at)),
         actor: stored.actor,
-        decision: made.map(|decided| decision::decision(&decided.decided.decision)),
+        decision: made.map(|decided| decision::decision(&decided.decided.decision, None)),
         facts_json: serde_json::to_string(&stored.event).map_err(Error::broken)?,
     })
 }
