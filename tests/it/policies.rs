@@ -406,15 +406,15 @@ async fn a_simulation_decides_those_recorded_from_a_moment_on_and_says_where_a_c
     let world = World::stocked().await;
     sold_on(&world, "OLD1", "2025-08-15").await;
     filed(&world, "OLD1").await.unwrap();
-    world.set("2026-06-20T04:00:00Z");
-    // Its year ends on the last day of 2026, a day of the standard calendar, and its next one is not.
-    sold_on(&world, "NEW1", "2025-12-31").await;
+    world.set("2027-02-01T04:00:00Z");
+    // Seven months end on 20 January 2027, or later: nobody knows the days off of that year.
+    sold_on(&world, "NEW1", "2026-06-20").await;
     let claim = filed(&world, "NEW1").await.unwrap().0;
     let moving = draft("2026-07", "2026-07-01", |document| {
         document["last_day_off"] = json!("REST_DAYS");
-        document["terms"]["repair_months"] = json!(24);
+        document["terms"]["repair_months"] = json!(7);
     });
-    let [told] = &simulate(&world, &moving, Some("2026-06-20T04:00:00Z")).await.unwrap()[..] else {
+    let [told] = &simulate(&world, &moving, Some("2027-02-01T04:00:00Z")).await.unwrap()[..] else {
         panic!("one page")
     };
     let change = ChangedDecision {
@@ -429,8 +429,8 @@ async fn a_simulation_decides_those_recorded_from_a_moment_on_and_says_where_a_c
     let expected = SimulatePolicyResponse { total_count: 1, done_count: 1, changed_count: 1, changed: vec![change] };
     assert_eq!(*told, expected);
     let nothing = SimulatePolicyResponse::default();
-    world.set("2026-06-21T04:00:00Z");
-    assert_eq!(simulate(&world, &moving, Some("2026-06-21T00:00:00Z")).await.unwrap(), [nothing]);
+    world.set("2027-02-02T04:00:00Z");
+    assert_eq!(simulate(&world, &moving, Some("2027-02-01T04:00:01Z")).await.unwrap(), [nothing]);
 }
 
 /// Records the first decision of a claim again, under numbers from 2 to `last`.
@@ -479,8 +479,16 @@ async fn a_simulation_goes_page_by_page_and_ends_where_a_page_cannot_be_read() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recorded_decision_can_be_made_again_exactly_whatever_changed_since() {
     let world = World::stocked().await;
-    let claims = claims_of_many_ways(&world).await;
-    // The registry and the policies change.
+    let mut claims = claims_of_many_ways(&world).await;
+    // One whose year ends in 2027, by a policy that asks which days of it are off.
+    let moving = draft("2026-07", "2026-07-01", |document| document["last_day_off"] = json!("REST_DAYS"));
+    publish(&world, &moving).await.unwrap();
+    world.set("2026-07-05T04:00:00Z");
+    sold_on(&world, "OPEN1", "2026-07-04").await;
+    claims.push(filed(&world, "OPEN1").await.unwrap().0);
+
+    // The registry, the policies and the calendar change.
+    world.set("2026-08-01T04:00:00Z");
     let request = RegisterSaleRequest {
         request_id: id(),
         serial: "YEAR1".into(),
@@ -490,19 +498,20 @@ async fn a_recorded_decision_can_be_made_again_exactly_whatever_changed_since() 
         ..Default::default()
     };
     world.staff().registry.register_sale(request).await.unwrap();
-    publish(&world, &harsher("2026-07", "2026-07-01")).await.unwrap();
-    publish_year(&world, 2027, &["2027-01-01"], &[]).await.unwrap();
-    world.set("2026-08-01T04:00:00Z");
     assert_eq!(checked(&world, "YEAR1", "2026-08-01").await.unwrap().0, "PAID_SERVICE by X2 under 2010-01");
+    publish(&world, &harsher("2026-09", "2026-09-01")).await.unwrap();
+    publish_year(&world, 2027, &["2027-01-01"], &[]).await.unwrap();
+    world.set("2028-08-01T04:00:00Z");
 
     let ids: Vec<_> = claims.iter().map(|claim| claim.claim_id.parse().unwrap()).collect();
     let mut owner = world.owner().await;
-    let policies = store::policies::published(&mut owner, None).await.unwrap().policies;
     let recorded = store::claims::decisions(&mut owner, &ids).await.unwrap();
-    assert_eq!(recorded.len(), 13);
+    assert_eq!(recorded.len(), 14);
     for stored in recorded {
         let made = stored.decided;
-        let again = decide(&policies, &made.facts, &made.report).unwrap();
+        let events = store::claims::events(&mut owner, stored.claim_id, stored.sequence - 1, 1).await.unwrap();
+        let known_then = store::policies::published(&mut owner, Some(events[0].recorded_at)).await.unwrap().policies;
+        let again = decide(&known_then, &made.facts, &made.report).unwrap();
         assert_eq!(again, made.decision, "{} {}", stored.claim_id, stored.sequence);
     }
 }
