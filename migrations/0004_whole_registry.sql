@@ -136,7 +136,13 @@ GRANT SELECT ON dealer_promises TO warranty_coverage;
 GRANT UPDATE (discontinued) ON products TO warranty_coverage;
 GRANT DELETE ON product_equivalents, people TO warranty_coverage;
 GRANT UPDATE (erased_at) ON customers TO warranty_coverage;
--- SimulatePolicy reads recorded decisions; the claims' own policy lets staff alone see all.
+-- SimulatePolicy reads recorded decisions, and when each was; the claims' own policy lets staff alone see all.
 GRANT SELECT ON claim_decisions TO warranty_coverage;
+GRANT SELECT (claim_id, sequence, recorded_at) ON claim_events TO warranty_coverage;
+-- Said first, for staff reads them by the page: else each page would begin with a look at every claim.
+ALTER POLICY events_of_caller ON claim_events
+    USING (caller_is_staff() OR EXISTS (SELECT 1 FROM claims c WHERE c.claim_id = claim_events.claim_id));
+ALTER POLICY decisions_of_caller ON claim_decisions
+    USING (caller_is_staff() OR EXISTS (SELECT 1 FROM claims c WHERE c.claim_id = claim_decisions.claim_id));
 -- Imports are staged in a temporary table.
 DO $$ BEGIN EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO warranty_coverage', current_database()); END $$;

@@ -39,6 +39,8 @@ pub enum Command {
     Call(client::CallArgs),
     /// Drive one claim of each way through the running services, and check every answer
     Walk(client::WalkArgs),
+    /// Check, simulate and publish a draft of a policy version
+    Policy(client::PolicyArgs),
 }
 
 /// Where the schema is. Never shown: the address holds a password.

@@ -12,7 +12,7 @@ use crate::domain::actor::Actor;
 
 pub mod keys;
 pub mod methods;
-mod strict_json;
+pub(crate) mod strict_json;
 pub mod token;
 
 /// What a verified token says.

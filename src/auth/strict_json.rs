@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// Reads an object. No name stands twice in it or in anything under it, and nothing follows it.
-pub(super) fn object(json: &[u8]) -> Option<Value> {
+pub(crate) fn object(json: &[u8]) -> Option<Value> {
     let value = serde_json::from_slice(json).ok()?;
     // The reader keeps the last of two members of one name: then fewer are kept than were written.
     (Value::is_object(&value) && kept(&value) == written(json)).then_some(value)

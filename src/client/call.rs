@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use super::{
-    Addresses, Kind, TokenSource, Who,
+    Addresses, Credentials,
     json::{Call, connect},
     refusal,
 };
@@ -22,15 +22,9 @@ pub struct CallArgs {
     /// Where the services listen.
     #[command(flatten)]
     pub addresses: Addresses,
-    /// The token to call with
-    #[arg(long, env = "WARRANTY_TOKEN", hide_env_values = true)]
-    pub token: Option<String>,
-    /// Fetch a token for this kind of caller from the development issuer instead
-    #[arg(long = "as", value_name = "KIND")]
-    pub kind: Option<Kind>,
-    /// Which dealer, customer or staff member [default: the sample data's]
-    #[arg(long, requires = "kind")]
-    pub id: Option<String>,
+    /// As whom.
+    #[command(flatten)]
+    pub credentials: Credentials,
     /// Print the call's trace id on standard error
     #[arg(long)]
     pub trace: bool,
@@ -51,13 +45,7 @@ pub async fn call(args: CallArgs) -> Result<ExitCode> {
     if args.trace {
         eprintln!("trace {}", call.trace);
     }
-    let token = match args.kind {
-        Some(kind) => {
-            let issuer = TokenSource::Issuer(args.addresses.issuer_url.clone());
-            Some(issuer.token(&Who { kind, id: args.id }).await?)
-        }
-        None => args.token,
-    };
+    let token = args.credentials.token(&args.addresses).await?;
     let channel = connect(call.address(&args.addresses)).await?;
     match call.send(channel, token.as_deref()).await? {
         Ok(reply) => {

@@ -1,7 +1,8 @@
-//! The command line's own calls of the services: any method by name, and a walk through every way of a claim.
+//! The command line's own calls of the services: any method by name, and a walk through every way of a claim, a policy's draft.
 
 mod call;
 mod json;
+mod policy;
 mod refusal;
 mod walk;
 
@@ -12,6 +13,7 @@ use clap::Args;
 
 pub use crate::local::issuer::{Kind, Who};
 pub use call::{CallArgs, call};
+pub use policy::{PolicyArgs, policy};
 pub use walk::{WalkArgs, walk, walk_with};
 
 /// Where the services and the development issuer listen: URLs such as `http://127.0.0.1:7051`.
@@ -29,6 +31,29 @@ pub struct Addresses {
     /// URL of the development issuer, which gives a token for each kind of caller
     #[arg(long, env = "WARRANTY_ISSUER_URL", default_value = "http://127.0.0.1:7050")]
     pub issuer_url: String,
+}
+
+/// As whom to call.
+#[derive(Args, Clone, Debug)]
+pub struct Credentials {
+    /// The token to call with
+    #[arg(long, env = "WARRANTY_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// Fetch a token for this kind of caller from the development issuer instead
+    #[arg(long = "as", value_name = "KIND")]
+    pub kind: Option<Kind>,
+    /// Which dealer, customer or staff member [default: the sample data's]
+    #[arg(long, requires = "kind")]
+    pub id: Option<String>,
+}
+
+impl Credentials {
+    /// The token; none where none was named. Fails where the issuer gives none.
+    pub async fn token(self, addresses: &Addresses) -> Result<Option<String>> {
+        let Some(kind) = self.kind else { return Ok(self.token) };
+        let issuer = TokenSource::Issuer(addresses.issuer_url.clone());
+        issuer.token(&Who { kind, id: self.id }).await.map(Some)
+    }
 }
 
 /// Where a caller's token comes from.

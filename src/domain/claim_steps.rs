@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::{
     actor::Actor,
     claim::{Action, Claim, Guidance, Outcome, Seal, State},
+    clause::Clause,
     coverage::{Decision, Remedy},
     event::{Event, Ruling, Stage},
     facts::{Appearance, Report, Told},
@@ -111,7 +112,8 @@ impl Claim {
         Ok([Some(guided), grant].into_iter().flatten().collect())
     }
 
-    /// The dealer's direct swap (M3). `seller` made the registered sale; `decision` is made anew from today's facts.
+    /// The dealer's direct swap (M3), in the replacement window alone (T1). `seller` made the registered sale; `decision` is
+    /// made anew from today's facts.
     pub fn swap(
         &self,
         dealer: &str,
@@ -126,7 +128,7 @@ impl Claim {
         if self.guidance != Some(Guidance::Confirmed) {
             return Err(Refusal::FaultNotConfirmed);
         }
-        if decision.remedy != Remedy::DirectReplacement {
+        if decision.remedy != Remedy::DirectReplacement || !decision.clauses.contains(&Clause::T1) {
             return Err(Refusal::RemedyMismatch { remedy: decision.remedy });
         }
         Ok(Event::Swapped { given, ruling: Ruling::of(Stage::Provisional, decision) })

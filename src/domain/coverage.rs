@@ -8,10 +8,11 @@ use super::{
     calendar::CalendarEnds,
     clause::Clause,
     facts::{Appearance, Facts, Part, Report},
-    period::{Period, months_after},
     policy::{Policies, Policy, Terms, Territory},
     proof::{self, Check},
     serial::Serial,
+    start::{self, Start, StartBasis, StartCandidate},
+    windows::{Counting, Window},
 };
 
 /// What the unit's owner gets.
@@ -53,37 +54,6 @@ pub enum Payer {
     Sender,
 }
 
-/// Where the start comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Display, strum::EnumIter)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
-pub enum StartBasis {
-    /// The invoice date of the registered sale.
-    Invoice,
-    /// Some months after the ex-factory date (T12).
-    ExFactory,
-}
-
-/// The start of the warranty.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Start {
-    /// Where it comes from.
-    pub basis: StartBasis,
-    /// The day.
-    pub on: NaiveDate,
-}
-
-/// A window and the clause that opens it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Window {
-    /// T1, T2, T6, T7 or P2.
-    pub clause: Clause,
-    /// When.
-    pub period: Period,
-    /// P2: the fault that was repaired for a price.
-    pub fault: Option<String>,
-}
-
 /// A decision with its proof.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
@@ -111,6 +81,22 @@ pub struct Decision {
     pub superseded_by: Option<Serial>,
     /// Models that may replace a discontinued one.
     pub equivalents: Vec<String>,
+    /// Of a discontinued model and them those with an unsold unit registered (T3).
+    #[serde(default)]
+    pub models_in_stock: Vec<String>,
+    /// Every date that might have started the warranty, the winner first; none for a unit that was replaced.
+    #[serde(default)]
+    pub start_candidates: Vec<StartCandidate>,
+    /// The last day of the longest window that holds for a free repair or replacement.
+    #[serde(default)]
+    pub covered_until: Option<NaiveDate>,
+}
+
+impl Decision {
+    /// Days of cover left after the date that decided; 0 on the last one, none where nothing covers it.
+    pub fn days_left(&self) -> Option<i64> {
+        Some((self.covered_until? - self.as_of).num_days())
+    }
 }
 
 /// What the ladder and its proof both read: policy, terms, start and windows, worked out once.
@@ -118,21 +104,32 @@ pub(super) struct Ground<'a> {
     pub policy: &'a Policy,
     pub terms: Terms,
     pub contract: Option<&'a str>,
+    /// Every date that might start it, the winner first: never empty.
+    pub candidates: Vec<StartCandidate>,
     pub start: Start,
     pub windows: Vec<Window>,
     pub facts: &'a Facts,
     pub report: &'a Report,
 }
 
-/// Decides. The order of the rungs in `remedy` is the commitment's precedence.
+/// Decides. The order of the rungs in `remedy` is the commitment's precedence. A decision that hangs on how late a last day
+/// is, which no calendar tells yet, is none.
 pub fn decide(policies: &Policies, facts: &Facts, report: &Report) -> Result<Decision, CalendarEnds> {
     let ground = Ground::new(policies, facts, report);
-    let (remedy, mut clauses) = ground.remedy();
+    let (remedy, mut clauses) = ground.remedy(None);
+    for window in &ground.windows {
+        if let Some(day) = window.open
+            && ground.remedy(Some(window)) != (remedy, clauses.clone())
+        {
+            return Err(CalendarEnds { day });
+        }
+    }
     let replaced = facts.superseded_by.is_some();
     if ground.contract.is_some() && !replaced {
         clauses.push(Clause::S5);
     }
     let outbound = if remedy.is_a_yes() { Payer::Maker } else { Payer::Sender };
+    let if_discontinued = |models: &[String]| if facts.discontinued { models.to_vec() } else { Vec::new() };
     Ok(Decision {
         remedy,
         clauses,
@@ -144,36 +141,37 @@ pub fn decide(policies: &Policies, facts: &Facts, report: &Report) -> Result<Dec
         policy_version: ground.policy.version.clone(),
         as_of: report.on,
         superseded_by: facts.superseded_by.clone(),
-        equivalents: if facts.discontinued { facts.equivalents.clone() } else { Vec::new() },
+        equivalents: if_discontinued(&facts.equivalents),
+        models_in_stock: if_discontinued(&facts.models_in_stock),
+        covered_until: ground.covered_until(),
+        start_candidates: if replaced { Vec::new() } else { ground.candidates },
         windows: if replaced { Vec::new() } else { ground.windows },
     })
 }
 
 impl<'a> Ground<'a> {
     fn new(policies: &'a Policies, facts: &'a Facts, report: &'a Report) -> Self {
-        let invoiced = facts.sale.as_ref().filter(|sale| sale.invoice).map(|sale| sale.sold_on);
-        let policy = policies.in_force(invoiced.unwrap_or(facts.original.ex_factory_on));
+        let policy = policies.in_force(facts.invoiced_on().unwrap_or(facts.original.ex_factory_on));
         let contract = facts.contract.as_ref().filter(|contract| contract.in_force(report.on));
         let terms = contract.map_or(policy.terms, |contract| contract.terms.over(&policy.terms));
-        let start = match invoiced {
-            Some(on) => Start { basis: StartBasis::Invoice, on },
-            None => Start {
-                basis: StartBasis::ExFactory,
-                on: months_after(facts.original.ex_factory_on, terms.no_invoice_months),
-            },
-        };
-        let windows = windows(&terms, start.on, facts);
+        let start = start::start(facts, &terms);
+        let counting = Counting { policy, calendar: policies.calendar(), terms: &terms };
+        let windows = counting.windows(start.on, &facts.repairs, report.on);
         let contract = contract.map(|contract| contract.number.as_str());
-        Self { policy, terms, contract, start, windows, facts, report }
+        let candidates = start::candidates(facts, &terms);
+        Self { policy, terms, contract, candidates, start, windows, facts, report }
     }
 
-    /// The ladder (clauses.md, "decided in this order"): one return a rung.
-    fn remedy(&self) -> (Remedy, Vec<Clause>) {
-        use Clause::{P2, T1, T2, T3, T5, T6, T7, T8, T9, T10, X2};
+    /// The ladder (clauses.md, "decided in this order"): one return a rung. `late` is a window taken as if its last day came
+    /// after the date of the report.
+    fn remedy(&self, late: Option<&Window>) -> (Remedy, Vec<Clause>) {
+        use Clause::{P2, S7, T1, T2, T3, T5, T6, T7, T8, T9, T10, X2};
+        let inside = |clause| self.inside(clause, late);
         let told = &self.report.told;
         let part = told.part.unwrap_or(Part::Host);
         let findings: Vec<Clause> = self.report.findings.iter().copied().filter(|clause| clause.is_finding()).collect();
         let outside = self.outside();
+        let discontinued = self.facts.discontinued.then_some(T3);
         if self.facts.superseded_by.is_some() {
             return (Remedy::None, vec![T5]);
         }
@@ -183,7 +181,7 @@ impl<'a> Ground<'a> {
         if self.report.no_fault_found {
             return (Remedy::ReturnAsIs, vec![T9]);
         }
-        if part == Part::Accessory && findings.is_empty() && outside.is_empty() && self.inside(T7) {
+        if part == Part::Accessory && findings.is_empty() && outside.is_empty() && inside(T7) {
             return (Remedy::AccessoryReplacement, vec![T7]);
         }
         if part == Part::Accessory {
@@ -195,18 +193,20 @@ impl<'a> Ground<'a> {
         if !findings.is_empty() {
             return (Remedy::PaidService, findings);
         }
-        if !outside.is_empty() && self.inside(P2) {
+        if !outside.is_empty() && inside(P2) {
             return (Remedy::FreeRepair, vec![P2]);
         }
         if !outside.is_empty() {
             return (Remedy::PaidService, outside);
         }
-        if self.inside(T1) && self.direct_replacement_allowed() {
-            let discontinued = self.facts.discontinued.then_some(T3);
+        if inside(T1) && self.direct_replacement_allowed() {
             return (Remedy::DirectReplacement, [T1, T8].into_iter().chain(discontinued).collect());
         }
+        if inside(T2) && self.same_fault_repairs().is_some_and(|(repairs, needed)| repairs >= needed) {
+            return (Remedy::DirectReplacement, [T2, S7].into_iter().chain(discontinued).collect());
+        }
         for clause in [T2, T6, P2] {
-            if self.inside(clause) {
+            if inside(clause) {
                 return (Remedy::FreeRepair, vec![clause]);
             }
         }
@@ -245,43 +245,58 @@ impl<'a> Ground<'a> {
             && self.report.told.appearance.unwrap_or(Appearance::Intact) == Appearance::Intact
     }
 
+    /// How often the fault told was repaired free by the date of the report, in this unit or those it replaced (T5), and how
+    /// often leads to a replacement (S7); none where the policy has no such rule.
+    pub(super) fn same_fault_repairs(&self) -> Option<(u32, u32)> {
+        let needed = self.policy.replacement_after_repairs?;
+        let fault = self.report.told.fault.as_ref();
+        let same = self.facts.repairs.iter().filter(|repair| {
+            !repair.paid && repair.completed_on <= self.report.on && fault.is_some() && repair.fault.as_ref() == fault
+        });
+        Some((u32::try_from(same.count()).unwrap_or(u32::MAX), needed))
+    }
+
+    /// The last day of the longest window that holds on the date of the report and gives a free repair or replacement of the
+    /// part that failed. A finding leaves it as it is: it ends no warranty, only excludes its own fault.
+    fn covered_until(&self) -> Option<NaiveDate> {
+        if self.facts.superseded_by.is_some() || self.before_sale() {
+            return None;
+        }
+        let accessory = self.report.told.part == Some(Part::Accessory);
+        let inside = self.outside().is_empty();
+        let gives = |clause| match clause {
+            Clause::P2 => !accessory,
+            Clause::T7 => accessory && inside,
+            Clause::T1 => !accessory && inside && self.direct_replacement_allowed(),
+            _ => !accessory && inside,
+        };
+        let holding = self.windows.iter().filter(|window| gives(window.clause) && self.holds(window));
+        holding.map(|window| window.period.last).max()
+    }
+
     /// Whether a window of this clause holds on the date of the report.
-    fn inside(&self, clause: Clause) -> bool {
-        self.windows.iter().any(|window| window.clause == clause && self.holds(window))
+    fn inside(&self, clause: Clause, late: Option<&Window>) -> bool {
+        self.windows
+            .iter()
+            .filter(|window| window.clause == clause)
+            .any(|window| self.holds_to(window, if late == Some(window) { NaiveDate::MAX } else { window.period.last }))
+    }
+
+    /// Whether it holds on the date of the report.
+    pub(super) fn holds(&self, window: &Window) -> bool {
+        self.holds_to(window, window.period.last)
     }
 
     /// T1, T2 and T7 hold before a start that T12 gave, too; a repair's window only from its own first day.
-    pub(super) fn holds(&self, window: &Window) -> bool {
+    fn holds_to(&self, window: &Window, last: NaiveDate) -> bool {
         let on = self.report.on;
-        match window.clause {
-            Clause::P2 => {
-                window.fault.is_some() && window.fault == self.report.told.fault && window.period.contains(on)
+        on <= last
+            && match window.clause {
+                Clause::P2 => {
+                    window.fault.is_some() && window.fault == self.report.told.fault && window.period.first <= on
+                }
+                Clause::T6 => window.period.first <= on,
+                _ => !self.before_sale(),
             }
-            Clause::T6 => window.period.contains(on),
-            _ => on <= window.period.last && !self.before_sale(),
-        }
     }
-}
-
-/// Every window, sorted, each once. Repairs completed after the date asked about are listed too.
-fn windows(terms: &Terms, start: NaiveDate, facts: &Facts) -> Vec<Window> {
-    let fixed = [
-        (Clause::T1, Period::of_days(start, terms.replacement_days)),
-        (Clause::T2, Period::of_months(start, terms.repair_months)),
-        (Clause::T7, Period::of_days(start, terms.accessory_days)),
-    ]
-    .map(|(clause, period)| Window { clause, period, fault: None });
-    let repairs = facts.repairs.iter().map(|repair| {
-        if repair.paid {
-            let period = Period::of_months(repair.completed_on, terms.after_paid_repair_months);
-            Window { clause: Clause::P2, period, fault: repair.fault.clone() }
-        } else {
-            let period = Period::of_months(repair.completed_on, terms.after_repair_months);
-            Window { clause: Clause::T6, period, fault: None }
-        }
-    });
-    let mut windows: Vec<Window> = fixed.into_iter().chain(repairs).collect();
-    windows.sort();
-    windows.dedup();
-    windows
 }

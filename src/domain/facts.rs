@@ -107,6 +107,13 @@ pub struct RepairFacts {
     pub fault: Option<String>,
 }
 
+impl RepairFacts {
+    /// The day the unit came in for it.
+    pub fn came_in_on(&self) -> NaiveDate {
+        self.received_on.map_or(self.completed_on, |day| day.min(self.completed_on))
+    }
+}
+
 /// What the registry knows of a unit, its lineage already followed to the original (T5).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
@@ -130,6 +137,13 @@ pub struct Facts {
     pub repairs: Vec<RepairFacts>,
     /// The unit that took this one's place, under another claim than the one being decided.
     pub superseded_by: Option<Serial>,
+}
+
+impl Facts {
+    /// The day of the registered sale, where it has an invoice.
+    pub fn invoiced_on(&self) -> Option<NaiveDate> {
+        self.sale.as_ref().filter(|sale| sale.invoice).map(|sale| sale.sold_on)
+    }
 }
 
 /// What was told of a fault, and what an inspection found. What is `None` is assumed, and the decision says so.

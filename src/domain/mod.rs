@@ -1,7 +1,7 @@
 //! PURE: the rules of the commitment and the life of a claim. Facts and the moment in, verdict out.
 //!
-//! Read `clause` and `facts` first, then the ladder in `coverage` with its proof beside it, then the life in `claim` and
-//! `claim_steps`.
+//! Read `clause` and `facts` first, then the ladder in `coverage` with its `start`, `windows` and `proof` beside it, then the
+//! life in `claim` and `claim_steps`.
 
 pub mod actor;
 pub mod calendar;
@@ -10,8 +10,8 @@ pub mod claim_steps;
 pub mod clause;
 pub mod coverage;
 pub mod event;
+pub mod fact;
 pub mod facts;
-pub mod language;
 pub mod period;
 pub mod policy;
 pub mod proof;
@@ -19,4 +19,7 @@ pub mod refusal;
 pub mod region;
 pub mod return_number;
 pub mod serial;
+pub mod start;
+pub mod summary;
 pub mod vouchers;
+pub mod windows;

@@ -47,6 +47,7 @@ pub enum Territory {
 
 /// The numbers that open windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Terms {
     /// T1, days.
     pub replacement_days: u32,
@@ -108,6 +109,7 @@ impl ContractTerms {
 
 /// A text in both languages.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Text {
     /// In Chinese.
     pub zh: String,
@@ -117,6 +119,7 @@ pub struct Text {
 
 /// Who to call (M8).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AfterSalesContact {
     /// Telephone number.
     pub telephone: String,

@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 use tonic::Request;
 use uuid::Uuid;
 
-use super::{App, Moment, Reply, fields::Fields};
+use super::{App, Moment, Reply, decision, fields::Fields};
 use crate::{
     contract::v1::{claim_service_server::ClaimService, *},
     domain::{
@@ -80,6 +80,15 @@ async fn hold(conn: &mut PgConnection, moment: &Moment, on: OnClaim, action: Act
     Ok(claim)
 }
 
+/// A decision just made, and what its answer says beside it.
+struct Ruled {
+    decided: Decided,
+    /// The unit's model.
+    model: String,
+    /// Who to call, where it is not a yes (M8).
+    contact: Option<AfterSalesContact>,
+}
+
 /// Decides a unit from the facts as they stand in this transaction; a claim's own swap or replacement does not count.
 async fn decide_now(
     conn: &mut PgConnection,
@@ -87,8 +96,11 @@ async fn decide_now(
     serial: &Serial,
     claim: Option<Uuid>,
     report: Report,
-) -> store::Result<(Decided, String)> {
-    let unit = store::facts::of_unit(conn, serial, claim).await?;
-    let decision = decide(&moment.policies, &unit.facts, &report).map_err(Refusal::from)?;
-    Ok((Decided { facts: unit.facts, report, decision }, unit.model))
+) -> store::Result<Ruled> {
+    let unit = store::facts::of_unit(&mut *conn, serial, claim).await?;
+    // Read after the facts: never policies older than they are.
+    let policies = moment.rules.at(unit.stamp, conn).await?;
+    let decision = decide(&policies, &unit.facts, &report).map_err(Refusal::from)?;
+    let contact = decision::contact(&policies, decision.remedy, &decision.policy_version);
+    Ok(Ruled { decided: Decided { facts: unit.facts, report, decision }, model: unit.model, contact })
 }

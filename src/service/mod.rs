@@ -4,21 +4,25 @@
 pub mod claim;
 pub mod coverage;
 pub mod decision;
+pub mod draft;
 pub mod fields;
 pub mod logistics;
 pub mod page;
 pub mod registry;
+mod rules;
 pub mod status;
 pub mod wire;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use futures::future::BoxFuture;
 use prost::Message;
 use sha2::{Digest, Sha256};
 use sqlx::{PgConnection, PgPool};
-use tokio::sync::OnceCell;
 use tonic::{Code, Request, Response, Status, Streaming};
 use uuid::Uuid;
 
@@ -29,6 +33,7 @@ use crate::{
     domain::{actor::Actor, policy::Policies},
     store::{self, requests},
 };
+pub use rules::Rules;
 
 /// What every service works with.
 #[derive(Clone)]
@@ -37,7 +42,7 @@ pub struct App {
     pub pool: PgPool,
     /// Tells the time.
     pub clock: Clock,
-    policies: Arc<OnceCell<Arc<Policies>>>,
+    rules: Rules,
 }
 
 /// A unary handler's answer.
@@ -55,8 +60,8 @@ pub struct Moment {
     pub now: DateTime<Utc>,
     /// Now, as the civil date that every rule counts in.
     pub today: NaiveDate,
-    /// The published policies.
-    pub policies: Arc<Policies>,
+    /// Where the published policies are asked for.
+    pub rules: Rules,
 }
 
 /// A request that changes something: it carries the caller's `request_id`.
@@ -106,19 +111,17 @@ writes!(
 impl App {
     /// Over a pool and a clock.
     pub fn new(pool: PgPool, clock: Clock) -> Self {
-        Self { pool, clock, policies: Arc::default() }
+        Self { pool, clock, rules: Rules::default() }
     }
 
-    /// The published policies, read once: a published version never changes.
-    pub async fn policies(&self) -> Result<Arc<Policies>, Status> {
-        let policies =
-            self.policies.get_or_try_init(|| async { Ok(Arc::new(store::policies::published(&self.pool).await?)) });
-        Ok(Arc::clone(policies.await.map_err(|error: store::Error| status::of(&error))?))
-    }
-
-    /// The rules as of a stamp that a query gave.
-    pub async fn rules(&self, _stamp: i64) -> Result<Arc<Policies>, Status> {
-        self.policies().await
+    /// The published policies that a statement saw, which read this stamp beside its own facts
+    /// (`store::policies::stamp` says how). Asks the database only where something was published since it was last asked.
+    pub async fn rules(&self, stamp: i64, deadline: Instant) -> store::Result<Arc<Policies>> {
+        if let Some(policies) = self.rules.read_at(stamp) {
+            return Ok(policies);
+        }
+        let rules = self.rules.clone();
+        store::statement(&self.pool, deadline, |conn| Box::pin(async move { rules.read(conn).await })).await
     }
 
     /// Runs a write in one transaction, once for each `request_id`: the same request again gets the first reply.
@@ -145,8 +148,7 @@ impl App {
         let sha256 = Sha256::digest(content.encode_to_vec()).into();
         let written = requests::WriteRequest { id: request_id, method: call.method, sha256 };
         let now = self.clock.now();
-        let moment =
-            Moment { actor: call.actor.clone(), now, today: civil_date(now), policies: self.policies().await? };
+        let moment = Moment { actor: call.actor.clone(), now, today: civil_date(now), rules: self.rules.clone() };
         // The call's place under the concurrency limit is kept for as long as the transaction runs.
         let given = Arc::new((written, moment, work, call.place.clone()));
         let outcome = store::transaction(&self.pool, name(call.method), &call.actor, call.deadline, move |conn| {

@@ -9,6 +9,7 @@ mod policies;
 mod products;
 pub(super) mod promises;
 mod sales;
+mod simulation;
 mod units;
 
 use tonic::{Request, Streaming};
@@ -107,7 +108,7 @@ impl RegistryService for Registry {
     }
     type SimulatePolicyStream = Replies<SimulatePolicyResponse>;
     async fn simulate_policy(&self, request: Request<SimulatePolicyRequest>) -> Reply<Self::SimulatePolicyStream> {
-        policies::simulate(&self.0, request).await
+        simulation::simulate(&self.0, request).await
     }
     type ImportUnitsStream = Replies<ImportUnitsResponse>;
     async fn import_units(&self, request: Request<Streaming<ImportUnitsRequest>>) -> Reply<Self::ImportUnitsStream> {

@@ -122,6 +122,10 @@ fn by_constraint(name: &str) -> Option<Error> {
         }
         "dealers_pkey" => Some(Error::Refused(Refusal::AlreadyExists("the dealer".to_owned()))),
         "contracts_pkey" => Some(Error::Refused(Refusal::AlreadyExists("the contract".to_owned()))),
+        "policies_pkey" => Some(Error::Refused(Refusal::AlreadyExists("the policy version".to_owned()))),
+        "policies_one_for_a_date" => {
+            Some(Error::Refused(Refusal::AlreadyExists("a policy version for that date".to_owned())))
+        }
         // Two writers at once: the second is told as if it came second, when it tries again.
         "sales_pkey"
         | "sales_one_current"

@@ -21,13 +21,13 @@ use warranty::{
 
 use crate::world::{World, filing, id, metadata, refusal, violations};
 
-type Outcome<T> = Result<T, Status>;
+pub type Outcome<T> = Result<T, Status>;
 
 /// Drives claims of D1's, one call a step.
-struct Life<'a>(&'a World);
+pub struct Life<'a>(pub &'a World);
 
 impl Life<'_> {
-    async fn guide(&self, claim: &str, outcome: GuidanceOutcome) -> Outcome<Claim> {
+    pub async fn guide(&self, claim: &str, outcome: GuidanceOutcome) -> Outcome<Claim> {
         let reason = "as told".to_owned();
         let request = RecordGuidanceRequest {
             request_id: id(),
@@ -43,13 +43,18 @@ impl Life<'_> {
             RecordSwapRequest { request_id: id(), claim_id: claim.into(), given_serial: given.into(), version: 0 };
         Ok(self.0.dealer("D1").claims.record_swap(request).await?.into_inner().claim.unwrap())
     }
-    async fn open_return(&self, claims: &[&str]) -> Outcome<Shipment> {
+    pub async fn open_return(&self, claims: &[&str]) -> Outcome<Shipment> {
         let claim_ids = claims.iter().map(|claim| (*claim).to_owned()).collect();
         let request =
             OpenReturnRequest { request_id: id(), claim_ids, carrier: "SF".into(), tracking_number: String::new() };
         Ok(self.0.dealer("D1").logistics.open_return(request).await?.into_inner().shipment.unwrap())
     }
-    async fn receive(&self, claim: &Claim, shipment: &str, change: impl FnOnce(&mut ReceivedItem)) -> Outcome<Claim> {
+    pub async fn receive(
+        &self,
+        claim: &Claim,
+        shipment: &str,
+        change: impl FnOnce(&mut ReceivedItem),
+    ) -> Outcome<Claim> {
         let mut item = ReceivedItem {
             return_number: claim.return_number.clone(),
             serial: claim.serial.clone(),
@@ -59,7 +64,7 @@ impl Life<'_> {
         let request = ReceiveReturnRequest { request_id: id(), shipment_id: shipment.into(), items: vec![item] };
         Ok(self.0.staff().logistics.receive_return(request).await?.into_inner().claims.remove(0))
     }
-    async fn inspect(&self, claim: &str, findings: &[Clause]) -> Outcome<Claim> {
+    pub async fn inspect(&self, claim: &str, findings: &[Clause]) -> Outcome<Claim> {
         self.inspect_as(claim, findings, FaultReport::default()).await
     }
     async fn inspect_as(&self, claim: &str, findings: &[Clause], report: FaultReport) -> Outcome<Claim> {
@@ -111,7 +116,7 @@ impl Life<'_> {
     }
 
     /// A claim for a unit sold `days` ago, brought to `state` by the shortest way.
-    async fn in_state(&self, serial: &str, days: i64, state: ClaimState) -> Claim {
+    pub async fn in_state(&self, serial: &str, days: i64, state: ClaimState) -> Claim {
         use ClaimState as S;
         let claim = self.0.filed(serial, days).await;
         let of = claim.claim_id.as_str();

@@ -14,6 +14,7 @@ mod house;
 mod issuer;
 mod keys;
 mod local;
+mod policies;
 mod registry;
 mod rules;
 mod tokens;

@@ -10,11 +10,12 @@ use warranty::{
     domain::{
         calendar::STANDARD_CALENDAR,
         clause::Clause as C,
-        coverage::{Decision, Payer, Remedy, StartBasis, decide},
+        coverage::{Decision, Payer, Remedy, decide},
         facts::{Appearance, Contract, Facts, Part, ProductType, RepairFacts, Report, SaleFacts, Told, UnitFacts},
         policy::{ContractTerms, Policies, STANDARD_POLICY, Territory},
         region::Region,
         serial::Serial,
+        start::StartBasis,
     },
 };
 

@@ -33,7 +33,9 @@ pub async fn one(conn: &mut PgConnection, found: Claim) -> store::Result<Option<
 fn claim(claim: Claim, decisions: &[StoredDecision]) -> v1::Claim {
     let latest = |stage: Stage| {
         let of_stage = decisions.iter().filter(|decided| decided.claim_id == claim.id && decided.stage == stage);
-        of_stage.max_by_key(|decided| decided.sequence).map(|decided| decision::decision(&decided.decided.decision))
+        of_stage
+            .max_by_key(|decided| decided.sequence)
+            .map(|decided| decision::decision(&decided.decided.decision, None))
     };
     let (provisional_decision, final_decision) = (latest(Stage::Provisional), latest(Stage::Final));
     let outcome = claim.outcome();

@@ -4,7 +4,7 @@ use sqlx::PgConnection;
 use tonic::Request;
 use uuid::Uuid;
 
-use super::{OnClaim, answer, decide_now, hold, on_claim};
+use super::{OnClaim, Ruled, answer, decide_now, hold, on_claim};
 use crate::{
     contract::v1,
     domain::{
@@ -16,7 +16,7 @@ use crate::{
         serial::Serial,
         vouchers::verify,
     },
-    service::{App, Moment, Reply, decision, fields::Fields, open},
+    service::{App, Moment, Reply, fields::Fields, open},
     store::{
         self, Error, claims, dealers,
         history::{self, Replacement},
@@ -68,7 +68,7 @@ async fn file_now(conn: &mut PgConnection, asked: Asked, moment: &Moment) -> sto
         no_fault_found: false,
         inspected: false,
     };
-    let (decided, _) = decide_now(&mut *conn, moment, &asked.serial, None, report).await?;
+    let Ruled { decided, contact, .. } = decide_now(&mut *conn, moment, &asked.serial, None, report).await?;
     not_none(&decided.decision)?;
     let customer_id = customer(&mut *conn, &moment.actor, asked.customer.as_ref(), sale.as_ref()).await?;
     let filing = Filing {
@@ -83,10 +83,7 @@ async fn file_now(conn: &mut PgConnection, asked: Asked, moment: &Moment) -> sto
     };
     let claim = Claim::filed(Uuid::now_v7(), filing, &Ruling::of(Stage::Provisional, &decided.decision));
     claims::file(&mut *conn, &claim, &decided, &moment.actor, moment.now).await?;
-    Ok(v1::FileClaimResponse {
-        claim: answer::one(conn, claim).await?,
-        contact: decision::contact(&moment.policies, decided.decision.remedy, &decided.decision.policy_version),
-    })
+    Ok(v1::FileClaimResponse { claim: answer::one(conn, claim).await?, contact })
 }
 
 /// Whom the claim is for: himself, whom the dealer names, or the buyer that the dealer's own sale names.
@@ -150,7 +147,8 @@ async fn swap_now(
     let claim = hold(&mut *conn, moment, on, Action::Swap).await?;
     units::lock(&mut *conn, &[&claim.filing.serial, &given]).await?;
     let seller = sales::of_original(&mut *conn, &claim.filing.serial).await?.map(|sale| sale.dealer_id);
-    let (decided, model) = decide_now(&mut *conn, moment, &claim.filing.serial, Some(claim.id), claim.report()).await?;
+    let ruled = decide_now(&mut *conn, moment, &claim.filing.serial, Some(claim.id), claim.report()).await?;
+    let Ruled { decided, model, .. } = ruled;
     let dealer = moment.actor.dealer_id().unwrap_or_default();
     let event = claim.swap(dealer, seller.as_deref(), &decided.decision, given.clone())?;
     let unit = units::to_give(&mut *conn, &given).await?;

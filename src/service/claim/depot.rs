@@ -6,7 +6,7 @@ use chrono::NaiveDate;
 use sqlx::PgConnection;
 use tonic::Request;
 
-use super::{OnClaim, answer, decide_now, hold, on_claim};
+use super::{OnClaim, Ruled, answer, decide_now, hold, on_claim};
 use crate::{
     clock::civil_date,
     contract::v1,
@@ -18,7 +18,7 @@ use crate::{
         facts::Told,
         serial::Serial,
     },
-    service::{App, Moment, Reply, decision, fields::Fields, open},
+    service::{App, Moment, Reply, fields::Fields, open},
     store::{
         self, Error, claims,
         history::{self, Repair, Replacement},
@@ -67,13 +67,11 @@ async fn inspect_now(
     let mut report = claim.report();
     report.told = report.told.updated_by(found.told);
     (report.findings, report.no_fault_found, report.inspected) = (found.findings, found.no_fault_found, true);
-    let (decided, _) = decide_now(&mut *conn, moment, &claim.filing.serial, Some(claim.id), report).await?;
+    let ruled = decide_now(&mut *conn, moment, &claim.filing.serial, Some(claim.id), report).await?;
+    let Ruled { decided, contact, .. } = ruled;
     let event = claim.inspect(decided.report.clone(), &decided.decision)?;
     let claim = claims::advance(&mut *conn, claim, vec![event], Some(&decided), &moment.actor, moment.now).await?;
-    Ok(v1::RecordInspectionResponse {
-        claim: answer::one(conn, claim).await?,
-        contact: decision::contact(&moment.policies, decided.decision.remedy, &decided.decision.policy_version),
-    })
+    Ok(v1::RecordInspectionResponse { claim: answer::one(conn, claim).await?, contact })
 }
 
 pub(super) async fn repair(app: &App, request: Request<v1::RecordRepairRequest>) -> Reply<v1::RecordRepairResponse> {

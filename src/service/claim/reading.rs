@@ -24,12 +24,13 @@ pub(super) async fn get(app: &App, request: Request<v1::GetClaimRequest>) -> Rep
     let mut fields = Fields::default();
     let id = fields.uuid("claim_id", &request.claim_id);
     let id = fields.finish(|| id)?;
-    let policies = app.policies().await?;
-    app.read(&call, (id, policies), move |conn, (id, policies), actor| {
+    let rules = app.rules.clone();
+    app.read(&call, (id, rules), move |conn, (id, rules), actor| {
         Box::pin(async move {
             let found = claims::get(&mut *conn, actor, id).await?;
             let remedy = found.remedy;
-            let claim = answer::one(conn, found).await?;
+            let claim = answer::one(&mut *conn, found).await?;
+            let policies = rules.current(conn).await?;
             let latest =
                 claim.as_ref().and_then(|claim| claim.final_decision.as_ref().or(claim.provisional_decision.as_ref()));
             let contact = latest.and_then(|latest| decision::contact(&policies, remedy, &latest.policy_version));
@@ -107,7 +108,7 @@ fn event(stored: StoredEvent, decisions: &[StoredDecision]) -> Result<v1::ClaimE
         state: number!(stored.state),
         recorded_time: Some(time(stored.recorded_at)),
         actor: stored.actor,
-        decision: made.map(|decided| decision::decision(&decided.decided.decision)),
+        decision: made.map(|decided| decision::decision(&decided.decided.decision, None)),
         facts_json: serde_json::to_string(&stored.event).map_err(Error::broken)?,
     })
 }

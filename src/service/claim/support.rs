@@ -3,7 +3,7 @@
 use sqlx::PgConnection;
 use tonic::Request;
 
-use super::{OnClaim, answer, decide_now, hold, on_claim};
+use super::{OnClaim, Ruled, answer, decide_now, hold, on_claim};
 use crate::{
     clock::civil_date,
     contract::v1,
@@ -11,7 +11,7 @@ use crate::{
         claim::{Action, Guidance},
         claim_steps::GuidanceGiven,
     },
-    service::{App, Moment, Reply, decision, fields::Fields, open},
+    service::{App, Moment, Reply, fields::Fields, open},
     store::{self, Error, claims},
 };
 
@@ -50,13 +50,13 @@ async fn guide_now(
 ) -> store::Result<v1::RecordGuidanceResponse> {
     let claim = hold(&mut *conn, moment, on, Action::Guide).await?;
     let report = claim.report_after_guidance(&given);
-    let (decided, _) = decide_now(&mut *conn, moment, &claim.filing.serial, Some(claim.id), report).await?;
+    let ruled = decide_now(&mut *conn, moment, &claim.filing.serial, Some(claim.id), report).await?;
+    let Ruled { decided, contact, .. } = ruled;
     if decided.report.on < decided.facts.original.manufactured_on {
         return Err(Error::invalid("contact_time", "must not lie before the unit was manufactured"));
     }
     let return_number = claims::next_return_number(&mut *conn).await?;
     let events = claim.guide(given, &decided.decision, return_number)?;
     let claim = claims::advance(&mut *conn, claim, events, Some(&decided), &moment.actor, moment.now).await?;
-    let contact = decision::contact(&moment.policies, decided.decision.remedy, &decided.decision.policy_version);
     Ok(v1::RecordGuidanceResponse { claim: answer::one(conn, claim).await?, contact })
 }

@@ -53,7 +53,7 @@ pub(super) async fn one(desk: &Coverage, call: &Call, question: Question) -> Res
         }
         Err(error) => return Err(status::of(&error)),
     };
-    let policies = desk.app.rules(unit.stamp).await?;
+    let policies = desk.app.rules(unit.stamp, call.deadline).await.map_err(|error| status::of(&error))?;
     let mut beside = Beside::read(desk, call, &[(&question, &unit)]).await?;
     beside.answer(&question, &mut unit, call, policies)
 }
@@ -74,11 +74,13 @@ pub(super) async fn many(
         },
     };
     let units = units.map_err(|error| status::of(&error))?;
-    let stamp = units.values().next().map(|unit| unit.stamp);
-    let policies = match (known, stamp) {
-        (Some(known), _) => Arc::new(known),
-        (None, Some(stamp)) => desk.app.rules(stamp).await?,
-        (None, None) => desk.app.policies().await?,
+    let policies = match (known, units.values().next()) {
+        (Some(known), _) => Some(known),
+        // All were read by one query, so they have one stamp.
+        (None, Some(unit)) => {
+            Some(desk.app.rules(unit.stamp, call.deadline).await.map_err(|error| status::of(&error))?)
+        }
+        (None, None) => None,
     };
     let found: Vec<(&Question, &UnitToDecide)> = questions
         .iter()
@@ -93,8 +95,8 @@ pub(super) async fn many(
     for (at, question) in questions.into_iter().enumerate() {
         answers.push(match question {
             Err(refused) => Err(refused),
-            Ok(question) => match units.get(question.serial.as_str()) {
-                Some(unit) => beside.answer(&question, &mut unit.clone(), call, Arc::clone(&policies)),
+            Ok(question) => match units.get(question.serial.as_str()).zip(policies.as_ref()) {
+                Some((unit, policies)) => beside.answer(&question, &mut unit.clone(), call, Arc::clone(policies)),
                 None => Err(unknown.get(&question.serial).cloned().unwrap_or_else(status::internal)),
             },
         });
@@ -131,12 +133,12 @@ async fn as_known(
     call: &Call,
     serials: HashSet<String>,
     at: DateTime<Utc>,
-) -> store::Result<(Units, Policies)> {
+) -> store::Result<(Units, Arc<Policies>)> {
     let read = store::statement(&desk.app.pool, call.deadline, move |conn| {
         Box::pin(async move {
             let serials: Vec<&str> = serials.iter().map(String::as_str).collect();
             let units = facts::as_known(&mut *conn, &serials, at).await?;
-            Ok((units, store::policies::as_known(conn, at).await?))
+            Ok((units, store::policies::published(conn, Some(at)).await?.policies))
         })
     });
     read.await
@@ -213,7 +215,8 @@ impl Beside {
         let promises = self.promises.get(&serial).into_iter().flatten().cloned().map(promise).collect();
         let response = v1::CheckCoverageResponse {
             model: unit.model.clone(),
-            decision: Some(decision::decision(&decision)),
+            decision: Some(decision::decision(&decision, question.language)),
+            summary: decision::summary(&policies, &decision, question.language),
             promises,
             voucher_standing: standing.map_or(0, Into::into),
             serial,

@@ -6,7 +6,7 @@ use tonic::Status;
 use crate::{
     clock::civil_date,
     contract::v1,
-    domain::{event::Vouchers, facts::Report, language::Language, serial::Serial},
+    domain::{event::Vouchers, fact::Language, facts::Report, serial::Serial},
     service::fields::Fields,
 };
 

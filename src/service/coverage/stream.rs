@@ -13,7 +13,7 @@ use super::{
 use crate::{
     auth::Call,
     contract::v1,
-    domain::language::Language,
+    domain::fact::Language,
     service::{Replies, decision, fields::Fields, next, wire::time},
 };
 
