@@ -90,7 +90,9 @@ impl Process {
         let ended = timeout(Duration::from_secs(60), self.child.wait()).await.unwrap().unwrap();
         assert_eq!(ended.code(), Some(0));
         let traces = self.traces.0.lock().unwrap().iter().map(Message::encode_to_vec).collect();
-        (std::fs::read(self.log).unwrap(), traces)
+        let log = std::fs::read(&self.log).unwrap();
+        std::fs::remove_dir_all(self.log.parent().unwrap()).unwrap();
+        (log, traces)
     }
 }
 

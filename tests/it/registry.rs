@@ -313,11 +313,11 @@ async fn of_many_who_register_correct_and_cancel_at_once_each_change_is_one_vers
     world.unit("UNIT1").await;
     let today = world.today(0);
     let mut calls = JoinSet::new();
-    for worker in 0..12 {
+    for worker in 0..6 {
         let mut caller = if worker % 2 == 0 { world.dealer("D1") } else { world.staff() };
         calls.spawn(async move {
             let mut done = 0;
-            for at in 0..20 {
+            for at in 0..25 {
                 let version = match versions(&mut caller, "UNIT1").await {
                     Ok(known) => {
                         known.last().filter(|last| last.event() != SaleEvent::Cancelled).map_or(0, |last| last.version)
@@ -351,7 +351,7 @@ async fn of_many_who_register_correct_and_cancel_at_once_each_change_is_one_vers
     }
     let done: Vec<i64> = calls.join_all().await;
     let (done, all): (i64, _) = (done.iter().sum(), versions(&mut world.staff(), "UNIT1").await.unwrap());
-    assert!((20..240).contains(&done), "they met, and some got through: {done} of 240");
+    assert!((20..150).contains(&done), "they met, and some got through: {done} of 150");
     assert_eq!(all.iter().map(|sale| sale.version).collect::<Vec<_>>(), (1..=done).collect::<Vec<_>>());
     let mut before = SaleEvent::Cancelled;
     for sale in &all {
@@ -614,6 +614,16 @@ async fn a_product_is_changed_and_what_stood_before_is_kept() {
     ];
     assert_eq!(product_history(&world).await, history);
 
+    // Recorded by a clock that runs behind: it held from where the last change left off.
+    let mut owner = world.owner().await;
+    let behind = "2026-06-10T04:00:00Z".parse().unwrap();
+    for (discontinued, equivalents) in [(true, texts(&[])), (third.discontinued, third.equivalent_models.clone())] {
+        let (model, product_type) = ("PS-1".to_owned(), warranty::domain::facts::ProductType::PoeSwitch);
+        let changed = store::catalogue::Product { model, product_type, discontinued, equivalents };
+        store::catalogue::update(&mut owner, &changed, &Actor::Staff("S1".into()), behind).await.unwrap();
+    }
+    assert_eq!(product_history(&world).await, history);
+
     let other_type = Product { product_type: ProductType::Other.into(), ..third.clone() };
     let rule = violations(&update(&mut staff, other_type).await.unwrap_err());
     assert_eq!(rule, [("product.product_type".to_owned(), "must be the registered one, POE_SWITCH".to_owned())]);
@@ -632,7 +642,7 @@ async fn of_two_changes_of_a_product_at_once_each_is_whole() {
     world.product("PS-3", false, &[]).await;
     let states = [product("PS-1", true, &["PS-2", "PS-3"]), product("PS-1", false, &["PS-3"])];
     let mut calls = JoinSet::new();
-    for worker in 0..8_usize {
+    for worker in 0..4_usize {
         let (mut staff, state) = (world.staff(), states[worker % 2].clone());
         calls.spawn(async move {
             for _ in 0..5 {
