@@ -206,6 +206,11 @@ async fn a_sale_is_cancelled_by_its_dealer_or_staff_once_and_not_under_a_claim()
     ] {
         assert_eq!(told(cancel(&mut caller, serial, version).await), expected, "{serial} at {version}");
     }
+    for serial in ["UNIT1", "CLAIMED1"] {
+        let guess = RegisterSaleRequest { version: 1, ..sale_of(&world, serial) };
+        let answer = sell(&mut world.dealer("D2"), guess).await.unwrap_err();
+        assert_eq!(answer.message(), "a sale of the unit is registered already", "{serial}");
+    }
     let bad = CancelSaleRequest { version: -1, ..Default::default() };
     let refused_fields = violations(&world.staff().registry.cancel_sale(bad).await.unwrap_err());
     let fields: Vec<&str> = refused_fields.iter().map(|(path, _)| path.as_str()).collect();
