@@ -368,6 +368,38 @@ async fn of_many_who_register_correct_and_cancel_at_once_each_change_is_one_vers
     assert_eq!(current, [done]);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sale_is_cancelled_or_claimed_on_never_both() {
+    let world = World::stocked().await;
+    let (mut cancelled, mut claimed) = (0, 0);
+    for at in 0..12 {
+        // Every other claim is for the unit that took the sold one's place.
+        let (sold, given) = (format!("SOLD{at:02}"), format!("GIVEN{at:02}"));
+        world.sold(&sold, 20).await;
+        let claims_for = if at % 2 == 0 {
+            world.unit(&given).await;
+            replaced(&world, &sold, &given).await;
+            given
+        } else {
+            sold.clone()
+        };
+        let (mut seller, mut staff) = (world.dealer("D1"), world.staff());
+        let request = FileClaimRequest { customer: Some(contact()), ..filing(&claims_for) };
+        match tokio::join!(cancel(&mut staff, &sold, 1), seller.claims.file_claim(request)) {
+            (Ok(_), answer) => {
+                cancelled += 1;
+                assert_eq!(told(answer), refused(Code::FailedPrecondition, "VOUCHER_REQUIRED"));
+            }
+            (answer, Ok(_)) => {
+                claimed += 1;
+                assert_eq!(told(answer), refused(Code::FailedPrecondition, "REGISTRY_CONFLICT"));
+            }
+            (neither, nor) => panic!("{neither:?} {nor:?}"),
+        }
+    }
+    assert_eq!(cancelled + claimed, 12);
+}
+
 // ---- contracts
 
 #[tokio::test(flavor = "multi_thread")]
