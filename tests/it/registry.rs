@@ -79,6 +79,59 @@ async fn replaced(world: &World, replaced: &str, replacement: &str) {
 
 // ---- sales and their history
 
+/// What is told of the sale below: registered by D1 on 15 June, corrected by staff, cancelled, made again by D2, a day each.
+fn told_history(buyer: &str) -> [Sale; 4] {
+    let at = |moment: &str| Some(moment.parse().unwrap());
+    let registered = Sale {
+        serial: "UNIT1".into(),
+        dealer_id: "D1".into(),
+        sold_date: Some(date("2026-05-01")),
+        invoice_number: "F1".into(),
+        region: "CN-GD".into(),
+        customer_id: buyer.into(),
+        version: 1,
+        recorded_time: at("2026-06-15T04:00:00Z"),
+        event: SaleEvent::Registered.into(),
+        recorded_by: "dealer/D1".into(),
+        days_late: 45,
+        ..Default::default()
+    };
+    let corrected = Sale {
+        sold_date: Some(date("2026-05-03")),
+        invoice_number: "F2".into(),
+        warranty_card_number: "C2".into(),
+        region: "CN-SH".into(),
+        version: 2,
+        recorded_time: at("2026-06-16T04:00:00Z"),
+        event: SaleEvent::Corrected.into(),
+        recorded_by: "staff/S1".into(),
+        reason: "the invoice was misread".into(),
+        days_late: 44,
+        ..registered.clone()
+    };
+    let cancelled = Sale {
+        version: 3,
+        recorded_time: at("2026-06-17T04:00:00Z"),
+        event: SaleEvent::Cancelled.into(),
+        recorded_by: "dealer/D1".into(),
+        reason: "the goods came back".into(),
+        days_late: 0,
+        ..corrected.clone()
+    };
+    let again = Sale {
+        serial: "UNIT1".into(),
+        dealer_id: "D2".into(),
+        sold_date: Some(date("2026-06-18")),
+        invoice_number: "F1".into(),
+        version: 4,
+        recorded_time: at("2026-06-18T04:00:00Z"),
+        event: SaleEvent::Registered.into(),
+        recorded_by: "dealer/D2".into(),
+        ..Default::default()
+    };
+    [registered, corrected, cancelled, again]
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sale_is_registered_late_corrected_cancelled_and_made_again_and_all_of_it_is_told() {
     let world = World::stocked().await;
@@ -115,65 +168,7 @@ async fn a_sale_is_registered_late_corrected_cancelled_and_made_again_and_all_of
     world.set("2026-06-18T04:00:00Z");
     let fourth = sell(&mut world.dealer("D2"), sale_of(&world, "UNIT1")).await.unwrap();
 
-    let at = |moment: &str| Some(moment.parse().unwrap());
-    let expected = [
-        Sale {
-            serial: "UNIT1".into(),
-            dealer_id: "D1".into(),
-            sold_date: Some(date("2026-05-01")),
-            invoice_number: "F1".into(),
-            region: "CN-GD".into(),
-            customer_id: buyer.clone(),
-            version: 1,
-            recorded_time: at("2026-06-15T04:00:00Z"),
-            event: SaleEvent::Registered.into(),
-            recorded_by: "dealer/D1".into(),
-            days_late: 45,
-            ..Default::default()
-        },
-        Sale {
-            serial: "UNIT1".into(),
-            dealer_id: "D1".into(),
-            sold_date: Some(date("2026-05-03")),
-            invoice_number: "F2".into(),
-            warranty_card_number: "C2".into(),
-            region: "CN-SH".into(),
-            customer_id: buyer.clone(),
-            version: 2,
-            recorded_time: at("2026-06-16T04:00:00Z"),
-            event: SaleEvent::Corrected.into(),
-            recorded_by: "staff/S1".into(),
-            reason: "the invoice was misread".into(),
-            days_late: 44,
-            ..Default::default()
-        },
-        Sale {
-            serial: "UNIT1".into(),
-            dealer_id: "D1".into(),
-            sold_date: Some(date("2026-05-03")),
-            invoice_number: "F2".into(),
-            warranty_card_number: "C2".into(),
-            region: "CN-SH".into(),
-            customer_id: buyer,
-            version: 3,
-            recorded_time: at("2026-06-17T04:00:00Z"),
-            event: SaleEvent::Cancelled.into(),
-            recorded_by: "dealer/D1".into(),
-            reason: "the goods came back".into(),
-            ..Default::default()
-        },
-        Sale {
-            serial: "UNIT1".into(),
-            dealer_id: "D2".into(),
-            sold_date: Some(date("2026-06-18")),
-            invoice_number: "F1".into(),
-            version: 4,
-            recorded_time: at("2026-06-18T04:00:00Z"),
-            event: SaleEvent::Registered.into(),
-            recorded_by: "dealer/D2".into(),
-            ..Default::default()
-        },
-    ];
+    let expected = told_history(&buyer);
     assert_eq!([first, second, third, fourth], expected);
     assert_eq!(versions(&mut world.staff(), "unit 1").await.unwrap(), expected);
     // A dealer sees the versions that name it, and who recorded them where it did.
@@ -210,6 +205,11 @@ async fn a_sale_is_cancelled_by_its_dealer_or_staff_once_and_not_under_a_claim()
         (world.staff(), "UNIT1", 2, mismatch),
     ] {
         assert_eq!(told(cancel(&mut caller, serial, version).await), expected, "{serial} at {version}");
+    }
+    for serial in ["UNIT1", "CLAIMED1"] {
+        let guess = RegisterSaleRequest { version: 1, ..sale_of(&world, serial) };
+        let answer = sell(&mut world.dealer("D2"), guess).await.unwrap_err();
+        assert_eq!(answer.message(), "a sale of the unit is registered already", "{serial}");
     }
     let bad = CancelSaleRequest { version: -1, ..Default::default() };
     let refused_fields = violations(&world.staff().registry.cancel_sale(bad).await.unwrap_err());
@@ -313,11 +313,11 @@ async fn of_many_who_register_correct_and_cancel_at_once_each_change_is_one_vers
     world.unit("UNIT1").await;
     let today = world.today(0);
     let mut calls = JoinSet::new();
-    for worker in 0..12 {
+    for worker in 0..6 {
         let mut caller = if worker % 2 == 0 { world.dealer("D1") } else { world.staff() };
         calls.spawn(async move {
             let mut done = 0;
-            for at in 0..20 {
+            for at in 0..25 {
                 let version = match versions(&mut caller, "UNIT1").await {
                     Ok(known) => {
                         known.last().filter(|last| last.event() != SaleEvent::Cancelled).map_or(0, |last| last.version)
@@ -351,7 +351,7 @@ async fn of_many_who_register_correct_and_cancel_at_once_each_change_is_one_vers
     }
     let done: Vec<i64> = calls.join_all().await;
     let (done, all): (i64, _) = (done.iter().sum(), versions(&mut world.staff(), "UNIT1").await.unwrap());
-    assert!((20..240).contains(&done), "they met, and some got through: {done} of 240");
+    assert!((20..150).contains(&done), "they met, and some got through: {done} of 150");
     assert_eq!(all.iter().map(|sale| sale.version).collect::<Vec<_>>(), (1..=done).collect::<Vec<_>>());
     let mut before = SaleEvent::Cancelled;
     for sale in &all {
@@ -366,6 +366,38 @@ async fn of_many_who_register_correct_and_cancel_at_once_each_change_is_one_vers
         .await
         .unwrap();
     assert_eq!(current, [done]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sale_is_cancelled_or_claimed_on_never_both() {
+    let world = World::stocked().await;
+    let (mut cancelled, mut claimed) = (0, 0);
+    for at in 0..12 {
+        // Every other claim is for the unit that took the sold one's place.
+        let (sold, given) = (format!("SOLD{at:02}"), format!("GIVEN{at:02}"));
+        world.sold(&sold, 20).await;
+        let claims_for = if at % 2 == 0 {
+            world.unit(&given).await;
+            replaced(&world, &sold, &given).await;
+            given
+        } else {
+            sold.clone()
+        };
+        let (mut seller, mut staff) = (world.dealer("D1"), world.staff());
+        let request = FileClaimRequest { customer: Some(contact()), ..filing(&claims_for) };
+        match tokio::join!(cancel(&mut staff, &sold, 1), seller.claims.file_claim(request)) {
+            (Ok(_), answer) => {
+                cancelled += 1;
+                assert_eq!(told(answer), refused(Code::FailedPrecondition, "VOUCHER_REQUIRED"));
+            }
+            (answer, Ok(_)) => {
+                claimed += 1;
+                assert_eq!(told(answer), refused(Code::FailedPrecondition, "REGISTRY_CONFLICT"));
+            }
+            (neither, nor) => panic!("{neither:?} {nor:?}"),
+        }
+    }
+    assert_eq!(cancelled + claimed, 12);
 }
 
 // ---- contracts
@@ -425,7 +457,7 @@ async fn a_contracts_history_tells_who_when_and_why() {
         recorded_by: "staff/S1".into(),
         ..second.clone()
     };
-    assert_eq!(drafted, [first.clone()]);
+    assert_eq!(drafted, std::slice::from_ref(&first));
     assert_eq!(revoked, third);
     let all = staff.registry.list_contract_versions(of).await.unwrap().into_inner().versions;
     assert_eq!(all, [first, second, third.clone()]);
@@ -614,6 +646,16 @@ async fn a_product_is_changed_and_what_stood_before_is_kept() {
     ];
     assert_eq!(product_history(&world).await, history);
 
+    // Recorded by a clock that runs behind: it held from where the last change left off.
+    let mut owner = world.owner().await;
+    let behind = "2026-06-10T04:00:00Z".parse().unwrap();
+    for (discontinued, equivalents) in [(true, texts(&[])), (third.discontinued, third.equivalent_models.clone())] {
+        let (model, product_type) = ("PS-1".to_owned(), warranty::domain::facts::ProductType::PoeSwitch);
+        let changed = store::catalogue::Product { model, product_type, discontinued, equivalents };
+        store::catalogue::update(&mut owner, &changed, &Actor::Staff("S1".into()), behind).await.unwrap();
+    }
+    assert_eq!(product_history(&world).await, history);
+
     let other_type = Product { product_type: ProductType::Other.into(), ..third.clone() };
     let rule = violations(&update(&mut staff, other_type).await.unwrap_err());
     assert_eq!(rule, [("product.product_type".to_owned(), "must be the registered one, POE_SWITCH".to_owned())]);
@@ -632,7 +674,7 @@ async fn of_two_changes_of_a_product_at_once_each_is_whole() {
     world.product("PS-3", false, &[]).await;
     let states = [product("PS-1", true, &["PS-2", "PS-3"]), product("PS-1", false, &["PS-3"])];
     let mut calls = JoinSet::new();
-    for worker in 0..8_usize {
+    for worker in 0..4_usize {
         let (mut staff, state) = (world.staff(), states[worker % 2].clone());
         calls.spawn(async move {
             for _ in 0..5 {

@@ -129,10 +129,6 @@ async fn record(conn: &mut PgConnection, given: Given, moment: &Moment) -> store
     if given.sale.sold_on < unit.manufactured_on {
         return Err(Error::invalid("sold_date", "must not lie before the unit was manufactured"));
     }
-    let corrects = given.sale.version > 0 && moment.actor.dealer_id().is_some();
-    if corrects {
-        no_open_claim(&mut *conn, &lineage, "a claim for the unit is open: the maker's staff correct its sale").await?;
-    }
     if let Some(number) = &given.sale.contract_number {
         contracts::get(&mut *conn, number).await?;
     }
@@ -140,10 +136,15 @@ async fn record(conn: &mut PgConnection, given: Given, moment: &Moment) -> store
         Some(named) => Some(people::customer(&mut *conn, &moment.actor, named).await?),
         None => None,
     };
-    sales::register(conn, Sale { customer_id, ..given.sale }, &moment.actor).await
+    let registered = sales::register(&mut *conn, Sale { customer_id, ..given.sale }, &moment.actor).await?;
+    if registered.corrects && moment.actor.dealer_id().is_some() {
+        no_open_claim(conn, &lineage, "a claim for the unit is open: the maker's staff correct its sale").await?;
+    }
+    Ok(registered)
 }
 
-/// A sale whose unit, or one that took its place, is claimed for is the ground of that claim's decision.
+/// A sale whose unit, or one that took its place, is claimed for is the ground of that claim's decision. Asked last: whether
+/// there is a claim is not told to a dealer whose sale it is not.
 async fn no_open_claim(conn: &mut PgConnection, lineage: &[String], why: &str) -> store::Result<()> {
     let serials: Vec<&str> = lineage.iter().map(String::as_str).collect();
     if units::has_open_claim(conn, &serials).await? {
@@ -165,7 +166,6 @@ pub(super) async fn cancel(app: &App, request: Request<v1::CancelSaleRequest>) -
             dealers::must_be_active(&mut *conn, &moment.actor).await?;
             let (_, lineage) = units::lock_lineage(&mut *conn, &serial).await?;
             let cancelled = sales::cancel(&mut *conn, &serial, cancellation, &moment.actor, moment.now).await?;
-            // Asked last: whether a sale that is not the caller's has a claim is not told.
             no_open_claim(conn, &lineage, "a claim for the unit is open: its sale is not cancelled").await?;
             Ok(v1::CancelSaleResponse { sale: Some(sale(cancelled, &moment.actor)) })
         })
