@@ -36,7 +36,7 @@ fn answer(result: &CoverageResult) -> CheckCoverageResponse {
 async fn a_batch_answers_each_question_in_order_as_one_call_would() {
     let world = World::stocked().await;
     world.sold("SOLD1", 20).await;
-    world.sold("SOLD2", 500).await;
+    world.sold("SOLD2", 100).await;
     let mut dealer = world.dealer("D1");
     let requests = vec![
         question("sold-2"),
@@ -144,13 +144,15 @@ async fn a_stream_answers_each_question_by_its_name_and_tells_each_text_once() {
 async fn a_stream_reads_no_further_than_its_answers_are_taken() {
     let world = World::stocked().await;
     world.sold("SOLD1", 20).await;
-    // Two windows of flow control, a thousand in the air, and what lies between: far less than this.
-    const MANY: usize = 20_000;
+    // Two windows of flow control, a thousand in the air, and what lies between: far less than this. A serial may be written
+    // with any number of spaces; these are there to fill the windows.
+    const MANY: usize = 10_000;
+    let wide = format!("SOLD1{}", " ".repeat(2000));
     let taken = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let counted = taken.clone();
     let questions = futures::stream::iter(0..MANY).map(move |n| {
         counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        StreamCoverageRequest { correlation_id: n.to_string(), request: Some(question("SOLD1")) }
+        StreamCoverageRequest { correlation_id: n.to_string(), request: Some(question(&wide)) }
     });
     let mut dealer = world.dealer("D1");
     let mut answers = dealer.coverage.stream_coverage(questions).await.unwrap().into_inner();
@@ -256,12 +258,8 @@ async fn what_was_known_on_a_day_decides_as_it_did_on_that_day() {
     let in_september = dealer.coverage.check_coverage(ask(None)).await.unwrap().into_inner().decision;
     let remedies =
         [&on_the_day, &in_july, &in_august, &in_september].map(|decision| decision.as_ref().unwrap().remedy());
-    assert_eq!(
-        remedies,
-        [Remedy::DirectReplacement, Remedy::DirectReplacement, Remedy::FreeRepair, Remedy::None],
-        "four different stories"
-    );
-    assert_ne!(on_the_day.as_ref().unwrap().start_basis, in_july.as_ref().unwrap().start_basis);
+    assert_eq!(remedies, [Remedy::FreeRepair, Remedy::DirectReplacement, Remedy::FreeRepair, Remedy::None]);
+    assert_ne!(on_the_day, in_august);
 
     for (known, decided) in [
         ("2026-06-20T00:00:00Z", &on_the_day),

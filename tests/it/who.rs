@@ -473,7 +473,7 @@ async fn a_tenants_rows_are_hidden_by_the_database_itself() {
     }
     // Its own rows it sees, as far as the process has use for them; the request of the sale, of the claim, of the return.
     for (role, seen) in [
-        ("warranty_coverage", [Some(1), None, Some(2), None, None, Some(1), Some(3)]),
+        ("warranty_coverage", [Some(1), Some(3), Some(2), None, None, Some(1), Some(3)]),
         ("warranty_claim", [Some(1), Some(3), Some(2), None, None, None, Some(3)]),
         ("warranty_logistics", [Some(1), None, Some(2), Some(1), Some(1), None, Some(3)]),
     ] {
