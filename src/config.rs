@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use axum::http::HeaderValue;
 use clap::{Args, Parser, Subcommand, builder::RangedI64ValueParser, value_parser};
 
-use crate::{client, local};
+use crate::{bench, client, local};
 
 /// The warranty system: coverage, claims and logistics.
 #[derive(Parser)]
@@ -35,6 +35,9 @@ pub enum Command {
     Up(local::UpArgs),
     /// Print a development token
     Token(local::TokenArgs),
+    /// Load the running services and tell how fast they are, beside pgbench
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Call one method and print the answer
     Call(client::CallArgs),
     /// Drive one claim of each way through the running services, and check every answer

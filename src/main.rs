@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use warranty::{
-    client,
+    bench, client,
     config::{Cli, Command},
     local,
     process::{self, Process},
@@ -40,6 +40,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Health(config) => process::health(config).await?,
         Command::Up(args) => local::up(args).await?,
         Command::Token(args) => local::token(&args)?,
+        Command::Bench(args) => return bench::bench(args).await,
         Command::Call(args) => return client::call(args).await,
         Command::Policy(args) => return client::policy(args).await,
         Command::Walk(args) => {

@@ -9,8 +9,10 @@ pub mod issuer;
 mod leash;
 pub mod postgres;
 pub mod sample;
+pub mod seed;
 mod up;
 mod welcome;
+pub mod yardstick;
 
 pub use up::{token, up};
 

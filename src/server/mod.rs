@@ -5,7 +5,7 @@ mod connections;
 mod gate;
 pub mod probe;
 mod request;
-mod request_log;
+pub(crate) mod request_log;
 pub mod signals;
 mod stream;
 mod web;

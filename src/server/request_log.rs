@@ -38,7 +38,7 @@ impl Drop for RequestLog {
 }
 
 /// The code as gRPC's documents write it: `InvalidArgument` is INVALID_ARGUMENT.
-fn name(code: Code) -> String {
+pub(crate) fn name(code: Code) -> String {
     let mut name = String::new();
     for letter in format!("{code:?}").chars() {
         if letter.is_ascii_uppercase() && !name.is_empty() {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod attack;
+mod bench;
 mod chassis;
 mod claims;
 mod client;
