@@ -40,6 +40,9 @@ COMMENT ON COLUMN product_versions.superseded_by IS 'Who changed it.';
 ALTER TABLE units ADD COLUMN recorded_at timestamptz NOT NULL DEFAULT '-infinity';
 COMMENT ON COLUMN units.recorded_at IS 'When it was registered; -infinity for those from before this was kept.';
 CREATE INDEX units_of_model ON units (model, ex_factory_on);
+-- Hardly any unit is refurbished: those that are not need no entry.
+ALTER TABLE units DROP CONSTRAINT units_refurbished_once;
+CREATE UNIQUE INDEX units_refurbished_once ON units (refurbished_from) WHERE refurbished_from IS NOT NULL;
 
 ALTER TABLE sales ADD COLUMN cancelled boolean NOT NULL DEFAULT false, ADD COLUMN reason text CHECK (length(reason) <= 500);
 COMMENT ON COLUMN sales.cancelled IS 'Whether this version says that there is no sale any more.';
