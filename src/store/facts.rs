@@ -48,7 +48,8 @@ pub async fn of_unit(db: impl PgExecutor<'_>, serial: &Serial, for_claim: Option
                 op.product_type, o.manufactured_on, o.ex_factory_on, o.sold_by_maker, s.sold_on, s.has_invoice, s.region,
                 CASE WHEN c.contract_number IS NOT NULL THEN jsonb_build_object('number', c.contract_number,
                     'confirmed_on', c.confirmed_on, 'revoked_on', c.revoked_on, 'terms', c.terms) END AS contract,
-                (SELECT coalesce(jsonb_agg(jsonb_build_object('completed_on', r.completed_on, 'paid', r.paid, 'fault', r.fault_code)
+                (SELECT coalesce(jsonb_agg(jsonb_build_object('received_on', r.received_on, 'completed_on', r.completed_on,
+                                                              'paid', r.paid, 'fault', r.fault_code)
                                            ORDER BY r.completed_on, r.repair_id), '[]')
                    FROM repairs r LEFT JOIN replacements swap ON swap.replaced_serial = r.serial AND swap.claim_id = r.claim_id
                   WHERE (swap.claim_id IS NULL OR r.serial = u.serial) AND r.serial = ANY (u.serial || ARRAY(SELECT x.replaced_serial FROM replacements x

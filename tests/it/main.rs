@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod answer;
 mod attack;
 mod chassis;
 mod claims;
@@ -12,6 +13,7 @@ mod house;
 mod issuer;
 mod keys;
 mod local;
+mod parameters;
 mod policies;
 mod rules;
 mod tokens;
