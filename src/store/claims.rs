@@ -127,6 +127,14 @@ pub async fn get(conn: &mut PgConnection, actor: &Actor, id: Uuid) -> Result<Cla
     Ok(row::by_ids(conn, actor, &[id], false).await?.pop().ok_or_else(|| Error::not_found("claim", id))?.1)
 }
 
+/// When the claim's unit was received at the depot.
+pub async fn received_at(conn: &mut PgConnection, id: Uuid) -> Result<Option<DateTime<Utc>>> {
+    let received = sqlx::query_scalar(
+        "SELECT recorded_at FROM claim_events WHERE claim_id = $1 AND facts->>'type' = 'RECEIVED' ORDER BY sequence DESC LIMIT 1",
+    );
+    Ok(received.bind(id).fetch_optional(conn).await?)
+}
+
 /// Gives a claim of the caller's and holds it to the end of the transaction.
 pub async fn lock(conn: &mut PgConnection, actor: &Actor, id: Uuid) -> Result<Claim> {
     Ok(lock_all(conn, actor, &[id]).await?.remove(0))

@@ -12,6 +12,8 @@ use crate::domain::{actor::Actor, serial::Serial};
 pub struct Repair {
     /// The unit.
     pub serial: String,
+    /// The day the unit came in for it; none where it is not known.
+    pub received_on: Option<NaiveDate>,
     /// The day it was completed.
     pub completed_on: NaiveDate,
     /// Charged (P2) or under warranty (T6).
@@ -38,11 +40,12 @@ pub struct Replacement {
 /// Records a repair.
 pub async fn record_repair(conn: &mut PgConnection, repair: &Repair, actor: &Actor, now: DateTime<Utc>) -> Result<()> {
     sqlx::query(
-        "INSERT INTO repairs (repair_id, serial, completed_on, paid, fault_code, claim_id, recorded_at, recorded_by)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO repairs (repair_id, serial, received_on, completed_on, paid, fault_code, claim_id, recorded_at, recorded_by)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
     .bind(Uuid::now_v7())
     .bind(&repair.serial)
+    .bind(repair.received_on)
     .bind(repair.completed_on)
     .bind(repair.paid)
     .bind(&repair.fault_code)
@@ -89,7 +92,7 @@ pub async fn lineage(conn: &mut PgConnection, serial: &Serial) -> Result<Vec<Rep
 /// The repairs of these units, by date.
 pub async fn repairs(conn: &mut PgConnection, serials: &[String]) -> Result<Vec<Repair>> {
     let repairs = sqlx::query_as(
-        "SELECT serial, completed_on, paid, fault_code, claim_id FROM repairs WHERE serial = ANY ($1) ORDER BY completed_on, repair_id",
+        "SELECT serial, received_on, completed_on, paid, fault_code, claim_id FROM repairs WHERE serial = ANY ($1) ORDER BY completed_on, repair_id",
     );
     Ok(repairs.bind(serials).fetch_all(conn).await?)
 }

@@ -17,7 +17,7 @@ fn same<D: IntoEnumIterator + Display>(prefix: &str, name_of: impl Fn(i32) -> Op
 
 #[test]
 fn numbers_mean_the_same_on_both_sides() {
-    use domain::{claim, clause, coverage, facts, start};
+    use domain::{claim, clause, coverage, fact, facts, start};
     macro_rules! same {
         ($($domain:ty = $wire:ident, $prefix:literal;)*) => {
             $(same::<$domain>($prefix, |number| v1::$wire::try_from(number).ok().map(|value| value.as_str_name()));)*
@@ -28,6 +28,7 @@ fn numbers_mean_the_same_on_both_sides() {
         coverage::Remedy = Remedy, "REMEDY_";
         coverage::Payer = Payer, "PAYER_";
         start::StartBasis = StartBasis, "START_BASIS_";
+        fact::Language = Language, "LANGUAGE_";
         facts::ProductType = ProductType, "PRODUCT_TYPE_";
         facts::Part = Part, "PART_";
         facts::Appearance = Appearance, "APPEARANCE_";

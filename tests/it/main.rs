@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod answer;
 mod attack;
 mod bench;
 mod chassis;
@@ -15,6 +16,7 @@ mod house;
 mod issuer;
 mod keys;
 mod local;
+mod parameters;
 mod policies;
 mod registry;
 mod rules;

@@ -391,13 +391,14 @@ async fn a_simulation_tells_exactly_what_would_change() {
     };
     let changed = vec![change(&claims[0], 1), change(&claims[0], 2), change(&claims[4], 1), change(&claims[4], 2)];
     let expected = SimulatePolicyResponse { total_count: total, done_count: total, changed_count: 4, changed };
-    assert_eq!(simulate(&world, &harsher("2026-07", "2026-07-01"), None).await.unwrap(), [expected.clone()]);
+    let expected = [expected];
+    assert_eq!(simulate(&world, &harsher("2026-07", "2026-07-01"), None).await.unwrap(), expected);
 
     // Nothing is written, and what is published does not matter: the draft stands alone.
     publish(&world, &draft("2026-08", "2026-08-01", |document| document["terms"]["repair_months"] = json!(60)))
         .await
         .unwrap();
-    assert_eq!(simulate(&world, &harsher("2026-07", "2026-07-01"), None).await.unwrap(), [expected]);
+    assert_eq!(simulate(&world, &harsher("2026-07", "2026-07-01"), None).await.unwrap(), expected);
     assert_eq!(listed(&world).await.len(), 2);
 }
 

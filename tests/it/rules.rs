@@ -21,7 +21,7 @@ use warranty::{
 
 use crate::world::{World, date, id, refusal};
 
-fn standard() -> Policies {
+pub fn standard() -> Policies {
     Policies::new(
         vec![serde_json::from_str(STANDARD_POLICY).unwrap()],
         serde_json::from_str(STANDARD_CALENDAR).unwrap(),
@@ -458,8 +458,10 @@ fn any_fault() -> impl Strategy<Value = Option<String>> {
 }
 
 prop_compose! {
-    fn any_repair()(completed_on in any_day(), paid in any::<bool>(), fault in any_fault()) -> RepairFacts {
-        RepairFacts { received_on: None, completed_on, paid, fault }
+    fn any_repair()(completed_on in any_day(), stayed in prop::option::of(0..60u64), paid in any::<bool>(),
+                    fault in any_fault()) -> RepairFacts {
+        let received_on = stayed.map(|days| completed_on - chrono::Days::new(days));
+        RepairFacts { received_on, completed_on, paid, fault }
     }
 }
 
@@ -473,9 +475,9 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn any_facts()(made in any_day(), left in 0..1000u64, sold in prop::option::of((any_day(), any::<bool>(), any_region())),
+    pub fn any_facts()(made in any_day(), left in 0..1000u64, sold in prop::option::of((any_day(), any::<bool>(), any_region())),
                    poe in any::<bool>(), sold_by_maker in any::<bool>(), discontinued in any::<bool>(),
-                   contract in prop::option::of(any_contract()), repairs in prop::collection::vec(any_repair(), 0..5),
+                   own_sale in prop::option::of(any_day()), contract in prop::option::of(any_contract()), repairs in prop::collection::vec(any_repair(), 0..5),
                    replaced in any::<bool>()) -> Facts {
         Facts {
             original: UnitFacts {
@@ -486,8 +488,8 @@ prop_compose! {
             },
             discontinued,
             equivalents: vec!["PS-2".to_owned()],
-            models_in_stock: vec![],
-            own_sale: None,
+            models_in_stock: vec!["PS-2".to_owned()],
+            own_sale: own_sale.map(|sold_on| SaleFacts { sold_on, invoice: true, region: None }),
             sale: sold.map(|(sold_on, invoice, region)| SaleFacts { sold_on, invoice, region }),
             contract,
             repairs,
@@ -497,7 +499,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn any_report()(on in any_day(), part in prop::option::of(prop::sample::select(vec![Part::Host, Part::PowerSupply, Part::Accessory])),
+    pub fn any_report()(on in any_day(), part in prop::option::of(prop::sample::select(vec![Part::Host, Part::PowerSupply, Part::Accessory])),
                     fault in any_fault(), performance_fault in prop::option::of(any::<bool>()), scratched in prop::option::of(any::<bool>()),
                     power_supply_damage in prop::option::of(any::<bool>()), region_of_use in any_region(),
                     findings in prop::collection::btree_set(prop::sample::select(vec![C::X1, C::X3, C::X5, C::X8]), 0..3),
@@ -509,7 +511,7 @@ prop_compose! {
 }
 
 /// A decision that contradicts itself would be no proof.
-fn agrees_with_itself(decision: &Decision) {
+pub fn agrees_with_itself(decision: &Decision) {
     let held = |clause: C| decision.checks.iter().any(|check| check.clause == clause && check.held);
     let yes = decision.remedy.is_a_yes();
     assert_eq!(decision.outbound_freight == Some(Payer::Maker), yes);
@@ -527,6 +529,15 @@ fn agrees_with_itself(decision: &Decision) {
         decision.clauses.is_empty() || decision.clauses.iter().collect::<BTreeSet<_>>().len() == decision.clauses.len()
     );
     assert!(decision.windows.iter().all(|window| window.period.first <= window.period.last));
+    assert!(
+        decision.covered_until.is_none_or(|last| last >= decision.as_of),
+        "covered until a day before: {decision:?}"
+    );
+    assert!(!yes || decision.days_left().is_some(), "a yes without a day: {decision:?}");
+    let won: Vec<_> = decision.start_candidates.iter().filter(|candidate| candidate.won).collect();
+    assert_eq!(won.len(), usize::from(decision.superseded_by.is_none()));
+    assert_eq!(won.first().map(|won| (won.basis, won.on)), decision.start.map(|start| (start.basis, Some(start.on))));
+    assert!(decision.start_candidates.first().is_none_or(|first| first.won), "the winner stands first");
 }
 
 proptest! {

@@ -104,9 +104,13 @@ async fn repair_now(
     }
     let fault = fault.or_else(|| claim.filing.told.fault.clone());
     let event = claim.repair(completed_on, fault.clone())?;
+    // Where its receipt was recorded late, the unit came in by the day of the repair.
+    let received_at = claims::received_at(&mut *conn, claim.id).await?;
+    let received_on = received_at.map(|at| civil_date(at).min(completed_on));
     // Free, by P2 too: it counts as one under warranty (T6).
     let repair = Repair {
         serial: claim.filing.serial.to_string(),
+        received_on,
         completed_on,
         paid: false,
         fault_code: fault,

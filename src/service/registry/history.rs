@@ -21,7 +21,11 @@ fn repair(fields: &mut Fields, at: usize, given: &v1::Repair, today: NaiveDate) 
     let path = |name: &str| format!("repairs[{at}].{name}");
     let serial = fields.serial(&path("serial"), &given.serial);
     let completed_on = fields.date(&path("completed_date"), given.completed_date.as_ref());
+    let received_on = fields.optional_date(&path("received_date"), given.received_date.as_ref());
     let fault_code = fields.optional_fault(&path("fault_code"), &given.fault_code);
+    if received_on.flatten().zip(completed_on).is_some_and(|(came_in, completed)| came_in > completed) {
+        fields.violate(&path("received_date"), "must not lie after completed_date");
+    }
     if completed_on.is_some_and(|day| day > today) {
         fields.violate(&path("completed_date"), "must not be in the future");
     }
@@ -29,7 +33,8 @@ fn repair(fields: &mut Fields, at: usize, given: &v1::Repair, today: NaiveDate) 
         fields.violate(&path("claim_id"), "must be empty: a claim's repair is recorded with RecordRepair");
     }
     let (paid, claim_id) = (given.paid, None);
-    Some(Repair { serial: serial?.to_string(), completed_on: completed_on?, paid, fault_code: fault_code?, claim_id })
+    let (serial, received_on, completed_on) = (serial?.to_string(), received_on?, completed_on?);
+    Some(Repair { serial, received_on, completed_on, paid, fault_code: fault_code?, claim_id })
 }
 
 fn replacement(fields: &mut Fields, at: usize, given: &v1::Replacement, today: NaiveDate) -> Option<Replacement> {
@@ -89,6 +94,9 @@ async fn write(
     for (at, repair) in repairs.iter().enumerate() {
         if before_made(&repair.serial, repair.completed_on) {
             return Err(Error::invalid(format!("repairs[{at}].completed_date"), rule));
+        }
+        if repair.received_on.is_some_and(|day| before_made(&repair.serial, day)) {
+            return Err(Error::invalid(format!("repairs[{at}].received_date"), rule));
         }
         history::record_repair(&mut *conn, repair, &moment.actor, moment.now).await?;
     }

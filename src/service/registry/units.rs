@@ -150,7 +150,7 @@ fn repair(repair: Repair, actor: &Actor) -> v1::Repair {
         paid: repair.paid,
         fault_code: text(repair.fault_code),
         claim_id: text(repair.claim_id.filter(|_| actor.is_staff())),
-        ..Default::default()
+        received_date: repair.received_on.map(date),
     }
 }
 
