@@ -261,7 +261,8 @@ mod tests {
 
     #[test]
     fn a_free_repair_adds_to_what_is_left() {
-        let cases: [(&str, &[RepairFacts], &[&str], &[&str]); 5] = [
+        type Case<'a> = (&'a str, &'a [RepairFacts], &'a [&'a str], &'a [&'a str]);
+        let cases: [Case<'_>; 5] = [
             // At least, then added.
             ("one", &[free("", "2024-05-12")], &["2024-05-12 2024-08-12"], &["2024-05-12 2025-06-01"]),
             (

@@ -2,18 +2,26 @@
 
 use std::sync::LazyLock;
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate};
 use proptest::prelude::*;
-use warranty::domain::{
-    calendar::{Calendar, CalendarEnds, CalendarYear, LastDayOff, STANDARD_CALENDAR},
-    clause::Clause as C,
-    coverage::{Decision, Remedy, decide},
-    fact::Language,
-    facts::{Appearance, Contract, Facts, Part, ProductType, RepairFacts, Report, SaleFacts, Told, UnitFacts},
-    policy::{AfterFreeRepair, Policies, Policy, RepairDaysExtend, STANDARD_POLICY},
-    region::Region,
-    serial::Serial,
-    summary::summary,
+use uuid::Uuid;
+use warranty::{
+    domain::{
+        actor::Actor,
+        calendar::{Calendar, CalendarEnds, CalendarYear, LastDayOff, STANDARD_CALENDAR},
+        claim::{Claim, Guidance, State},
+        clause::Clause as C,
+        coverage::{Decision, Remedy, decide},
+        event::{Filing, Ruling, Stage, Vouchers},
+        fact::Language,
+        facts::{Appearance, Contract, Facts, Part, ProductType, RepairFacts, Report, SaleFacts, Told, UnitFacts},
+        policy::{AfterFreeRepair, Policies, Policy, RepairDaysExtend, STANDARD_POLICY},
+        refusal::Refusal,
+        region::Region,
+        serial::Serial,
+        summary::summary,
+    },
+    service::decision,
 };
 
 use crate::rules::{agrees_with_itself, any_facts, any_report, standard};
@@ -69,7 +77,8 @@ fn report(on: &str, fault: &str) -> Report {
 fn the_same_fault_repaired_so_many_times_leads_to_a_replacement() {
     let free = |on, fault| repaired(on, false, fault);
     let twice = vec![free("2024-05-01", "NO_POWER"), free("2024-07-01", "NO_POWER")];
-    let cases: [(&str, Vec<RepairFacts>, &str, &str, Remedy, &[C], u32); 9] = [
+    type Case<'a> = (&'a str, Vec<RepairFacts>, &'a str, &'a str, Remedy, &'a [C], u32);
+    let cases: [Case<'_>; 9] = [
         ("once is not enough", twice[..1].to_vec(), "2024-08-01", "NO_POWER", Remedy::FreeRepair, &[C::T2], 1),
         ("twice", twice.clone(), "2024-08-01", "NO_POWER", Remedy::DirectReplacement, &[C::T2, C::S7], 2),
         (
@@ -151,6 +160,32 @@ fn a_replacement_after_repairs_stands_below_the_findings_and_names_what_else_dec
     let decision = decide(&standard(), &facts, &asked).unwrap();
     assert_eq!(decision.remedy, Remedy::FreeRepair);
     assert!(decision.checks.iter().all(|check| check.clause != C::S7));
+}
+
+#[test]
+fn the_dealer_swaps_in_the_first_days_alone() {
+    let policies = policies(|policy| policy.replacement_after_repairs = Some(1));
+    let repairs = vec![repaired("2024-03-03", false, "NO_POWER")];
+    let facts = Facts { repairs, ..sold("2024-03-01") };
+    let swapped_on = |on: &str| {
+        let decision = decide(&policies, &facts, &report(on, "NO_POWER")).unwrap();
+        assert_eq!(decision.remedy, Remedy::DirectReplacement, "{on}");
+        let filing = Filing {
+            serial: Serial::parse("OLD1").unwrap(),
+            applicant: Actor::Dealer("D1".to_owned()),
+            customer_id: Uuid::nil(),
+            told: Told::default(),
+            vouchers: Vouchers::default(),
+            voucher_verified: true,
+            filed_at: DateTime::UNIX_EPOCH,
+            reported_on: day(on),
+        };
+        let mut claim = Claim::filed(Uuid::nil(), filing, &Ruling::of(Stage::Provisional, &decision));
+        (claim.state, claim.guidance) = (State::Authorized, Some(Guidance::Confirmed));
+        claim.swap("D1", Some("D1"), &decision, Serial::parse("NEW1").unwrap()).map(|_| ())
+    };
+    assert_eq!(swapped_on("2024-03-16"), Ok(()), "by T1");
+    assert_eq!(swapped_on("2024-03-17"), Err(Refusal::RemedyMismatch { remedy: Remedy::DirectReplacement }), "by S7");
 }
 
 // ---- a last day beyond the calendar
@@ -309,6 +344,30 @@ fn every_remedy_reads_as_one_plain_sentence() {
     ];
     for (said, english, chinese) in cases {
         assert_eq!(said, [english, chinese]);
+    }
+}
+
+#[test]
+fn the_texts_of_many_answers_stand_once_for_each_policy_version() {
+    let standard: Policy = serde_json::from_str(STANDARD_POLICY).unwrap();
+    let later = Policy { version: "2025".to_owned(), effective_on: day("2025-01-01"), ..standard.clone() };
+    let policies = Policies::new(vec![standard, later], calendar()).unwrap();
+    let decided = |sold_on: &str, on: &str| decide(&policies, &sold(sold_on), &report(on, "")).unwrap();
+    let decisions = [
+        decided("2024-03-01", "2024-03-05"),
+        decided("2025-03-01", "2027-03-05"),
+        decided("2024-03-02", "2024-04-05"),
+        decided("2025-03-02", "2025-04-05"),
+    ];
+    let texts = decision::policy_texts(&policies, &decisions, Some(Language::Chinese));
+    let versions: Vec<_> = texts.iter().map(|texts| (&texts.policy_version[..], texts.contact.is_some())).collect();
+    assert_eq!(versions, [("2010-01", false), ("2025", true)], "whom to call, where one is not a yes");
+    for (texts, of) in texts.iter().zip([[0, 2], [1, 3]]) {
+        let alone = of.map(|at| decision::texts(&policies, &decisions[at], Some(Language::Chinese)));
+        let mut both = alone.concat();
+        both.sort_by_key(|text| text.clause);
+        both.dedup();
+        assert_eq!(texts.texts, both);
     }
 }
 
