@@ -1,4 +1,4 @@
--- The registry whole: when each fact was known, sales cancelled, dealers' promises, calendars, erased customers, imports.
+-- The registry whole: when each fact was known, sales cancelled, dealers' promises, calendars, erased customers.
 
 -- Policies and calendars. Rows of both never change, so that how many there are tells a process whether it has read them all.
 ALTER TABLE policies ADD COLUMN published_at timestamptz, ADD COLUMN published_by text,
@@ -124,5 +124,3 @@ GRANT DELETE ON product_equivalents, people TO warranty_coverage;
 GRANT UPDATE (erased_at) ON customers TO warranty_coverage;
 -- SimulatePolicy reads recorded decisions; the claims' own policy lets staff alone see all.
 GRANT SELECT ON claim_decisions TO warranty_coverage;
--- Imports are staged in a temporary table.
-DO $$ BEGIN EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO warranty_coverage', current_database()); END $$;

@@ -37,6 +37,8 @@ pub enum Command {
     Token(local::TokenArgs),
     /// Call one method and print the answer
     Call(client::CallArgs),
+    /// Take in units or sales from a CSV file
+    Import(client::ImportArgs),
     /// Drive one claim of each way through the running services, and check every answer
     Walk(client::WalkArgs),
 }

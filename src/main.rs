@@ -41,6 +41,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Up(args) => local::up(args).await?,
         Command::Token(args) => local::token(&args)?,
         Command::Call(args) => return client::call(args).await,
+        Command::Import(args) => return client::import(args).await,
         Command::Walk(args) => {
             let right = client::walk(args).await?;
             return Ok(if right { ExitCode::SUCCESS } else { ExitCode::FAILURE });

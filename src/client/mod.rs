@@ -1,6 +1,7 @@
-//! The command line's own calls of the services: any method by name, and a walk through every way of a claim.
+//! The command line's own calls of the services: any method by name, imports, and a walk through every way of a claim.
 
 mod call;
+mod import;
 mod json;
 mod refusal;
 mod walk;
@@ -12,6 +13,7 @@ use clap::Args;
 
 pub use crate::local::issuer::{Kind, Who};
 pub use call::{CallArgs, call};
+pub use import::{ImportArgs, import};
 pub use walk::{WalkArgs, walk, walk_with};
 
 /// Where the services and the development issuer listen: URLs such as `http://127.0.0.1:7051`.

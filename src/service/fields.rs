@@ -48,6 +48,11 @@ impl Fields {
         read().ok_or_else(status::internal)
     }
 
+    /// The violations so far, each a field's path and the rule that it breaks.
+    pub fn violations(self) -> Vec<(String, String)> {
+        self.violations
+    }
+
     /// A UUID.
     pub fn uuid(&mut self, field: &str, text: &str) -> Option<Uuid> {
         self.read(field, Uuid::parse_str(text).map_err(|_| "must be a UUID"))
@@ -162,6 +167,11 @@ impl Fields {
         let model = self.name(field, text, ".-")?;
         let well_formed = !model.starts_with(['.', '-']) && !model.contains(|c: char| c.is_ascii_lowercase());
         self.read(field, if well_formed { Ok(model) } else { Err("has capitals, and starts with a letter or digit") })
+    }
+
+    /// A product's model, or none where empty.
+    pub fn optional_model(&mut self, field: &str, text: &str) -> Option<Option<String>> {
+        if text.is_empty() { Some(None) } else { self.model(field, text).map(Some) }
     }
 
     /// A fault's code, or none where empty.

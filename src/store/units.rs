@@ -26,14 +26,14 @@ pub struct Unit {
 }
 
 /// Registers units, all or none, and says how many are new. One registered before must have the same facts.
-pub async fn register(conn: &mut PgConnection, units: &[Unit]) -> Result<u64> {
+pub async fn register(conn: &mut PgConnection, units: &[Unit], now: chrono::DateTime<chrono::Utc>) -> Result<u64> {
     // Sorted, so that two calls with the same units in another order wait for each other and do not lock each other out.
     let mut units: Vec<&Unit> = units.iter().collect();
     units.sort_by(|a, b| a.serial.cmp(&b.serial));
     let column = |of: fn(&Unit) -> String| units.iter().map(|unit| of(unit)).collect::<Vec<_>>();
     let new = sqlx::query(
-        "INSERT INTO units (serial, model, lot, manufactured_on, ex_factory_on, sold_by_maker, refurbished_from)
-         SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::date[], $5::date[], $6::boolean[], $7::text[])
+        "INSERT INTO units (serial, model, lot, manufactured_on, ex_factory_on, sold_by_maker, refurbished_from, recorded_at)
+         SELECT *, $8::timestamptz FROM unnest($1::text[], $2::text[], $3::text[], $4::date[], $5::date[], $6::boolean[], $7::text[])
          ON CONFLICT (serial) DO NOTHING",
     )
     .bind(column(|unit| unit.serial.clone()))
@@ -43,6 +43,7 @@ pub async fn register(conn: &mut PgConnection, units: &[Unit]) -> Result<u64> {
     .bind(units.iter().map(|unit| unit.ex_factory_on).collect::<Vec<_>>())
     .bind(units.iter().map(|unit| unit.sold_by_maker).collect::<Vec<_>>())
     .bind(units.iter().map(|unit| unit.refurbished_from.clone()).collect::<Vec<_>>())
+    .bind(now)
     .execute(&mut *conn)
     .await?
     .rows_affected();

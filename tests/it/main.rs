@@ -9,6 +9,7 @@ mod client;
 mod configuration;
 mod contract;
 mod house;
+mod import;
 mod issuer;
 mod keys;
 mod local;

@@ -36,6 +36,26 @@ pub(super) fn sale(sale: Sale) -> v1::Sale {
     }
 }
 
+/// The dealer who sold: staff name it, for a dealer it is itself and may be left out.
+pub(super) fn seller(fields: &mut Fields, actor: &Actor, given: &str) -> Option<String> {
+    let Some(own) = actor.dealer_id() else { return fields.name("dealer_id", given, "._-") };
+    if !given.is_empty() && given != own {
+        fields.violate("dealer_id", "must be the caller's own");
+    }
+    Some(own.to_owned())
+}
+
+/// The contract a sale is under, or none. Whether a contract is there, and whom it serves, is the maker's to say.
+pub(super) fn contract(fields: &mut Fields, actor: &Actor, given: &str) -> Option<Option<String>> {
+    if given.is_empty() {
+        return Some(None);
+    }
+    if actor.dealer_id().is_some() {
+        fields.violate("contract_number", "must be left out: the maker's staff put a sale under a contract");
+    }
+    fields.name("contract_number", given, "._/-").map(Some)
+}
+
 /// A sale as given, its customer not yet looked up.
 #[derive(Clone)]
 struct Given {
@@ -50,15 +70,7 @@ pub(super) async fn register(app: &App, request: Request<v1::RegisterSaleRequest
     let mut fields = Fields::default();
     let id = fields.request_id(&request.request_id);
     let serial = fields.serial("serial", &request.serial);
-    let dealer_id = match &call.actor {
-        Actor::Dealer(own) => {
-            if !request.dealer_id.is_empty() && request.dealer_id != *own {
-                fields.violate("dealer_id", "must be the caller's own");
-            }
-            Some(own.clone())
-        }
-        _ => fields.name("dealer_id", &request.dealer_id, "._-"),
-    };
+    let dealer_id = seller(&mut fields, &call.actor, &request.dealer_id);
     let sold_on = fields.date("sold_date", request.sold_date.as_ref());
     if sold_on.is_some_and(|day| day > civil_date(now)) {
         fields.violate("sold_date", "must not be in the future");
@@ -66,14 +78,7 @@ pub(super) async fn register(app: &App, request: Request<v1::RegisterSaleRequest
     let invoice_number = fields.optional_text("invoice_number", &request.invoice_number, 64);
     let warranty_card_number = fields.optional_text("warranty_card_number", &request.warranty_card_number, 64);
     let region = fields.optional_region("region", &request.region);
-    if call.actor.dealer_id().is_some() && !request.contract_number.is_empty() {
-        // Whether a contract is there, and whom it serves, is the maker's to say.
-        fields.violate("contract_number", "must be left out: the maker's staff put a sale under a contract");
-    }
-    let contract_number = match request.contract_number.as_str() {
-        "" => Some(None),
-        number => fields.name("contract_number", number, "._/-").map(Some),
-    };
+    let contract_number = contract(&mut fields, &call.actor, &request.contract_number);
     let customer = fields.customer(request.customer.as_ref());
     let version = fields.version(request.version);
     let (id, given) = fields.finish(|| {
