@@ -77,9 +77,15 @@ pub struct RegisteredSales {
     pub contracts: HashSet<String>,
 }
 
-/// Reads what `units` must agree with.
-pub async fn registered_units(conn: &mut PgConnection, units: &[Unit]) -> Result<RegisteredUnits> {
+/// Reads what `units` must agree with. A group that met another one's rows before goes `alone` the next time: then no other
+/// import adds units until its transaction ends.
+pub async fn registered_units(conn: &mut PgConnection, units: &[Unit], alone: bool) -> Result<RegisteredUnits> {
     by_key(conn).await?;
+    conn.execute(match alone {
+        true => "SELECT pg_advisory_xact_lock(hashtextextended('imported units', 0))",
+        false => "SELECT pg_advisory_xact_lock_shared(hashtextextended('imported units', 0))",
+    })
+    .await?;
     let from: Vec<&str> = units.iter().filter_map(|unit| unit.refurbished_from.as_deref()).collect();
     let serials: Vec<&str> = units.iter().map(|unit| unit.serial.as_str()).chain(from.iter().copied()).collect();
     let found: Vec<Unit> = sqlx::query_as(

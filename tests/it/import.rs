@@ -150,32 +150,40 @@ async fn units_that_agree_with_the_registry_are_kept_and_the_others_told_by_thei
     assert_eq!((again.created_count, again.unchanged_count, again.rejected_count), (0, 5, 7));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn sales_that_agree_with_the_registry_are_kept_and_none_is_corrected() {
+/// Units UNIT1 to UNIT5, the contract C1, and sales of D1: THERE1, and BACK1 whose goods came back.
+async fn with_sales() -> World {
     let world = World::stocked().await;
     for serial in ["UNIT1", "UNIT2", "UNIT3", "UNIT4", "UNIT5"] {
         world.unit(serial).await;
     }
-    let mut owner = world.owner().await;
     world.sold("THERE1", 5).await;
     world.sold("BACK1", 5).await;
-    // The goods came back.
+    let mut owner = world.owner().await;
     sqlx::query("UPDATE sales SET cancelled = true WHERE serial = 'BACK1'").execute(&mut owner).await.unwrap();
     let contract = CreateContractRequest {
         request_id: id(),
         contract_number: "C1".into(),
         terms: Some(ContractTerms { repair_months: Some(24), ..Default::default() }),
-        ..Default::default()
     };
     world.staff().registry.create_contract(contract).await.unwrap();
-    let by = |dealer: &str, sale: ImportedSale| ImportedSale { dealer_id: dealer.into(), ..sale };
+    world
+}
+
+fn by(dealer: &str, sale: ImportedSale) -> ImportedSale {
+    ImportedSale { dealer_id: dealer.into(), ..sale }
+}
+
+const SOLD: &str = "a sale of the unit is registered already";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sales_that_agree_with_the_registry_are_kept_and_none_is_corrected() {
+    let world = with_sales().await;
     let there = ImportedSale {
         sold_date: Some(world.today(-5)),
         invoice_number: "F-THERE1".into(),
         region: "CN-GD".into(),
         ..sale("THERE1")
     };
-
     let rows = vec![
         by("D1", sale("UNIT1")),
         by("D1", sale("unit-1")),
@@ -187,64 +195,66 @@ async fn sales_that_agree_with_the_registry_are_kept_and_none_is_corrected() {
         by("D1", ImportedSale { sold_date: Some(date("2026-01-09")), ..sale("UNIT3") }),
         by("", ImportedSale { sold_date: Some(world.today(1)), ..sale("UNIT3") }),
         by("D1", sale("NOWHERE")),
-        by("D1", there.clone()),
+        by("D1", there),
         by("D1", sale("THERE1")),
-        by("D2", sale("BACK1")),
     ];
-    let (sold, conflict) = ("a sale of the unit is registered already", "REGISTRY_CONFLICT");
-    let mut staff = world.staff();
+    let told = import_sales(&mut world.staff(), rows.clone()).await.unwrap();
+    let bad_input = "has 1 to 40 letters, digits and any of ._-; sold_date: must not be in the future";
     assert_eq!(
-        import_sales(&mut staff, rows.clone()).await.unwrap(),
+        told,
         ImportSalesResponse {
-            row_count: 13,
-            created_count: 3,
+            row_count: 12,
+            created_count: 2,
             unchanged_count: 2,
             rejected_count: 8,
             rejected: vec![
-                rejected(3, "UNIT1", "serial", sold, conflict),
+                rejected(3, "UNIT1", "serial", SOLD, "REGISTRY_CONFLICT"),
                 rejected(5, "UNIT3", "model", "the unit is of model PS-1", "MODEL_MISMATCH"),
                 rejected(6, "UNIT3", "dealer_id", "no such dealer", "NOT_FOUND"),
                 rejected(7, "UNIT3", "contract_number", "no such contract", "NOT_FOUND"),
                 rejected(8, "UNIT3", "sold_date", "must not lie before the unit was manufactured", "INVALID_FIELDS"),
-                rejected(
-                    9,
-                    "UNIT3",
-                    "dealer_id",
-                    "has 1 to 40 letters, digits and any of ._-; sold_date: must not be in the future",
-                    "INVALID_FIELDS"
-                ),
+                rejected(9, "UNIT3", "dealer_id", bad_input, "INVALID_FIELDS"),
                 rejected(10, "NOWHERE", "serial", "no such unit", "NOT_FOUND"),
-                rejected(12, "THERE1", "serial", sold, conflict),
+                rejected(12, "THERE1", "serial", SOLD, "REGISTRY_CONFLICT"),
             ],
         }
     );
-    let again = import_sales(&mut staff, rows).await.unwrap();
-    assert_eq!((again.created_count, again.unchanged_count, again.rejected_count), (0, 5, 8));
+    let again = import_sales(&mut world.staff(), rows).await.unwrap();
+    assert_eq!((again.created_count, again.unchanged_count, again.rejected_count), (0, 4, 8));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_unit_whose_sale_was_cancelled_is_sold_again() {
+    let world = with_sales().await;
+    let told = import_sales(&mut world.staff(), vec![by("D2", sale("BACK1"))]).await.unwrap();
+    assert_eq!(told.created_count, 1);
     let versions: Vec<(i64, String, bool, bool, String)> = sqlx::query_as(
-        "SELECT version, dealer_id, cancelled, superseded_at = 'infinity', recorded_by FROM sales WHERE serial = 'BACK1' ORDER BY version",
+        "SELECT version, dealer_id, cancelled, superseded_at = 'infinity', recorded_by
+           FROM sales WHERE serial = 'BACK1' ORDER BY version",
     )
-    .fetch_all(&mut owner)
+    .fetch_all(&mut world.owner().await)
     .await
     .unwrap();
     let version =
         |number, dealer: &str, cancelled, current, by: &str| (number, dealer.into(), cancelled, current, by.into());
-    assert_eq!(
-        versions,
-        [version(1, "D1", true, false, "dealer/D1"), version(2, "D2", false, true, "staff/S1")],
-        "the unit is sold again"
-    );
+    assert_eq!(versions, [version(1, "D1", true, false, "dealer/D1"), version(2, "D2", false, true, "staff/S1")]);
+}
 
-    // A dealer imports its own, does not know of contracts, and applies only while active.
-    let mut dealer = world.dealer("D1");
+/// It does not know of contracts: its sale is the same whatever the maker put it under.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dealer_imports_its_own_sales_while_it_is_active() {
+    let world = with_sales().await;
+    let (mut staff, mut dealer) = (world.staff(), world.dealer("D1"));
+    let under = by("D1", ImportedSale { contract_number: "C1".into(), ..sale("UNIT2") });
+    import_sales(&mut staff, vec![under, by("D2", sale("UNIT3"))]).await.unwrap();
     let rows = vec![
         sale("UNIT2"),
         sale("UNIT4"),
-        sale("BACK1"),
+        sale("UNIT3"),
         by("D2", sale("UNIT5")),
         ImportedSale { contract_number: "C1".into(), ..sale("UNIT5") },
     ];
-    let (own, left_out) =
-        ("must be the caller's own", "must be left out: the maker's staff put a sale under a contract");
+    let left_out = "must be left out: the maker's staff put a sale under a contract";
     assert_eq!(
         import_sales(&mut dealer, rows.clone()).await.unwrap(),
         ImportSalesResponse {
@@ -253,19 +263,15 @@ async fn sales_that_agree_with_the_registry_are_kept_and_none_is_corrected() {
             unchanged_count: 1,
             rejected_count: 3,
             rejected: vec![
-                rejected(3, "BACK1", "serial", sold, conflict),
-                rejected(4, "UNIT5", "dealer_id", own, "INVALID_FIELDS"),
+                rejected(3, "UNIT3", "serial", SOLD, "REGISTRY_CONFLICT"),
+                rejected(4, "UNIT5", "dealer_id", "must be the caller's own", "INVALID_FIELDS"),
                 rejected(5, "UNIT5", "contract_number", left_out, "INVALID_FIELDS"),
             ],
         }
     );
-    let suspend = SetDealerStatusRequest {
-        request_id: id(),
-        dealer_id: "D1".into(),
-        status: DealerStatus::Suspended.into(),
-        ..Default::default()
-    };
-    world.staff().registry.set_dealer_status(suspend).await.unwrap();
+    let status = DealerStatus::Suspended.into();
+    let suspend = SetDealerStatusRequest { request_id: id(), dealer_id: "D1".into(), status, ..Default::default() };
+    staff.registry.set_dealer_status(suspend).await.unwrap();
     let refused = import_sales(&mut dealer, rows).await.unwrap_err();
     assert_eq!(refusal(&refused), (Code::PermissionDenied, "DEALER_NOT_ACTIVE".into()));
 }
@@ -274,9 +280,7 @@ async fn sales_that_agree_with_the_registry_are_kept_and_none_is_corrected() {
 async fn rows_are_counted_through_the_stream_and_a_reply_holds_a_thousand_rejected_ones() {
     let world = World::stocked().await;
     let mut rows = units(0, 15_000);
-    for at in 2000..4500 {
-        rows[at].model = "PS-9".into();
-    }
+    rows[2000..4500].iter_mut().for_each(|unit| unit.model = "PS-9".into());
     rows[14_999].serial = "X".repeat(100);
     let (told, ended) = all(world.staff().registry.import_units(messages(rows)).await.unwrap().into_inner()).await;
     ended.unwrap();

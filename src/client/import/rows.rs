@@ -107,8 +107,9 @@ impl<K: Kind> File<K> {
             let Some(mut reader) = reader else { return };
             loop {
                 let batch = batch::<K>(&columns, &mut reader);
-                let over = batch.as_ref().map_or(true, |batch| batch.rows.is_empty() && batch.unreadable.is_empty());
-                if (over && batch.is_ok()) || batches.blocking_send(batch).is_err() || over {
+                let empty = matches!(&batch, Ok(batch) if batch.rows.is_empty() && batch.unreadable.is_empty());
+                let failed = batch.is_err();
+                if empty || batches.blocking_send(batch).is_err() || failed {
                     return;
                 }
             }

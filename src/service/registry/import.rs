@@ -6,7 +6,15 @@ mod units;
 pub(super) use sales::Sales;
 pub(super) use units::Units;
 
-use std::{collections::VecDeque, mem, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    mem,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use chrono::NaiveDate;
 use futures::{
@@ -56,11 +64,12 @@ pub(super) trait Kind: Send + Sync + 'static {
     fn serial(row: &mut Self::Row) -> &mut String;
     /// Reads a row as the unary call reads it. None only where a violation was gathered.
     fn read(fields: &mut Fields, row: &Self::Row, actor: &Actor, today: NaiveDate) -> Option<Self::Given>;
-    /// Keeps a group's rows in one transaction: a verdict for each, in order.
+    /// Keeps a group's rows in one transaction: a verdict for each, in order. `again` where an earlier try met another transaction.
     fn keep<'c>(
         conn: &'c mut PgConnection,
         given: &'c [Self::Given],
         moment: &'c Moment,
+        again: bool,
     ) -> BoxFuture<'c, store::Result<Vec<Verdict>>>;
 }
 
@@ -232,12 +241,15 @@ impl<K: Kind> Import<K> {
         let (app, call, now) = (self.app.clone(), self.call.clone(), self.app.clock.now());
         let moment = Moment { actor: call.actor.clone(), now, today: civil_date(now), policies };
         // The call's place under the concurrency limit is kept for as long as the transaction runs.
-        let asked = Arc::new((Arc::clone(&group.given), moment, call.place.clone()));
+        let asked = Arc::new((Arc::clone(&group.given), moment, AtomicBool::new(false), call.place.clone()));
         let deadline = std::time::Instant::now() + call.patience;
         let keeping = async move {
             let verdicts = store::transaction(&app.pool, name(call.method), &call.actor, deadline, move |conn| {
                 let asked = Arc::clone(&asked);
-                Box::pin(async move { K::keep(conn, &asked.0, &asked.1).await })
+                Box::pin(async move {
+                    let (given, moment, tried, _) = &*asked;
+                    K::keep(conn, given, moment, tried.swap(true, Ordering::Relaxed)).await
+                })
             });
             Ok((group, verdicts.await?))
         };

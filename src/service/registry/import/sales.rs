@@ -73,6 +73,7 @@ impl Kind for Sales {
         conn: &'c mut PgConnection,
         given: &'c [Given],
         moment: &'c Moment,
+        _: bool,
     ) -> BoxFuture<'c, store::Result<Vec<Verdict>>> {
         Box::pin(async move {
             dealers::must_be_active(&mut *conn, &moment.actor).await?;

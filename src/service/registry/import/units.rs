@@ -44,9 +44,10 @@ impl Kind for Units {
         conn: &'c mut PgConnection,
         given: &'c [Unit],
         moment: &'c Moment,
+        again: bool,
     ) -> BoxFuture<'c, store::Result<Vec<Verdict>>> {
         Box::pin(async move {
-            let registered = registered_units(&mut *conn, given).await?;
+            let registered = registered_units(&mut *conn, given, again).await?;
             let mut new = HashMap::new();
             let mut taken = HashSet::new();
             let verdicts = given.iter().map(|unit| judge(unit, &registered, &mut new, &mut taken)).collect();
