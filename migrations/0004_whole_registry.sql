@@ -1,4 +1,4 @@
--- The registry whole: when each fact was known, sales cancelled, dealers' promises, calendars, erased customers, imports.
+-- The registry whole: when each fact was known, sales cancelled, dealers' promises, calendars, erased customers.
 
 -- Policies and calendars. Rows of both never change, so that how many there are tells a process whether it has read them all.
 ALTER TABLE policies ADD COLUMN published_at timestamptz, ADD COLUMN published_by text,
@@ -147,5 +147,3 @@ ALTER POLICY events_of_caller ON claim_events
     USING (caller_is_staff() OR EXISTS (SELECT 1 FROM claims c WHERE c.claim_id = claim_events.claim_id));
 ALTER POLICY decisions_of_caller ON claim_decisions
     USING (caller_is_staff() OR EXISTS (SELECT 1 FROM claims c WHERE c.claim_id = claim_decisions.claim_id));
--- Imports are staged in a temporary table.
-DO $$ BEGIN EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO warranty_coverage', current_database()); END $$;

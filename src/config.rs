@@ -40,6 +40,8 @@ pub enum Command {
     Bench(bench::Bench),
     /// Call one method and print the answer
     Call(client::CallArgs),
+    /// Take in units or sales from a CSV file
+    Import(client::ImportArgs),
     /// Drive one claim of each way through the running services, and check every answer
     Walk(client::WalkArgs),
     /// Check, simulate and publish a draft of a policy version

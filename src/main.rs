@@ -42,6 +42,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Token(args) => local::token(&args)?,
         Command::Bench(args) => return bench::bench(args).await,
         Command::Call(args) => return client::call(args).await,
+        Command::Import(args) => return client::import(args).await,
         Command::Policy(args) => return client::policy(args).await,
         Command::Walk(args) => {
             let right = client::walk(args).await?;

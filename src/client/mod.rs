@@ -1,6 +1,7 @@
-//! The command line's own calls of the services: any method by name, and a walk through every way of a claim, a policy's draft.
+//! The command line's own calls of the services: any method by name, imports, a policy's draft, and a walk through every way of a claim.
 
 mod call;
+mod import;
 mod json;
 mod policy;
 mod refusal;
@@ -13,6 +14,7 @@ use clap::Args;
 
 pub use crate::local::issuer::{Kind, Who};
 pub use call::{CallArgs, call};
+pub use import::{ImportArgs, import};
 pub use policy::{PolicyArgs, policy};
 pub use walk::{WalkArgs, walk, walk_with};
 

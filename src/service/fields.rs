@@ -48,6 +48,11 @@ impl Fields {
         read().ok_or_else(status::internal)
     }
 
+    /// The violations so far, each a field's path and the rule that it breaks.
+    pub fn violations(self) -> Vec<(String, String)> {
+        self.violations
+    }
+
     /// A UUID.
     pub fn uuid(&mut self, field: &str, text: &str) -> Option<Uuid> {
         self.read(field, Uuid::parse_str(text).map_err(|_| "must be a UUID"))

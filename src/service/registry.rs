@@ -112,10 +112,10 @@ impl RegistryService for Registry {
     }
     type ImportUnitsStream = Replies<ImportUnitsResponse>;
     async fn import_units(&self, request: Request<Streaming<ImportUnitsRequest>>) -> Reply<Self::ImportUnitsStream> {
-        import::units(&self.0, request).await
+        import::run::<import::Units>(&self.0, request).await
     }
     type ImportSalesStream = Replies<ImportSalesResponse>;
     async fn import_sales(&self, request: Request<Streaming<ImportSalesRequest>>) -> Reply<Self::ImportSalesStream> {
-        import::sales(&self.0, request).await
+        import::run::<import::Sales>(&self.0, request).await
     }
 }

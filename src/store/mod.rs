@@ -7,6 +7,7 @@ pub mod dealers;
 pub mod error;
 pub mod facts;
 pub mod history;
+pub mod import;
 pub mod people;
 pub mod policies;
 pub mod promises;

@@ -35,7 +35,7 @@ pub async fn register(conn: &mut PgConnection, units: &[Unit], now: DateTime<Utc
     let column = |of: fn(&Unit) -> String| units.iter().map(|unit| of(unit)).collect::<Vec<_>>();
     let new = sqlx::query(
         "INSERT INTO units (serial, model, lot, manufactured_on, ex_factory_on, sold_by_maker, refurbished_from, recorded_at)
-         SELECT *, $8 FROM unnest($1::text[], $2::text[], $3::text[], $4::date[], $5::date[], $6::boolean[], $7::text[])
+         SELECT *, $8::timestamptz FROM unnest($1::text[], $2::text[], $3::text[], $4::date[], $5::date[], $6::boolean[], $7::text[])
          ON CONFLICT (serial) DO NOTHING",
     )
     .bind(column(|unit| unit.serial.clone()))

@@ -13,6 +13,7 @@ mod contract;
 mod coverage;
 mod erasure;
 mod house;
+mod import;
 mod issuer;
 mod keys;
 mod local;

@@ -145,7 +145,7 @@ async fn fifty_at_once_with_one_request_id_are_one_claim_and_fifty_equal_replies
 // ---- a process, and a line to the database that can fail
 
 /// The world as the real binary sees it, whose clock is the system's; D1 may file for UNIT1 with any voucher.
-async fn real_time() -> World {
+pub(crate) async fn real_time() -> World {
     let world = World::stocked().await;
     world.set(&Clock::system().now().to_rfc3339());
     old_unit(&world, "UNIT1").await;
@@ -165,16 +165,26 @@ fn with_voucher(serial: &str) -> FileClaimRequest {
 }
 
 /// The binary, serving.
-struct Process {
-    child: Child,
-    address: SocketAddr,
+pub(crate) struct Process {
+    pub(crate) child: Child,
+    pub(crate) address: SocketAddr,
 }
 
 impl Process {
-    async fn start(world: &World, serves: &str, database_url: &str, more: &[&str]) -> Self {
+    pub(crate) async fn start(world: &World, serves: &str, database_url: &str, more: &[&str]) -> Self {
+        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        Self::start_at(address, world, serves, database_url, more).await
+    }
+
+    pub(crate) async fn start_at(
+        address: SocketAddr,
+        world: &World,
+        serves: &str,
+        database_url: &str,
+        more: &[&str],
+    ) -> Self {
         let keys = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("jwks-{}.json", Uuid::new_v4()));
         std::fs::write(&keys, world.issuer.jwks().to_string()).unwrap();
-        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_warranty"))
             .args([serves, "--listen", &address.to_string(), "--jwks", keys.to_str().unwrap()])
             .args(["--issuer", ISSUER, "--audience", AUDIENCE, "--log", "warn"])
@@ -198,7 +208,7 @@ impl Process {
 }
 
 /// Asks until it is so.
-async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
     let begun = Instant::now();
     while !so().await {
         assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}");

@@ -58,6 +58,17 @@ pub(super) fn seller(fields: &mut Fields, actor: &Actor, given: &str) -> Option<
     Some(own.to_owned())
 }
 
+/// The contract a sale is under, or none. Whether a contract is there, and whom it serves, is the maker's to say.
+pub(super) fn contract(fields: &mut Fields, actor: &Actor, given: &str) -> Option<Option<String>> {
+    if given.is_empty() {
+        return Some(None);
+    }
+    if actor.dealer_id().is_some() {
+        fields.violate("contract_number", "must be left out: the maker's staff put a sale under a contract");
+    }
+    fields.name("contract_number", given, "._/-").map(Some)
+}
+
 /// A sale as given, its customer not yet looked up.
 #[derive(Clone)]
 struct Given {
@@ -81,14 +92,7 @@ pub(super) async fn register(app: &App, request: Request<v1::RegisterSaleRequest
     let invoice_number = fields.optional_text("invoice_number", &request.invoice_number, 64);
     let warranty_card_number = fields.optional_text("warranty_card_number", &request.warranty_card_number, 64);
     let region = fields.optional_region("region", &request.region);
-    if call.actor.dealer_id().is_some() && !request.contract_number.is_empty() {
-        // Whether a contract is there, and whom it serves, is the maker's to say.
-        fields.violate("contract_number", "must be left out: the maker's staff put a sale under a contract");
-    }
-    let contract_number = match request.contract_number.as_str() {
-        "" => Some(None),
-        number => fields.name("contract_number", number, "._/-").map(Some),
-    };
+    let contract_number = contract(&mut fields, &call.actor, &request.contract_number);
     let customer = fields.customer(request.customer.as_ref());
     let version = fields.version(request.version);
     let model = fields.optional_model("model", &request.model);

@@ -1,5 +1,8 @@
 //! Units, and what is known of one.
 
+use std::borrow::Cow;
+
+use chrono::NaiveDate;
 use tonic::Request;
 
 use super::sales;
@@ -35,8 +38,13 @@ fn unit(unit: Unit) -> v1::Unit {
     }
 }
 
-fn read(fields: &mut Fields, at: usize, given: &v1::Unit, today: chrono::NaiveDate) -> Option<Unit> {
-    let path = |name: &str| format!("units[{at}].{name}");
+/// One unit of a request; `path` gives the path of each of its fields.
+pub(super) fn read(
+    fields: &mut Fields,
+    path: impl Fn(&'static str) -> Cow<'static, str>,
+    given: &v1::Unit,
+    today: NaiveDate,
+) -> Option<Unit> {
     let serial = fields.serial(&path("serial"), &given.serial);
     let model = fields.model(&path("model"), &given.model);
     let lot = fields.optional_text(&path("lot"), &given.lot, 40);
@@ -75,7 +83,12 @@ pub(super) async fn register(
     let mut fields = Fields::default();
     let id = fields.request_id(&request.request_id);
     fields.entries("units", &request.units);
-    let given: Vec<_> = request.units.iter().enumerate().map(|(at, unit)| read(&mut fields, at, unit, today)).collect();
+    let given: Vec<_> = request
+        .units
+        .iter()
+        .enumerate()
+        .map(|(at, unit)| read(&mut fields, |name| format!("units[{at}].{name}").into(), unit, today))
+        .collect();
     let mut seen = std::collections::HashSet::new();
     for (at, unit) in given.iter().enumerate() {
         if unit.as_ref().is_some_and(|unit| !seen.insert(unit.serial.clone())) {
