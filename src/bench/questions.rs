@@ -12,11 +12,13 @@ use strum::{Display, EnumString};
 use super::wire::fields;
 use crate::contract::v1::{
     BatchCheckCoverageRequest, BatchCheckCoverageResponse, CheckCoverageRequest, CheckCoverageResponse, CoverageResult,
-    StreamCoverageRequest, StreamCoverageResponse, coverage_result,
+    Language, StreamCoverageRequest, StreamCoverageResponse, coverage_result,
 };
 
 /// Batches encoded before the run; each call sends one of them.
 const BATCHES: usize = 200;
+/// Of the texts.
+const LANGUAGE: i32 = Language::Chinese as i32;
 
 /// A kind of call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Display, EnumString, Serialize)]
@@ -97,12 +99,14 @@ impl Questions {
     pub fn new(serials: Vec<String>, mix: &Mix, batch: usize) -> Result<Self> {
         ensure!(!serials.is_empty(), "there are no serials to ask about");
         let one = |serial: &String| CheckCoverageRequest { serial: serial.clone(), ..Default::default() };
-        let checks = serials.iter().map(|serial| one(serial).encode_to_vec().into()).collect();
+        // As the app and the ERP systems ask: in one language.
+        let alone = |serial: &String| CheckCoverageRequest { language: LANGUAGE, ..one(serial) };
+        let checks = serials.iter().map(|serial| alone(serial).encode_to_vec().into()).collect();
         let mut batches = Vec::new();
         for _ in 0..if mix.has(Kind::Batch) { BATCHES } else { 0 } {
             let asked: Vec<usize> = (0..batch).map(|_| rand::rng().random_range(0..serials.len())).collect();
             let requests = asked.iter().map(|at| one(&serials[*at])).collect();
-            let request = BatchCheckCoverageRequest { requests, ..Default::default() };
+            let request = BatchCheckCoverageRequest { requests, language: LANGUAGE, ..Default::default() };
             batches.push((request.encode_to_vec().into(), asked));
         }
         Ok(Self { serials, checks, batches })
@@ -116,7 +120,11 @@ impl Questions {
             Kind::Check => self.checks[place].clone(),
             Kind::Batch => self.batches[place].0.clone(),
             Kind::Stream => {
-                let request = CheckCoverageRequest { serial: self.serials[place].clone(), ..Default::default() };
+                let request = CheckCoverageRequest {
+                    serial: self.serials[place].clone(),
+                    language: LANGUAGE,
+                    ..Default::default()
+                };
                 let message = StreamCoverageRequest { correlation_id: number.to_string(), request: Some(request) };
                 message.encode_to_vec().into()
             }

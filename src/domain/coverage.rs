@@ -81,9 +81,6 @@ pub struct Decision {
     pub superseded_by: Option<Serial>,
     /// Models that may replace a discontinued one.
     pub equivalents: Vec<String>,
-    /// Of a discontinued model and them those with an unsold unit registered (T3).
-    #[serde(default)]
-    pub models_in_stock: Vec<String>,
     /// Every date that might have started the warranty, the winner first; none for a unit that was replaced.
     #[serde(default)]
     pub start_candidates: Vec<StartCandidate>,
@@ -142,7 +139,6 @@ pub fn decide(policies: &Policies, facts: &Facts, report: &Report) -> Result<Dec
         as_of: report.on,
         superseded_by: facts.superseded_by.clone(),
         equivalents: if_discontinued(&facts.equivalents),
-        models_in_stock: if_discontinued(&facts.models_in_stock),
         covered_until: ground.covered_until(),
         start_candidates: if replaced { Vec::new() } else { ground.candidates },
         windows: if replaced { Vec::new() } else { ground.windows },

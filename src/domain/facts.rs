@@ -123,9 +123,6 @@ pub struct Facts {
     pub discontinued: bool,
     /// Models that may be given instead, in order of preference (T3).
     pub equivalents: Vec<String>,
-    /// Of the model and its equivalents those with an unsold unit registered, in order of preference (T3).
-    #[serde(default)]
-    pub models_in_stock: Vec<String>,
     /// The original's registered sale.
     pub sale: Option<SaleFacts>,
     /// A registered sale of a replacement's own: it counts for nothing (T5).

@@ -33,7 +33,7 @@ pub fn decision(decision: &Decision, language: Option<Language>) -> v1::Decision
         as_of_date: Some(date(decision.as_of)),
         superseded_by: text(decision.superseded_by.as_ref()),
         equivalent_models: decision.equivalents.clone(),
-        models_in_stock: decision.models_in_stock.clone(),
+        models_in_stock: Vec::new(),
         start_candidates: decision.start_candidates.iter().map(|of| candidate(of, language)).collect(),
         // A window ends at most some decades after the date asked about.
         days_left: decision.days_left().map(|days| i32::try_from(days).unwrap_or(i32::MAX)),

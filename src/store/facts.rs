@@ -23,7 +23,7 @@ pub struct UnitToDecide {
     pub model: String,
     /// Whether a dealer promised anything for it (S6).
     pub has_promise: bool,
-    /// The facts; `equivalents` where the model is discontinued, or the facts are read for a claim; `models_in_stock` never.
+    /// The facts; `equivalents` where the model is discontinued, or the facts are read for a claim.
     pub facts: Facts,
     /// How many policies and calendars were published when it was read.
     pub stamp: i64,
@@ -120,20 +120,10 @@ pub async fn as_known(
     Ok(rows.into_iter().map(|unit| (unit.serial.to_string(), unit)).collect())
 }
 
-/// Which of these models have an unsold unit registered that was never repaired, given or replaced (T4), looked for among each
-/// model's newest 1,000: one that is sold out for long is not searched to its first unit.
+/// Which of these models have a good unit that nobody bought yet (T4), as far as each model's newest 100 tell.
 pub async fn in_stock(db: impl PgExecutor<'_>, models: &[&str]) -> Result<HashSet<String>> {
-    let models: Vec<(String,)> = sqlx::query_as(
-        "SELECT model FROM unnest($1::text[]) AS asked (model)
-          WHERE EXISTS (SELECT 1 FROM (SELECT u.serial, u.sold_by_maker, u.has_history FROM units u WHERE u.model = asked.model
-                                        ORDER BY u.ex_factory_on DESC LIMIT 1000) newest
-                         WHERE sold_by_maker AND NOT has_history
-                           AND NOT EXISTS (SELECT 1 FROM sale_facts s WHERE s.serial = newest.serial))",
-    )
-    .bind(models)
-    .fetch_all(db)
-    .await?;
-    Ok(models.into_iter().map(|(model,)| model).collect())
+    let models = sqlx::query_scalar("SELECT models_in_stock($1)").bind(models).fetch_all(db).await?;
+    Ok(models.into_iter().collect())
 }
 
 impl<'r> FromRow<'r, PgRow> for UnitToDecide {
@@ -181,7 +171,6 @@ impl<'r> FromRow<'r, PgRow> for UnitToDecide {
                 contract,
                 repairs: repairs.map(|Json(repairs)| repairs).unwrap_or_default(),
                 superseded_by: successor.map(Serial::parse).transpose().map_err(|error| invalid(&error))?,
-                models_in_stock: Vec::new(),
                 own_sale: sale(16)?,
             },
             stamp: row.try_get(21)?,

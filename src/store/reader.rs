@@ -18,14 +18,16 @@ use super::{
 };
 use crate::domain::serial::Serial;
 
-/// Connections that the readers of one process own: for single questions, and for batches, which would hold those up.
-pub const CONNECTIONS: u32 = 4;
+/// Readers of single questions. One: a query costs as much as ten questions in it, and two would halve what each answers.
+const UNIT_READERS: usize = 1;
+/// Readers of batches, which would hold single questions up.
+const BATCH_READERS: usize = 2;
 /// Questions that one query answers.
 const MOST: usize = 128;
 /// Questions that wait; one more is told that the process is busy.
 const WAITING: usize = 10_000;
 /// A query that has not ended by then never will: its connection is closed.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Asks the readers.
 #[derive(Clone)]
@@ -50,8 +52,10 @@ impl Reader {
     pub fn start(pool: &PgPool) -> Self {
         let (units, questions) = flume::bounded(WAITING);
         let (batches, asked) = flume::bounded(WAITING);
-        for _ in 0..CONNECTIONS / 2 {
+        for _ in 0..UNIT_READERS {
             tokio::spawn(read_units(pool.connect_options(), questions.clone()));
+        }
+        for _ in 0..BATCH_READERS {
             tokio::spawn(read_batches(pool.connect_options(), asked.clone()));
         }
         Self { units, batches }
@@ -82,6 +86,8 @@ async fn within<T>(deadline: Instant, answered: oneshot::Receiver<Result<T>>) ->
 async fn read_units(server: Arc<PgConnectOptions>, questions: flume::Receiver<Question>) {
     let mut connection = None;
     while let Ok(first) = questions.recv_async().await {
+        // Whoever is about to ask comes along: his turn is before ours.
+        tokio::task::yield_now().await;
         let now = Instant::now();
         let waiting: Vec<Question> = std::iter::once(first)
             .chain(questions.try_iter().take(MOST - 1))

@@ -322,7 +322,7 @@ async fn a_discontinued_model_tells_what_may_be_given_and_which_of_it_is_in_stoc
         (decision.equivalent_models, decision.models_in_stock)
     };
     let equivalents = ["PS-1", "PS-2"].map(String::from).to_vec();
-    // The unit itself is unsold: the same model comes first.
+    // The unit itself is unsold: the same model comes first (T3).
     assert_eq!(told().await, (equivalents.clone(), ["OLD-1", "PS-2"].map(String::from).to_vec()));
     let sale = |serial: &str| RegisterSaleRequest {
         request_id: id(),

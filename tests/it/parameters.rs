@@ -359,15 +359,19 @@ fn the_texts_of_many_answers_stand_once_for_each_policy_version() {
         decided("2024-03-02", "2024-04-05"),
         decided("2025-03-02", "2025-04-05"),
     ];
-    let texts = decision::policy_texts(&policies, &decisions, Some(Language::Chinese));
-    let versions: Vec<_> = texts.iter().map(|texts| (&texts.policy_version[..], texts.contact.is_some())).collect();
-    assert_eq!(versions, [("2010-01", false), ("2025", true)], "whom to call, where one is not a yes");
-    for (texts, of) in texts.iter().zip([[0, 2], [1, 3]]) {
-        let alone = of.map(|at| decision::texts(&policies, &decisions[at], Some(Language::Chinese)));
-        let mut both = alone.concat();
-        both.sort_by_key(|text| text.clause);
-        both.dedup();
-        assert_eq!(texts.texts, both);
+    let mut told = decision::TextsTold::default();
+    let new = decisions.each_ref().map(|one| told.tell(&policies, one, Some(Language::Chinese)));
+    for of in [[0, 2], [1, 3]] {
+        let sorted = |mut texts: Vec<warranty::contract::v1::ClauseText>| {
+            texts.sort_by_key(|text| text.clause);
+            texts
+        };
+        let mut alone =
+            sorted(of.map(|at| decision::texts(&policies, &decisions[at], Some(Language::Chinese))).concat());
+        alone.dedup();
+        let told: Vec<_> = of.into_iter().flat_map(|at| new[at].clone()).collect();
+        assert!(told.iter().all(|texts| texts.policy_version == decisions[of[0]].policy_version));
+        assert_eq!(sorted(told.into_iter().flat_map(|texts| texts.texts).collect()), alone);
     }
 }
 

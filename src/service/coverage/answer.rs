@@ -45,7 +45,7 @@ pub(super) async fn one(desk: &Coverage, call: &Call, question: Question) -> Res
         let mut answers = many(desk, call, vec![Ok(question)]).await?;
         return answers.pop().unwrap_or_else(|| Err(status::internal()));
     }
-    let mut unit = match desk.reader.unit(&question.serial, call.deadline).await {
+    let unit = match desk.reader.unit(&question.serial, call.deadline).await {
         Ok(unit) => unit,
         Err(Error::NotFound { .. }) => {
             let unknown = unknown(desk, call, vec![question.serial]).await?;
@@ -54,8 +54,9 @@ pub(super) async fn one(desk: &Coverage, call: &Call, question: Question) -> Res
         Err(error) => return Err(status::of(&error)),
     };
     let policies = desk.app.rules(unit.stamp, call.deadline).await.map_err(|error| status::of(&error))?;
-    let mut beside = Beside::read(desk, call, &[(&question, &unit)]).await?;
-    beside.answer(&question, &mut unit, call, policies)
+    let decided = Decided::by(&policies, question, &unit)?;
+    let beside = Beside::read(desk, call, std::iter::once(&decided)).await?;
+    Ok(beside.answer(decided, call, policies))
 }
 
 /// Answers many questions that are of one moment: the one that the first names. Each gets an answer or its refusal, in order.
@@ -82,30 +83,49 @@ pub(super) async fn many(
         }
         (None, None) => None,
     };
-    let found: Vec<(&Question, &UnitToDecide)> = questions
-        .iter()
-        .flatten()
-        .filter_map(|question| Some((question, units.get(question.serial.as_str())?)))
-        .collect();
-    let mut beside = Beside::read(desk, call, &found).await?;
     let missing = questions.iter().flatten().map(|question| &question.serial);
     let missing = missing.filter(|serial| !units.contains_key(serial.as_str())).cloned().collect();
     let unknown = unknown(desk, call, missing).await?;
-    let mut answers = Vec::with_capacity(questions.len());
+    let mut decided = Vec::with_capacity(questions.len());
     for (at, question) in questions.into_iter().enumerate() {
-        answers.push(match question {
-            Err(refused) => Err(refused),
-            Ok(question) => match units.get(question.serial.as_str()).zip(policies.as_ref()) {
-                Some((unit, policies)) => beside.answer(&question, &mut unit.clone(), call, Arc::clone(policies)),
-                None => Err(unknown.get(&question.serial).cloned().unwrap_or_else(status::internal)),
-            },
-        });
+        decided.push(question.and_then(|question| match units.get(question.serial.as_str()).zip(policies.as_ref()) {
+            Some((unit, policies)) => Decided::by(policies, question, unit),
+            None => Err(unknown.get(&question.serial).cloned().unwrap_or_else(status::internal)),
+        }));
         if at % 64 == 63 {
             // A thousand decisions take milliseconds: others are let through between.
             tokio::task::yield_now().await;
         }
     }
-    Ok(answers)
+    let beside = Beside::read(desk, call, decided.iter().flatten()).await?;
+    let answer = |decided: Result<Decided<'_>, Status>| {
+        let (decided, policies) = (decided?, policies.as_ref().ok_or_else(status::internal)?);
+        Ok(beside.answer(decided, call, Arc::clone(policies)))
+    };
+    Ok(decided.into_iter().map(answer).collect())
+}
+
+/// A question with its unit and the decision.
+struct Decided<'a> {
+    question: Question,
+    unit: &'a UnitToDecide,
+    decision: Decision,
+}
+
+impl<'a> Decided<'a> {
+    fn by(policies: &Policies, question: Question, unit: &'a UnitToDecide) -> Result<Self, Status> {
+        let believed = question.model.as_deref();
+        Refusal::unless_model(believed, &unit.model).map_err(|refusal| status::refused(&refusal))?;
+        let decision = decide(policies, &unit.facts, &question.report);
+        let decision = decision.map_err(|ends| status::refused(&Refusal::CalendarEnds(ends)))?;
+        Ok(Self { question, unit, decision })
+    }
+
+    /// Whether another unit may be given, and of which models: the same one comes first (T3).
+    fn models_to_give(&self) -> impl Iterator<Item = &'a String> {
+        let asks = self.unit.facts.discontinued && self.decision.remedy.is_a_yes();
+        std::iter::once(&self.unit.model).chain(&self.unit.facts.equivalents).filter(move |_| asks)
+    }
 }
 
 /// The refusal of each serial that no unit has, with what the first of them may have been meant to be: one query for all.
@@ -157,13 +177,15 @@ struct Beside {
 
 impl Beside {
     /// Reads what is needed, each kind in one statement for all; most often nothing.
-    async fn read(desk: &Coverage, call: &Call, found: &[(&Question, &UnitToDecide)]) -> Result<Self, Status> {
+    async fn read<'a>(
+        desk: &Coverage,
+        call: &Call,
+        decided: impl Iterator<Item = &'a Decided<'a>> + Clone,
+    ) -> Result<Self, Status> {
         let mut beside = Self::default();
-        let discontinued = found.iter().map(|(_, unit)| unit).filter(|unit| unit.facts.discontinued);
-        let models: HashSet<String> =
-            discontinued.flat_map(|unit| unit.facts.equivalents.iter().chain([&unit.model])).cloned().collect();
-        let given = found.iter().filter(|(question, _)| question.vouchers.is_some());
-        let vouched: Vec<String> = given.map(|(_, unit)| unit.serial.to_string()).collect();
+        let models: HashSet<String> = decided.clone().flat_map(Decided::models_to_give).cloned().collect();
+        let given = decided.clone().filter(|one| one.question.vouchers.is_some());
+        let vouched: Vec<String> = given.map(|one| one.unit.serial.to_string()).collect();
         if !models.is_empty() || !vouched.is_empty() {
             let read = store::statement(&desk.app.pool, call.deadline, move |conn| {
                 Box::pin(async move {
@@ -177,8 +199,8 @@ impl Beside {
             });
             (beside.in_stock, beside.sales) = read.await.map_err(|error| status::of(&error))?;
         }
-        let promised = found.iter().filter(|(_, unit)| unit.has_promise);
-        let promised: Vec<String> = promised.map(|(_, unit)| unit.serial.to_string()).collect();
+        let promised = decided.filter(|one| one.unit.has_promise);
+        let promised: Vec<String> = promised.map(|one| one.unit.serial.to_string()).collect();
         if !promised.is_empty() {
             let read = desk.app.read(call, promised, |conn, serials, _| {
                 Box::pin(async move {
@@ -193,36 +215,22 @@ impl Beside {
         Ok(beside)
     }
 
-    fn answer(
-        &mut self,
-        question: &Question,
-        unit: &mut UnitToDecide,
-        call: &Call,
-        policies: Arc<Policies>,
-    ) -> Result<Answer, Status> {
-        if question.model.as_ref().is_some_and(|model| *model != unit.model) {
-            return Err(status::refused(&Refusal::ModelMismatch { model: unit.model.clone() }));
-        }
-        if unit.facts.discontinued {
-            // The same model comes first (T3).
-            let models = std::iter::once(&unit.model).chain(&unit.facts.equivalents);
-            unit.facts.models_in_stock = models.filter(|model| self.in_stock.contains(*model)).cloned().collect();
-        }
-        let decision = decide(&policies, &unit.facts, &question.report)
-            .map_err(|ends| status::refused(&Refusal::CalendarEnds(ends)))?;
-        let serial = unit.serial.to_string();
+    fn answer(&self, decided: Decided<'_>, call: &Call, policies: Arc<Policies>) -> Answer {
+        let serial = decided.unit.serial.to_string();
+        let models = decided.models_to_give().filter(|model| self.in_stock.contains(*model)).cloned().collect();
+        let Decided { question, unit, decision } = decided;
         let standing = question.vouchers.as_ref().map(|given| standing(call, given, self.sales.get(&serial)));
-        let promises = self.promises.get(&serial).into_iter().flatten().cloned().map(promise).collect();
+        let told = decision::decision(&decision, question.language);
         let response = v1::CheckCoverageResponse {
             model: unit.model.clone(),
-            decision: Some(decision::decision(&decision, question.language)),
+            decision: Some(v1::Decision { models_in_stock: models, ..told }),
             summary: decision::summary(&policies, &decision, question.language),
-            promises,
+            promises: self.promises.get(&serial).into_iter().flatten().cloned().map(promise).collect(),
             voucher_standing: standing.map_or(0, Into::into),
             serial,
             ..Default::default()
         };
-        Ok(Answer { response, decision, policies })
+        Answer { response, decision, policies }
     }
 }
 

@@ -237,9 +237,8 @@ impl<K: Kind> Import<K> {
     /// Begins to keep what was read.
     async fn keep(&mut self) -> Result<(), Status> {
         let group = Group::<K> { rows: mem::take(&mut self.rows), given: Arc::new(mem::take(&mut self.given)) };
-        let policies = self.app.policies().await?;
         let (app, call, now) = (self.app.clone(), self.call.clone(), self.app.clock.now());
-        let moment = Moment { actor: call.actor.clone(), now, today: civil_date(now), policies };
+        let moment = Moment { actor: call.actor.clone(), now, today: civil_date(now), rules: self.app.rules.clone() };
         // The call's place under the concurrency limit is kept for as long as the transaction runs.
         let asked = Arc::new((Arc::clone(&group.given), moment, AtomicBool::new(false), call.place.clone()));
         let deadline = std::time::Instant::now() + call.patience;
