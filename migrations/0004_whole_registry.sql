@@ -40,17 +40,6 @@ COMMENT ON COLUMN product_versions.superseded_by IS 'Who changed it.';
 ALTER TABLE units ADD COLUMN recorded_at timestamptz NOT NULL DEFAULT '-infinity';
 COMMENT ON COLUMN units.recorded_at IS 'When it was registered; -infinity for those from before this was kept.';
 CREATE INDEX units_of_model ON units (model, ex_factory_on);
--- Which of these models have an unsold unit registered that was never repaired, given or replaced (T4), looked for among each model's
--- newest 100: one that is sold out for long is not searched to its first unit. Few rows by their keys: no hash of a whole table.
-CREATE FUNCTION models_in_stock(models text[]) RETURNS SETOF text LANGUAGE sql STABLE
-    SET enable_hashjoin = off SET enable_mergejoin = off AS $$
-    SELECT model FROM unnest(models) AS asked (model)
-     WHERE EXISTS (SELECT 1 FROM (SELECT u.serial, u.sold_by_maker, u.has_history FROM units u WHERE u.model = asked.model
-                                   ORDER BY u.ex_factory_on DESC LIMIT 100) newest
-                    WHERE sold_by_maker AND NOT has_history
-                      AND NOT EXISTS (SELECT 1 FROM sale_facts s WHERE s.serial = newest.serial)) $$;
-COMMENT ON FUNCTION models_in_stock(text[]) IS 'Which of these models have a good unit that nobody bought yet.';
-
 -- Hardly any unit is refurbished: those that are not need no entry.
 ALTER TABLE units DROP CONSTRAINT units_refurbished_once;
 CREATE UNIQUE INDEX units_refurbished_once ON units (refurbished_from) WHERE refurbished_from IS NOT NULL;
@@ -122,6 +111,17 @@ END $$;
 CREATE TRIGGER mark_repaired AFTER INSERT ON repairs FOR EACH ROW EXECUTE FUNCTION mark_repaired();
 CREATE TRIGGER mark_replaced AFTER INSERT ON replacements FOR EACH ROW EXECUTE FUNCTION mark_replaced();
 CREATE TRIGGER mark_promised AFTER INSERT ON dealer_promises FOR EACH ROW EXECUTE FUNCTION mark_promised();
+
+-- Which of these models have an unsold unit registered that was never repaired, given or replaced (T4), looked for among each model's
+-- newest 100: one that is sold out for long is not searched to its first unit. Few rows by their keys: no hash of a whole table.
+CREATE FUNCTION models_in_stock(models text[]) RETURNS SETOF text LANGUAGE sql STABLE
+    SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+    SELECT model FROM unnest(models) AS asked (model)
+     WHERE EXISTS (SELECT 1 FROM (SELECT u.serial, u.sold_by_maker, u.has_history FROM units u WHERE u.model = asked.model
+                                   ORDER BY u.ex_factory_on DESC LIMIT 100) newest
+                    WHERE sold_by_maker AND NOT has_history
+                      AND NOT EXISTS (SELECT 1 FROM sale_facts s WHERE s.serial = newest.serial)) $$;
+COMMENT ON FUNCTION models_in_stock(text[]) IS 'Which of these models have a good unit that nobody bought yet.';
 
 -- A customer is erased by deleting the row of his personal data: the number stays with the facts.
 ALTER TABLE customers ADD COLUMN erased_at timestamptz;

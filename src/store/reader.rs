@@ -86,8 +86,12 @@ async fn within<T>(deadline: Instant, answered: oneshot::Receiver<Result<T>>) ->
 async fn read_units(server: Arc<PgConnectOptions>, questions: flume::Receiver<Question>) {
     let mut connection = None;
     while let Ok(first) = questions.recv_async().await {
-        // Whoever is about to ask comes along: his turn is before ours.
-        tokio::task::yield_now().await;
+        // Whoever is about to ask comes along: as long as others' turns bring more questions, they go first.
+        let mut waiting = 0;
+        while questions.len() > waiting && questions.len() < MOST {
+            waiting = questions.len();
+            tokio::task::yield_now().await;
+        }
         let now = Instant::now();
         let waiting: Vec<Question> = std::iter::once(first)
             .chain(questions.try_iter().take(MOST - 1))

@@ -222,9 +222,14 @@ async fn verifier() -> Arc<Verifier> {
 
 /// What a dealer with `scope` sends as `authorization`.
 fn token(scope: &str) -> String {
+    token_for(scope, 600)
+}
+
+/// The same, valid for so many seconds.
+fn token_for(scope: &str, seconds: i64) -> String {
     let now = Clock::system().now().timestamp();
     let claims = json!({
-        "iss": ISSUER, "aud": "warranty", "sub": "erp", "exp": now + 600,
+        "iss": ISSUER, "aud": "warranty", "sub": "erp", "exp": now + seconds,
         "dealer_id": "D1", "scope": scope,
     });
     let header = json!({"alg": "EdDSA", "typ": "JWT", "kid": "k1"});
@@ -544,6 +549,103 @@ async fn a_method_that_nobody_serves_is_told_to_known_callers_only() {
         let refusal = stranger.refusal(running.address).await;
         assert_eq!(refusal.code, Code::Unauthenticated);
     }
+}
+
+// ---- calls that stream
+
+/// An open StreamCoverage: what is sent on the first is answered on the second.
+struct Talk {
+    asking: tokio::sync::mpsc::Sender<StreamCoverageRequest>,
+    answers: Streaming<StreamCoverageResponse>,
+}
+
+impl Talk {
+    async fn open(
+        running: &Running,
+        authorization: &str,
+        change: impl FnOnce(&mut Request<()>),
+    ) -> Result<Self, Status> {
+        let (asking, asked) = tokio::sync::mpsc::channel(1);
+        let mut with = Request::new(());
+        with.metadata_mut().insert("authorization", authorization.parse().unwrap());
+        change(&mut with);
+        let asked = tokio_stream::wrappers::ReceiverStream::new(asked);
+        let request = Request::from_parts(with.metadata().clone(), Default::default(), asked);
+        let mut client = CoverageServiceClient::new(running.channel().await);
+        Ok(Self { asking, answers: client.stream_coverage(request).await?.into_inner() })
+    }
+
+    async fn ask(&mut self, name: &str) -> Result<Option<StreamCoverageResponse>, Status> {
+        let question = StreamCoverageRequest { correlation_id: name.into(), request: None };
+        self.asking.send(question).await.unwrap();
+        self.answers.message().await
+    }
+
+    /// Asked once and answered, then how it ends.
+    async fn ended(mut self) -> Told {
+        assert_eq!(self.ask("Q1").await.unwrap().unwrap().correlation_id, "Q1");
+        Told::from(&self.answers.message().await.unwrap_err())
+    }
+}
+
+#[tokio::test]
+async fn a_stream_has_no_deadline_but_the_callers_own() {
+    let change = |chassis: &mut Chassis| {
+        chassis.limits.default_deadline = Duration::from_millis(100);
+        chassis.limits.max_deadline = Duration::from_millis(100);
+    };
+    let running = start_with(change).await;
+    let talk = Talk::open(&running, &good_token(), |with| with.set_timeout(Duration::from_millis(700))).await.unwrap();
+    let began = Instant::now();
+    assert_eq!(talk.ended().await, told(Code::DeadlineExceeded, "DEADLINE", "the deadline passed"));
+    assert!(began.elapsed() > Duration::from_millis(400), "it was cut off by the limits of calls with one answer");
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_its_token() {
+    let running = start().await;
+    let talk = Talk::open(&running, &token_for("coverage.read", 2), |_| {}).await.unwrap();
+    assert_eq!(talk.ended().await, told(Code::Unauthenticated, "TOKEN_REFUSED", "the token expired"));
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_the_process_stops() {
+    let running = start().await;
+    let mut talk = Talk::open(&running, &good_token(), |_| {}).await.unwrap();
+    talk.ask("Q1").await.unwrap().unwrap();
+    running.shutdown.cancel();
+    let stopped = told(Code::Unavailable, "OVERLOADED", "this process stops; go on with another");
+    let ended = Told::from(&talk.answers.message().await.unwrap_err());
+    assert_eq!(ended, Told { retry: true, ..stopped });
+    running.served.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_stream_keeps_its_place_until_it_ends() {
+    let running = start_with(|chassis| chassis.limits.concurrency = 1).await;
+    let mut talk = Talk::open(&running, &good_token(), |_| {}).await.unwrap();
+    talk.ask("Q1").await.unwrap().unwrap();
+    assert_eq!(raw("SN1").refusal(running.address).await.reason, "OVERLOADED");
+    drop(talk);
+    let mut client = CoverageServiceClient::new(running.channel().await);
+    while client.check_coverage(asked("SN1")).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn what_goes_wrong_on_a_stream_is_told_as_on_any_call() {
+    let running = start().await;
+    let mut talk = Talk::open(&running, &good_token(), |_| {}).await.unwrap();
+    let failed = Told::from(&talk.ask("FAIL").await.unwrap_err());
+    assert_eq!((failed.code, failed.reason.as_str()), (Code::Internal, "INTERNAL"));
+    assert!(!failed.message.contains("SELECT"), "{}", failed.message);
+
+    let mut talk = Talk::open(&running, &good_token(), |_| {}).await.unwrap();
+    assert_eq!(Told::from(&talk.ask(&"Q".repeat(MOST)).await.unwrap_err()), too_large());
+
+    let refused = Talk::open(&running, &token("claims.read"), |_| {}).await.err().unwrap();
+    assert_eq!(Told::from(&refused).reason, "SCOPE_MISSING");
 }
 
 // ---- when it is too much, and when we fail
@@ -893,12 +995,22 @@ async fn each_call_is_one_log_line_also_one_whose_caller_went_away() {
     while lines.calls().len() < 5 {
         tokio::task::yield_now().await;
     }
+    // A stream's line waits for its end.
+    let mut talk = Talk::open(&running, &good_token(), |_| {}).await.unwrap();
+    talk.ask("Q1").await.unwrap();
+    assert_eq!(lines.calls().len(), 5);
+    drop(talk.asking);
+    assert_eq!(talk.answers.message().await.unwrap(), None);
+    while lines.calls().len() < 6 {
+        tokio::task::yield_now().await;
+    }
     let expected = [
         ["INFO", CHECK, "OK", "dealer/D1"],
         ["ERROR", CHECK, "INTERNAL", "dealer/D1"],
         ["INFO", CHECK, "UNAUTHENTICATED", "-"],
         ["INFO", "unknown", "UNIMPLEMENTED", "dealer/D1"],
         ["INFO", CHECK, "CANCELLED", "dealer/D1"],
+        ["INFO", "/aopre.warranty.v1.CoverageService/StreamCoverage", "OK", "dealer/D1"],
     ];
     assert_eq!(lines.calls(), expected);
 }

@@ -52,7 +52,6 @@ fn sold(on: &str) -> Facts {
         },
         discontinued: false,
         equivalents: vec![],
-        models_in_stock: vec![],
         sale: Some(SaleFacts { sold_on: day(on), invoice: true, region: None }),
         own_sale: None,
         contract: None,

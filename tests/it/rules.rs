@@ -136,7 +136,6 @@ impl History {
             },
             discontinued: self.unit.discontinued,
             equivalents: vec![],
-            models_in_stock: vec![],
             own_sale: None,
             sale: original.sale.as_ref().map(|sale| SaleFacts {
                 sold_on: sale.sold_on,
@@ -488,7 +487,6 @@ prop_compose! {
             },
             discontinued,
             equivalents: vec!["PS-2".to_owned()],
-            models_in_stock: vec!["PS-2".to_owned()],
             own_sale: own_sale.map(|sold_on| SaleFacts { sold_on, invoice: true, region: None }),
             sale: sold.map(|(sold_on, invoice, region)| SaleFacts { sold_on, invoice, region }),
             contract,
