@@ -12,7 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, Streaming, transport::Channel};
 use tonic_types::StatusExt;
 
-use super::{Addresses, Kind as Caller, TokenSource, Who, json::connect, refusal};
+use super::{Addresses, Credentials, json::connect, refusal};
 use crate::contract::v1::{RejectedRow, registry_service_client::RegistryServiceClient};
 use display::Display;
 use rows::{Batch, File, Line, Place, Rejected};
@@ -33,15 +33,9 @@ pub struct ImportArgs {
     /// Where the services listen.
     #[command(flatten)]
     pub addresses: Addresses,
-    /// The token to call with
-    #[arg(long, env = "WARRANTY_TOKEN", hide_env_values = true)]
-    pub token: Option<String>,
-    /// Fetch a token for this kind of caller from the development issuer instead
-    #[arg(long = "as", value_name = "KIND")]
-    pub kind: Option<Caller>,
-    /// Which dealer or staff member [default: the sample data's]
-    #[arg(long, requires = "kind")]
-    pub id: Option<String>,
+    /// As whom to call.
+    #[command(flatten)]
+    pub credentials: Credentials,
 }
 
 /// What can be imported.
@@ -232,13 +226,7 @@ fn chunks<T>(rows: Vec<T>) -> Vec<Vec<T>> {
 }
 
 async fn open<K: Kind>(args: &ImportArgs, outgoing: ReceiverStream<K::Message>) -> Result<Streaming<K::Reply>, Ended> {
-    let token = match args.kind {
-        Some(kind) => {
-            let issuer = TokenSource::Issuer(args.addresses.issuer_url.clone());
-            Some(issuer.token(&Who { kind, id: args.id.clone() }).await.map_err(Ended::ForGood)?)
-        }
-        None => args.token.clone(),
-    };
+    let token = args.credentials.clone().token(&args.addresses).await.map_err(Ended::ForGood)?;
     let channel = connect(&args.addresses.coverage).await.map_err(|error| Ended::Away(format!("{error:#}")))?;
     let mut request = Request::new(outgoing);
     if let Some(token) = token {
