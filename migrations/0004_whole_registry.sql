@@ -114,13 +114,15 @@ CREATE TRIGGER mark_promised AFTER INSERT ON dealer_promises FOR EACH ROW EXECUT
 
 -- Which of these models have an unsold unit registered that was never repaired, given or replaced (T4), looked for among each model's
 -- newest 100: one that is sold out for long is not searched to its first unit. Few rows by their keys: no hash of a whole table.
-CREATE FUNCTION models_in_stock(models text[]) RETURNS SETOF text LANGUAGE sql STABLE
+CREATE FUNCTION models_in_stock(models text[]) RETURNS SETOF text LANGUAGE plpgsql STABLE
     SET enable_hashjoin = off SET enable_mergejoin = off AS $$
-    SELECT model FROM unnest(models) AS asked (model)
+BEGIN
+    RETURN QUERY SELECT asked.model FROM unnest(models) AS asked (model)
      WHERE EXISTS (SELECT 1 FROM (SELECT u.serial, u.sold_by_maker, u.has_history FROM units u WHERE u.model = asked.model
                                    ORDER BY u.ex_factory_on DESC LIMIT 100) newest
-                    WHERE sold_by_maker AND NOT has_history
-                      AND NOT EXISTS (SELECT 1 FROM sale_facts s WHERE s.serial = newest.serial)) $$;
+                    WHERE newest.sold_by_maker AND NOT newest.has_history
+                      AND NOT EXISTS (SELECT 1 FROM sale_facts s WHERE s.serial = newest.serial));
+END $$;
 COMMENT ON FUNCTION models_in_stock(text[]) IS 'Which of these models have a good unit that nobody bought yet.';
 
 -- A customer is erased by deleting the row of his personal data: the number stays with the facts.

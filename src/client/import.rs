@@ -109,6 +109,12 @@ async fn run<K: Kind>(args: ImportArgs) -> Result<ExitCode> {
     if rejected == args.file {
         bail!("the rejected rows must go to another file");
     }
+    // Those of an earlier run are done with: nobody shall take them for this one's.
+    if let Err(error) = std::fs::remove_file(&rejected)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        bail!("cannot write {}: {error}", rejected.display());
+    }
     let rejected = Rejected::new(rejected, &file.columns);
     let (file, batches) = file.read();
     let display = Display::new(size);

@@ -54,7 +54,7 @@ impl Kind {
             Self::Customer => "coverage.read claims.read claims.apply logistics.read",
             Self::Support => "coverage.read claims.read claims.support logistics.read sales.write",
             Self::Depot => "coverage.read claims.read depot.write logistics.read",
-            Self::Registry => "coverage.read registry.write sales.write claims.read",
+            Self::Registry => "coverage.read registry.write sales.write claims.read people.erase",
             Self::Billing => "coverage.read claims.read billing.write logistics.read",
         }
     }

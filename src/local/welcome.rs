@@ -30,7 +30,10 @@ pub(super) fn text(place: &Place, data: &Path, database: &str, desk: &Desk, seri
     let program = this_binary()?;
     let here = fs::canonicalize(".").unwrap_or_default();
     let program = program.strip_prefix(&here).unwrap_or(&program).display();
-    writeln!(text, "\nA token for each kind of caller, good for {HOURS} hours; later: {program} token --as KIND\n")?;
+    let data = place.data.as_ref().map_or(String::new(), |data| format!(" --data {}", data.display()));
+    let port = if place.port == USUAL_PORT { String::new() } else { format!(" --port {}", place.port) };
+    let later = format!("{program} token --as KIND{data}{port}");
+    writeln!(text, "\nA token for each kind of caller, good for {HOURS} hours; later: {later}\n")?;
     for kind in Kind::VARIANTS {
         let name = kind.to_string().to_uppercase();
         writeln!(text, "export {name}_TOKEN={}", desk.token(&Who::of(*kind))?)?;

@@ -150,7 +150,6 @@ impl Gate {
             token: (identity.expires_at - now).to_std().unwrap_or_default(),
             stop: self.stop.clone(),
             place: Arc::clone(&place),
-            explain: explain_status,
             max_message_bytes: self.limits.max_message_bytes,
         });
         parts.extensions.insert(Call {
@@ -175,7 +174,7 @@ impl Gate {
 }
 
 /// Gives a status of tonic's own making the code and the reason that the contracts promise; ours carry details.
-fn explain_status(told: Status, max_message_bytes: usize) -> Status {
+pub(super) fn explain_status(told: Status, max_message_bytes: usize) -> Status {
     if !told.details().is_empty() {
         return told;
     }
@@ -232,7 +231,7 @@ pub(super) fn refuse(code: Code, reason: ErrorReason, message: &str) -> Status {
 }
 
 /// The cause goes to the log; the caller gets the trace id to name.
-fn internal(cause: &str) -> Status {
+pub(super) fn internal(cause: &str) -> Status {
     let trace_id = telemetry::current_trace_id();
     tracing::error!(cause, "a call failed through our fault");
     status(Code::Internal, ErrorReason::Internal, "our fault; the trace id names this call", &[("trace_id", &trace_id)])

@@ -1,6 +1,7 @@
 //! The answer of a call that streams: it ends by the caller's deadline, with the token, and when the process stops.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -21,7 +22,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
-use super::{gate::refuse, request_log::RequestLog};
+use super::{
+    gate::{explain_status, internal, refuse},
+    request_log::RequestLog,
+};
 use crate::contract::v1::ErrorReason;
 
 /// What a stream lives on.
@@ -34,8 +38,6 @@ pub(super) struct Life {
     pub(super) stop: CancellationToken,
     /// Its place under the process's limit.
     pub(super) place: Arc<OwnedSemaphorePermit>,
-    /// Gives a status of tonic's own making its code and reason.
-    pub(super) explain: fn(Status, usize) -> Status,
     /// The largest message.
     pub(super) max_message_bytes: usize,
 }
@@ -64,8 +66,7 @@ pub(super) fn until(answer: Response, life: Life, mut log: RequestLog) -> Respon
     log.code = Code::Cancelled;
     answer.map(|body| {
         let over = Box::pin(Life::over(life.deadline, life.token, life.stop));
-        let (explain, most) = (life.explain, life.max_message_bytes);
-        Body::new(Streamed { body, over, log, _place: life.place, explain, most, ended: false })
+        Body::new(Streamed { body, over, log, _place: life.place, most: life.max_message_bytes, ended: false })
     })
 }
 
@@ -74,7 +75,6 @@ struct Streamed {
     over: BoxFuture<'static, Status>,
     log: RequestLog,
     _place: Arc<OwnedSemaphorePermit>,
-    explain: fn(Status, usize) -> Status,
     most: usize,
     ended: bool,
 }
@@ -101,17 +101,24 @@ impl HttpBody for Streamed {
         if self.ended {
             return Poll::Ready(None);
         }
+        // The handler's work is done here: its statements and its faults belong to the call's span.
+        let span = self.log.span.clone();
+        let _entered = span.enter();
         if let Poll::Ready(status) = self.over.as_mut().poll(cx) {
             return self.end(status);
         }
-        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut self.body).poll_frame(cx)));
+        let frame = match polled {
+            Ok(frame) => std::task::ready!(frame),
+            Err(_panic) => return self.end(internal("the handler panicked")),
+        };
         match &frame {
             Some(Ok(frame)) => {
                 let told = frame.trailers_ref().and_then(Status::from_header_map);
                 match told {
                     Some(status) if status.code() == Code::Ok => self.log.code = Code::Ok,
                     Some(status) => {
-                        let status = (self.explain)(status, self.most);
+                        let status = explain_status(status, self.most);
                         return self.end(status);
                     }
                     None => {}

@@ -151,6 +151,8 @@ async fn next(
     actor: &Actor,
     now: DateTime<Utc>,
 ) -> Result<ContractRow> {
+    // `now` is read before the row is won: no version begins before the one it follows.
+    let now = now.max(contract.recorded_at);
     sqlx::query(
         "UPDATE contract_versions SET superseded_at = $2 WHERE contract_number = $1 AND superseded_at = 'infinity'",
     )

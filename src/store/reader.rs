@@ -26,7 +26,7 @@ const BATCH_READERS: usize = 2;
 const MOST: usize = 128;
 /// Questions that wait; one more is told that the process is busy.
 const WAITING: usize = 10_000;
-/// A query that has not ended by then never will: its connection is closed.
+/// A query that has not ended by then is given up with its connection, and whoever asked is told to ask again.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Asks the readers.
@@ -64,7 +64,7 @@ impl Reader {
     /// The facts of a unit as of now. Errors: NotFound, Deadline, Busy, Away.
     pub async fn unit(&self, serial: &Serial, deadline: Instant) -> Result<UnitToDecide> {
         let (answer, answered) = oneshot::channel();
-        self.units.try_send(Question { serial: serial.clone(), deadline, answer }).map_err(|_| Error::Busy)?;
+        self.units.try_send(Question { serial: serial.clone(), deadline, answer }).map_err(refused)?;
         let unit = within(deadline, answered).await?;
         unit.ok_or_else(|| Error::not_found("unit", serial))
     }
@@ -72,8 +72,15 @@ impl Reader {
     /// The facts of many units as of now, by serial: those that the registry knows. Errors: Deadline, Busy, Away.
     pub async fn units(&self, serials: HashSet<String>, deadline: Instant) -> Result<Units> {
         let (answer, answered) = oneshot::channel();
-        self.batches.try_send(Batch { serials, answer }).map_err(|_| Error::Busy)?;
+        self.batches.try_send(Batch { serials, answer }).map_err(refused)?;
         within(deadline, answered).await
+    }
+}
+
+fn refused<T>(refused: flume::TrySendError<T>) -> Error {
+    match refused {
+        flume::TrySendError::Full(_) => Error::Busy,
+        flume::TrySendError::Disconnected(_) => Error::broken("the readers ended"),
     }
 }
 
@@ -126,9 +133,9 @@ pub type Units = HashMap<String, UnitToDecide>;
 
 /// Asks on the reader's connection; once more on a new one, where the old one turns out to be dead: a read may be repeated.
 async fn ask(server: &PgConnectOptions, connection: &mut Option<PgConnection>, serials: &[&str]) -> Result<Units> {
-    let had_one = connection.is_some();
+    let (had_one, began) = (connection.is_some(), Instant::now());
     match attempt(server, connection, serials).await {
-        Err(Error::Away(_)) if had_one => attempt(server, connection, serials).await,
+        Err(Error::Away(_)) if had_one && began.elapsed() < PATIENCE => attempt(server, connection, serials).await,
         outcome => outcome,
     }
 }
@@ -150,7 +157,8 @@ async fn attempt(server: &PgConnectOptions, connection: &mut Option<PgConnection
         let units = facts::of_units(&mut open, serials).await?;
         Ok((open, units))
     };
-    let (open, units) = tokio::time::timeout(PATIENCE, work).await.unwrap_or(Err(Error::Deadline))?;
+    let given_up = || Err(Error::Away(format!("a query took longer than {PATIENCE:?}")));
+    let (open, units) = tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| given_up())?;
     *connection = Some(open);
     Ok(units)
 }

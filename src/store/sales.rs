@@ -110,6 +110,8 @@ async fn latest(conn: &mut PgConnection, serial: &str) -> Result<Option<Sale>> {
 pub async fn register(conn: &mut PgConnection, sale: Sale, actor: &Actor) -> Result<Sale> {
     let latest = latest(&mut *conn, &sale.serial).await?;
     let versions = latest.as_ref().map_or(0, |latest| latest.version);
+    // `now` is read before the lock is won: no version begins before the one it follows.
+    let recorded_at = latest.as_ref().map_or(sale.recorded_at, |latest| sale.recorded_at.max(latest.recorded_at));
     let current = latest.filter(|latest| !latest.cancelled);
     let foreign = match (&current, actor.dealer_id()) {
         (Some(current), Some(dealer)) => current.dealer_id != dealer,
@@ -126,7 +128,7 @@ pub async fn register(conn: &mut PgConnection, sale: Sale, actor: &Actor) -> Res
     // A dealer's correction leaves the sale under the contract that the maker put it under.
     let contract = current.filter(|_| actor.dealer_id().is_some()).and_then(|current| current.contract_number);
     let contract_number = contract.or(sale.contract_number);
-    put(conn, Sale { version: versions + 1, corrects: stands > 0, contract_number, ..sale }).await
+    put(conn, Sale { version: versions + 1, corrects: stands > 0, contract_number, recorded_at, ..sale }).await
 }
 
 /// A cancellation of a sale.
@@ -157,7 +159,7 @@ pub async fn cancel(
         cancelled: true,
         corrects: true,
         reason: Some(cancellation.reason),
-        recorded_at: now,
+        recorded_at: now.max(sale.recorded_at),
         recorded_by: actor.to_string(),
         ..sale
     };

@@ -220,12 +220,14 @@ impl Beside {
         let models = decided.models_to_give().filter(|model| self.in_stock.contains(*model)).cloned().collect();
         let Decided { question, unit, decision } = decided;
         let standing = question.vouchers.as_ref().map(|given| standing(call, given, self.sales.get(&serial)));
+        let known = |promise: &&Promise| question.known_at.is_none_or(|at| promise.recorded_at <= at);
+        let promises = self.promises.get(&serial).into_iter().flatten().filter(known);
         let told = decision::decision(&decision, question.language);
         let response = v1::CheckCoverageResponse {
             model: unit.model.clone(),
             decision: Some(v1::Decision { models_in_stock: models, ..told }),
             summary: decision::summary(&policies, &decision, question.language),
-            promises: self.promises.get(&serial).into_iter().flatten().cloned().map(promise).collect(),
+            promises: promises.cloned().map(promise).collect(),
             voucher_standing: standing.map_or(0, Into::into),
             serial,
             ..Default::default()

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream};
 use tonic::{Status, Streaming};
 
@@ -25,6 +26,8 @@ struct Answered {
     correlation_id: String,
     answer: Result<Answer, Status>,
     language: Option<Language>,
+    /// Before the facts were read.
+    now: DateTime<Utc>,
 }
 
 /// The answers to what is asked, until the caller's side ends.
@@ -33,7 +36,6 @@ pub(super) fn answers(
     call: Call,
     questions: Streaming<v1::StreamCoverageRequest>,
 ) -> Replies<v1::StreamCoverageResponse> {
-    let clock = desk.app.clock.clone();
     let mut told = decision::TextsTold::default();
     let asked =
         stream::unfold(questions, |mut questions| async move { Some((next(&mut questions).await?, questions)) });
@@ -45,14 +47,14 @@ pub(super) fn answers(
         }
     });
     let replies = answered.buffer_unordered(IN_THE_AIR).map(move |answered| {
-        let Answered { correlation_id, answer, language } = answered?;
+        let Answered { correlation_id, answer, language, now } = answered?;
         let policies =
             answer.as_ref().ok().and_then(|Answer { decision, policies, .. }| told.tell(policies, decision, language));
         Ok(v1::StreamCoverageResponse {
             correlation_id,
             result: Some(answer::result(answer)),
             policies: policies.into_iter().collect(),
-            data_as_of_time: Some(time(clock.now())),
+            data_as_of_time: Some(time(now)),
         })
     });
     replies.boxed()
@@ -71,5 +73,5 @@ async fn answer_one(desk: &Coverage, call: &Call, asked: v1::StreamCoverageReque
         answer::one(desk, call, question).await
     };
     let answer = answer.await;
-    Answered { correlation_id: asked.correlation_id, answer, language }
+    Answered { correlation_id: asked.correlation_id, answer, language, now }
 }

@@ -5,7 +5,6 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 use futures::stream;
 use tonic::{Request, Response, Status};
-use tracing::{Instrument, Span};
 use uuid::Uuid;
 
 use super::policies::draft;
@@ -50,8 +49,7 @@ pub(super) async fn simulate(
         changed: 0,
     };
     // Asked for the next reply only when the last one is taken: a slow caller slows it down, and one that left ends it.
-    let span = Span::current();
-    let replies = stream::try_unfold(simulation, move |simulation| simulation.next().instrument(span.clone()));
+    let replies = stream::try_unfold(simulation, Simulation::next);
     Ok(Response::new(Box::pin(replies)))
 }
 
