@@ -205,28 +205,31 @@ async fn nobody_is_served_a_fact_older_than_an_acknowledged_write() {
     others.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_known_on_a_day_decides_as_it_did_on_that_day() {
-    let world = World::stocked().await;
-    world.unit("UNIT1").await;
-    let mut dealer = world.dealer("D1");
-    let moment = |text: &str| prost_types::Timestamp {
-        seconds: text.parse::<chrono::DateTime<chrono::Utc>>().unwrap().timestamp(),
-        nanos: 0,
-    };
-    let sell = |sold: &str, invoice: &str, version| RegisterSaleRequest {
+fn moment(text: &str) -> prost_types::Timestamp {
+    prost_types::Timestamp { seconds: text.parse::<chrono::DateTime<chrono::Utc>>().unwrap().timestamp(), nanos: 0 }
+}
+
+fn sell(sold: &str, invoice: &str, version: i64) -> RegisterSaleRequest {
+    RegisterSaleRequest {
         request_id: id(),
         serial: "UNIT1".into(),
         sold_date: Some(date(sold)),
         invoice_number: invoice.into(),
         version,
         ..Default::default()
-    };
-    let ask = |known: Option<&str>| CheckCoverageRequest {
-        date: Some(date("2026-06-15")),
-        known_time: known.map(moment),
-        ..question("UNIT1")
-    };
+    }
+}
+
+/// About 15 June, as known then.
+fn ask(known: Option<&str>) -> CheckCoverageRequest {
+    CheckCoverageRequest { date: Some(date("2026-06-15")), known_time: known.map(moment), ..question("UNIT1") }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_known_on_a_day_decides_as_it_did_on_that_day() {
+    let world = World::stocked().await;
+    world.unit("UNIT1").await;
+    let mut dealer = world.dealer("D1");
     // 15 June: nothing is registered but the unit. 1 July: its sale, late. 1 August: corrected. 1 September: repaired, then replaced.
     let on_the_day = dealer.coverage.check_coverage(ask(None)).await.unwrap().into_inner().decision;
     world.set("2026-07-01T04:00:00Z");
@@ -334,4 +337,30 @@ async fn a_discontinued_model_tells_what_may_be_given_and_which_of_it_is_in_stoc
     assert_eq!(told().await, (equivalents.clone(), vec!["PS-2".to_owned()]));
     world.dealer("D1").registry.register_sale(sale("STOCK001")).await.unwrap();
     assert_eq!(told().await, (equivalents, Vec::new()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_follow_each_other_under_a_clock_that_runs_behind() {
+    let world = World::stocked().await;
+    world.unit("UNIT1").await;
+    world.dealer("D1").registry.register_sale(sell("2026-06-10", "F-1", 0)).await.unwrap();
+    // Another process's clock, or a call that read the time and then waited for the lock.
+    world.set("2026-06-15T03:00:00Z");
+    let cancel = CancelSaleRequest { request_id: id(), serial: "UNIT1".into(), reason: "returned".into(), version: 0 };
+    world.dealer("D1").registry.cancel_sale(cancel).await.unwrap();
+    world.dealer("D1").registry.register_sale(sell("2026-06-12", "F-2", 0)).await.unwrap();
+    let request = ListSaleVersionsRequest { serial: "UNIT1".into() };
+    let versions = world.dealer("D1").registry.list_sale_versions(request).await.unwrap().into_inner().versions;
+    let recorded: Vec<_> = versions.iter().map(|version| version.recorded_time.as_ref().unwrap().seconds).collect();
+    assert_eq!(recorded, [moment("2026-06-15T04:00:00Z").seconds; 3]);
+    // Whatever moment is asked for, one version of the sale was known at the most.
+    let mut owner = world.owner().await;
+    let overlapping: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM sales a JOIN sales b ON a.serial = b.serial AND a.version < b.version
+          WHERE tstzrange(a.recorded_at, greatest(a.recorded_at, a.superseded_at)) && tstzrange(b.recorded_at, greatest(b.recorded_at, b.superseded_at))",
+    )
+    .fetch_one(&mut owner)
+    .await
+    .unwrap();
+    assert_eq!(overlapping, 0);
 }
