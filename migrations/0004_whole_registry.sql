@@ -79,11 +79,12 @@ ALTER TABLE dealer_promises ENABLE ROW LEVEL SECURITY;
 ALTER TABLE dealer_promises FORCE  ROW LEVEL SECURITY;
 CREATE POLICY promises_of_caller ON dealer_promises FOR SELECT
     USING (caller_is_staff() OR caller() = 'dealer/' || dealer_id
-        -- The buyer of the unit, or of the one whose place it took (T5).
+        -- Who bought the unit, or the one whose place it took (T5), from that dealer.
         OR EXISTS (SELECT 1 FROM sales s
                     WHERE s.serial = coalesce((SELECT r.origin_serial FROM replacements r WHERE r.replacement_serial = dealer_promises.serial),
                                               dealer_promises.serial)
-                      AND s.superseded_at = 'infinity' AND NOT s.cancelled AND caller() = 'customer/' || s.customer_id));
+                      AND s.superseded_at = 'infinity' AND NOT s.cancelled AND s.dealer_id = dealer_promises.dealer_id
+                      AND caller() = 'customer/' || s.customer_id));
 CREATE POLICY promises_written ON dealer_promises FOR INSERT WITH CHECK (recorded_by = caller());
 
 -- Most units have neither repair nor replacement nor promise: the coverage query looks for them only where these say so, and reads

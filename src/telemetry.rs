@@ -15,12 +15,7 @@ use opentelemetry_sdk::{
 };
 use tracing::{Level, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
-use tracing_subscriber::{
-    EnvFilter, Layer,
-    filter::{FilterExt, Targets, filter_fn},
-    layer::SubscriberExt,
-    util::SubscriberInitExt,
-};
+use tracing_subscriber::{EnvFilter, Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::config::TelemetryConfig;
 
@@ -37,8 +32,7 @@ pub fn start(service: &'static str, config: &TelemetryConfig) -> anyhow::Result<
         .flatten_event(true)
         .with_current_span(false)
         .with_writer(std::io::stderr)
-        // Lines tell all they have to: the fields of spans would be formatted for each call and written by none.
-        .with_filter(EnvFilter::try_new(&config.log).context("the log filter")?.and(filter_fn(|of| of.is_event())));
+        .with_filter(EnvFilter::try_new(&config.log).context("the log filter")?);
     // Spans of this crate only: the exporter's own connection would trace itself for ever.
     let traces = tracing_opentelemetry::layer()
         .with_tracer(provider.tracer("warranty"))

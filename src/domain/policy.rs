@@ -212,9 +212,9 @@ impl Policy {
     }
 }
 
-/// Neither blank nor longer than that.
+/// Neither blank nor longer than that, and nothing in it that is not to be seen.
 fn is_text(text: &str, most: usize) -> bool {
-    !text.trim().is_empty() && text.chars().count() <= most
+    !text.trim().is_empty() && text.chars().count() <= most && !text.chars().any(char::is_control)
 }
 
 /// Every published version, by effective date, never empty, and the calendar that they count by.

@@ -3,8 +3,8 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -13,13 +13,12 @@ use axum::{
     http::HeaderMap,
     response::Response,
 };
-use futures::future::BoxFuture;
 use http_body::Frame;
 use tokio::{
     sync::OwnedSemaphorePermit,
     time::{Instant, sleep, sleep_until},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tonic::{Code, Status};
 
 use super::{
@@ -61,20 +60,50 @@ impl Life {
     }
 }
 
-/// `answer`, until the first of its ends.
+/// `answer`, until the first of its ends. That comes also where the caller takes nothing and the body is never asked: the
+/// handler's work and the call's place go then, and the caller is told when he takes the rest.
 pub(super) fn until(answer: Response, life: Life, mut log: RequestLog) -> Response {
     log.code = Code::Cancelled;
     answer.map(|body| {
-        let over = Box::pin(Life::over(life.deadline, life.token, life.stop));
-        Body::new(Streamed { body, over, log, _place: life.place, most: life.max_message_bytes, ended: false })
+        let work = Arc::new(Mutex::new(Work { body, over: None, waker: None, place: Some(life.place) }));
+        let (watched, over) = (Arc::clone(&work), Life::over(life.deadline, life.token, life.stop));
+        let watch = tokio::spawn(async move {
+            let status = over.await;
+            watched.lock().unwrap_or_else(PoisonError::into_inner).end(status);
+        });
+        Body::new(Streamed {
+            work,
+            watch: AbortOnDropHandle::new(watch),
+            log,
+            most: life.max_message_bytes,
+            ended: false,
+        })
     })
 }
 
-struct Streamed {
+/// What the handler still does, and what has ended it.
+struct Work {
     body: Body,
-    over: BoxFuture<'static, Status>,
+    over: Option<Status>,
+    waker: Option<Waker>,
+    place: Option<Arc<OwnedSemaphorePermit>>,
+}
+
+impl Work {
+    fn end(&mut self, status: Status) {
+        self.body = Body::empty();
+        self.place = None;
+        self.over = Some(status);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+struct Streamed {
+    work: Arc<Mutex<Work>>,
+    watch: AbortOnDropHandle<()>,
     log: RequestLog,
-    _place: Arc<OwnedSemaphorePermit>,
     most: usize,
     ended: bool,
 }
@@ -82,13 +111,30 @@ struct Streamed {
 impl Streamed {
     fn end(&mut self, status: Status) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         self.ended = true;
+        self.watch.abort();
         // The handler's work ends with its body.
-        self.body = Body::empty();
+        self.work.lock().unwrap_or_else(PoisonError::into_inner).body = Body::empty();
         self.log.code = status.code();
         let mut trailers = HeaderMap::new();
         match status.add_header(&mut trailers) {
             Ok(()) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
             Err(error) => Poll::Ready(Some(Err(axum::Error::new(error)))),
+        }
+    }
+
+    /// The handler's next frame, or what has ended it.
+    fn next(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Result<Frame<Bytes>, axum::Error>>, Status>> {
+        let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(status) = work.over.take() {
+            return Poll::Ready(Err(status));
+        }
+        match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut work.body).poll_frame(cx))) {
+            Ok(Poll::Ready(frame)) => Poll::Ready(Ok(frame)),
+            Ok(Poll::Pending) => {
+                work.waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+            Err(_panic) => Poll::Ready(Err(internal("the handler panicked"))),
         }
     }
 }
@@ -104,13 +150,9 @@ impl HttpBody for Streamed {
         // The handler's work is done here: its statements and its faults belong to the call's span.
         let span = self.log.span.clone();
         let _entered = span.enter();
-        if let Poll::Ready(status) = self.over.as_mut().poll(cx) {
-            return self.end(status);
-        }
-        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut self.body).poll_frame(cx)));
-        let frame = match polled {
-            Ok(frame) => std::task::ready!(frame),
-            Err(_panic) => return self.end(internal("the handler panicked")),
+        let frame = match std::task::ready!(self.next(cx)) {
+            Ok(frame) => frame,
+            Err(status) => return self.end(status),
         };
         match &frame {
             Some(Ok(frame)) => {

@@ -5,6 +5,7 @@ use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 use super::error::Result;
+use crate::domain::refusal::Refusal;
 
 /// What a dealer promised for a unit, and owes.
 #[derive(Clone, Debug, FromRow)]
@@ -27,8 +28,19 @@ pub struct Promise {
     pub recorded_by: String,
 }
 
-/// Records a promise.
+/// Promises that one dealer may make for one unit: each stands in every answer about it.
+const MOST: i64 = 20;
+
+/// Records a promise. The unit must be held (`units::lock`).
 pub async fn record(conn: &mut PgConnection, promise: &Promise) -> Result<()> {
+    let made: i64 = sqlx::query_scalar("SELECT count(*) FROM dealer_promises WHERE serial = $1 AND dealer_id = $2")
+        .bind(&promise.serial)
+        .bind(&promise.dealer_id)
+        .fetch_one(&mut *conn)
+        .await?;
+    if made >= MOST {
+        return Err(Refusal::RegistryConflict(format!("a dealer makes at most {MOST} promises for a unit")).into());
+    }
     sqlx::query(
         "INSERT INTO dealer_promises (promise_id, serial, dealer_id, certificate_number, promise, until_on, recorded_at, recorded_by)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",

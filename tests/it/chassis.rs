@@ -634,6 +634,35 @@ async fn a_stream_keeps_its_place_until_it_ends() {
 }
 
 #[tokio::test]
+async fn a_caller_who_takes_nothing_keeps_his_place_no_longer_than_his_deadline() {
+    let running = start_with(|chassis| chassis.limits.concurrency = 1).await;
+    let tcp = TcpStream::connect(running.address).await.unwrap();
+    // No window: not a byte of an answer can be sent.
+    let handshake = h2::client::Builder::new().initial_window_size(0).handshake::<_, Bytes>(tcp);
+    let (client, connection) = handshake.await.unwrap();
+    tokio::spawn(connection);
+    let request =
+        http::Request::post(format!("http://{}/aopre.warranty.v1.CoverageService/StreamCoverage", running.address))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .header("grpc-timeout", "500m")
+            .header("authorization", good_token())
+            .body(())
+            .unwrap();
+    let mut client = client.ready().await.unwrap();
+    let (answer, mut asking) = client.send_request(request, false).unwrap();
+    let question = StreamCoverageRequest { correlation_id: "Q1".into(), request: None };
+    asking.send_data(frame(&question).into(), false).unwrap();
+    let answer = answer.await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(raw("SN1").refusal(running.address).await.reason, "OVERLOADED", "the stream has the only place");
+    let mut other = CoverageServiceClient::new(running.channel().await);
+    while other.check_coverage(asked("SN1")).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
 async fn what_goes_wrong_on_a_stream_is_told_as_on_any_call() {
     let running = start().await;
     let mut talk = Talk::open(&running, &good_token(), |_| {}).await.unwrap();

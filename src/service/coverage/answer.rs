@@ -84,8 +84,8 @@ pub(super) async fn many(
         (None, None) => None,
     };
     let missing = questions.iter().flatten().map(|question| &question.serial);
-    let missing = missing.filter(|serial| !units.contains_key(serial.as_str())).cloned().collect();
-    let unknown = unknown(desk, call, missing).await?;
+    let missing: HashSet<Serial> = missing.filter(|serial| !units.contains_key(serial.as_str())).cloned().collect();
+    let unknown = unknown(desk, call, missing.into_iter().collect()).await?;
     let mut decided = Vec::with_capacity(questions.len());
     for (at, question) in questions.into_iter().enumerate() {
         decided.push(question.and_then(|question| match units.get(question.serial.as_str()).zip(policies.as_ref()) {
