@@ -81,6 +81,9 @@ pub(super) fn until(answer: Response, life: Life, mut log: RequestLog) -> Respon
     })
 }
 
+/// A part of an answer.
+type OneFrame = Result<Frame<Bytes>, axum::Error>;
+
 /// What the handler still does, and what has ended it.
 struct Work {
     body: Body,
@@ -109,7 +112,7 @@ struct Streamed {
 }
 
 impl Streamed {
-    fn end(&mut self, status: Status) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn end(&mut self, status: Status) -> Poll<Option<OneFrame>> {
         self.ended = true;
         self.watch.abort();
         // The handler's work ends with its body.
@@ -123,7 +126,7 @@ impl Streamed {
     }
 
     /// The handler's next frame, or what has ended it.
-    fn next(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Result<Frame<Bytes>, axum::Error>>, Status>> {
+    fn next(&self, cx: &mut Context<'_>) -> Poll<Result<Option<OneFrame>, Status>> {
         let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(status) = work.over.take() {
             return Poll::Ready(Err(status));
@@ -143,7 +146,7 @@ impl HttpBody for Streamed {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<OneFrame>> {
         if self.ended {
             return Poll::Ready(None);
         }
