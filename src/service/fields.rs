@@ -242,7 +242,7 @@ impl Fields {
         }
     }
 
-    /// How many entries a list in a request may have, and that it has one.
+    /// That a list in a request has an entry.
     pub fn entries<T>(&mut self, field: &str, entries: &[T]) {
         if entries.is_empty() {
             self.violate(field, "must have at least one entry");

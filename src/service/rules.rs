@@ -1,5 +1,5 @@
 //! The published policies, kept between calls. Other processes publish, too, and nobody is served under a policy older than an
-//! acknowledged publication: every use asks the database for a stamp first.
+//! acknowledged publication: every use has a stamp that the database gave within the same call, most often beside the facts.
 
 use std::sync::Arc;
 

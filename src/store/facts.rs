@@ -25,7 +25,7 @@ pub struct UnitToDecide {
     pub has_promise: bool,
     /// The facts; `equivalents` where the model is discontinued, or the facts are read for a claim.
     pub facts: Facts,
-    /// How many policies and calendars were published when it was read.
+    /// How many policies and calendars were published when it was read; -1 where it was read as known at a moment.
     pub stamp: i64,
 }
 

@@ -111,8 +111,8 @@ fn begin(actor: &Actor, deadline: Instant) -> String {
     format!("BEGIN; SET LOCAL warranty.caller = '{caller}'; SET LOCAL statement_timeout = {left}")
 }
 
-/// Runs one statement that belongs to no caller, outside a transaction: one round trip. Where it has not ended by `deadline`
-/// its connection is closed, and PostgreSQL, which looks for its client while it works, ends the statement.
+/// Runs statements that belong to no caller, outside a transaction: a round trip each. Where they have not ended by `deadline`
+/// the connection is closed, and PostgreSQL, which looks for its client while it works, ends what runs.
 pub async fn statement<T, F>(pool: &PgPool, deadline: Instant, work: F) -> Result<T>
 where
     T: Send + 'static,

@@ -147,7 +147,8 @@ async fn unknown(desk: &Coverage, call: &Call, missing: Vec<Serial>) -> Result<H
     Ok(missing.into_iter().map(refusal).collect())
 }
 
-/// The units and the policies as they were known at a moment, by one look at the database.
+/// The units and the policies as they were known at a moment. Two statements: a write that is still under way at that moment
+/// may be seen by the second alone.
 async fn as_known(
     desk: &Coverage,
     call: &Call,
