@@ -5,8 +5,9 @@ use std::sync::{
     atomic::{AtomicI64, Ordering},
 };
 
-use chrono::{DateTime, NaiveDate, SubsecRound, Utc};
-use chrono_tz::Asia::Shanghai;
+use chrono::{DateTime, SubsecRound, Utc};
+
+pub use crate::domain::period::civil_date;
 
 /// Tells the time: the system's, or one that a test sets.
 #[derive(Clone, Debug, Default)]
@@ -40,9 +41,4 @@ impl Clock {
             Some(at) => DateTime::from_timestamp_micros(at.load(Ordering::Relaxed)).unwrap_or_default(),
         }
     }
-}
-
-/// The civil date in Asia/Shanghai: the one that every rule counts in.
-pub fn civil_date(at: DateTime<Utc>) -> NaiveDate {
-    at.with_timezone(&Shanghai).date_naive()
 }

@@ -17,11 +17,12 @@ const CLAIMS_READ: Scope = "claims.read";
 const CLAIMS_APPLY: Scope = "claims.apply";
 const CLAIMS_SUPPORT: Scope = "claims.support";
 const DEPOT_WRITE: Scope = "depot.write";
+const BILLING_WRITE: Scope = "billing.write";
 const PEOPLE_ERASE: Scope = "people.erase";
 const LOGISTICS_READ: Scope = "logistics.read";
 
 /// Scopes that the maker's staff alone may hold: another's token that carries one was issued wrongly.
-pub const STAFF_ONLY: [Scope; 5] = [REGISTRY_WRITE, CLAIMS_SUPPORT, DEPOT_WRITE, "billing.write", PEOPLE_ERASE];
+pub const STAFF_ONLY: [Scope; 5] = [REGISTRY_WRITE, CLAIMS_SUPPORT, DEPOT_WRITE, BILLING_WRITE, PEOPLE_ERASE];
 
 /// Which callers a method is for.
 type Callers = fn(&Actor) -> bool;
@@ -68,6 +69,7 @@ pub const METHODS: &[Method] = methods! {
         "GetDealer" REGISTRY_WRITE STAFF;
         "ListDealers" REGISTRY_WRITE STAFF;
         "SetDealerStatus" REGISTRY_WRITE STAFF;
+        "SetDealerCreditTerms" REGISTRY_WRITE STAFF;
         "CreateContract" REGISTRY_WRITE STAFF;
         "GetContract" REGISTRY_WRITE STAFF;
         "ListContracts" REGISTRY_WRITE STAFF;
@@ -91,15 +93,34 @@ pub const METHODS: &[Method] = methods! {
     }
     "ClaimService" {
         "FileClaim" CLAIMS_APPLY APPLICANTS;
+        "PreviewClaim" CLAIMS_APPLY APPLICANTS;
+        "BatchFileClaims" CLAIMS_APPLY APPLICANTS;
         "GetClaim" CLAIMS_READ ANYONE;
         "ListClaims" CLAIMS_READ ANYONE;
         "CancelClaim" CLAIMS_APPLY APPLICANTS;
+        "AddEvidence" CLAIMS_APPLY APPLICANTS;
+        "GetEvidence" CLAIMS_READ ANYONE;
+        "WatchClaims" CLAIMS_READ ANYONE;
         "ListClaimEvents" CLAIMS_READ ANYONE;
         "RecordGuidance" CLAIMS_SUPPORT STAFF;
+        "SettleVoucherDispute" CLAIMS_SUPPORT STAFF;
+        "ListFaults" CLAIMS_READ ANYONE;
+        "PutFault" REGISTRY_WRITE STAFF;
         "RecordSwap" CLAIMS_APPLY DEALERS;
         "RecordInspection" DEPOT_WRITE STAFF;
         "RecordRepair" DEPOT_WRITE STAFF;
         "RecordReplacement" DEPOT_WRITE STAFF;
+        "RecordBeyondRepair" DEPOT_WRITE STAFF;
+        "QuoteRepair" BILLING_WRITE STAFF;
+        "AcceptQuote" CLAIMS_APPLY APPLICANTS;
+        "DeclineQuote" CLAIMS_APPLY APPLICANTS;
+        "ListQuotes" CLAIMS_READ ANYONE;
+        "RecordPayment" BILLING_WRITE STAFF;
+        "ListBillableRepairs" BILLING_WRITE STAFF;
+        "SetPrices" BILLING_WRITE STAFF;
+        "ListPrices" BILLING_WRITE STAFF;
+        "AppealDecision" CLAIMS_APPLY APPLICANTS;
+        "DecideAppeal" CLAIMS_SUPPORT STAFF;
     }
     "LogisticsService" {
         "OpenReturn" CLAIMS_APPLY APPLICANTS;

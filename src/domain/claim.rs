@@ -1,7 +1,8 @@
-//! A claim: one unit and one fault. Events are its facts; folding them gives the claim (`Claim::fold`).
+//! A claim: one unit and one fault. Events are its facts; folding them gives the claim (`claim_fold`).
 
 use std::collections::BTreeSet;
 
+use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString};
 use uuid::Uuid;
@@ -9,8 +10,9 @@ use uuid::Uuid;
 use super::{
     clause::Clause,
     coverage::Remedy,
-    event::{Event, Filing, Ruling, Stage},
+    event::{Filing, Stage},
     facts::Report,
+    money::Fen,
     return_number::ReturnNumber,
     serial::Serial,
 };
@@ -48,8 +50,10 @@ pub enum State {
     Dispatched(Outcome),
     /// Delivered: the end.
     Closed(Outcome),
-    /// Cancelled: the end.
+    /// Cancelled, or lapsed: the end.
     Cancelled,
+    /// This quote is issued, to be accepted or declined.
+    Quoted(Uuid),
 }
 
 /// What goes out at the end.
@@ -99,22 +103,38 @@ pub enum Action {
     Dispatch,
     Deliver,
     Cancel,
+    Quote,
+    AcceptQuote,
+    DeclineQuote,
+    DeclareBeyondRepair,
+    RecordPayment,
+    Appeal,
+    DecideAppeal,
+    SettleVoucherDispute,
 }
 
 impl StateName {
-    /// The table of transitions.
+    /// Whether the claim is over: nothing more is done with the unit.
+    pub fn is_end(self) -> bool {
+        matches!(self, Self::Resolved | Self::Rejected | Self::Closed | Self::Cancelled)
+    }
+
+    /// The table of transitions. Some ask for more than the state, which `claim_steps` and `claim_money` judge.
     pub fn allows(self) -> &'static [Action] {
-        use Action::{Cancel, Deliver, Dispatch, Guide, Inspect, OpenReturn, Receive, Repair, Replace, Swap};
+        use Action as A;
         match self {
-            Self::Filed => &[Guide, Cancel],
-            Self::Authorized => &[Swap, OpenReturn, Cancel],
-            Self::Swapped => &[OpenReturn],
-            Self::InTransit => &[Receive],
-            Self::Received => &[Inspect],
-            Self::InRepair => &[Repair, Replace],
-            Self::Ready => &[Dispatch],
-            Self::Dispatched => &[Deliver],
-            Self::Inspected | Self::Resolved | Self::Rejected | Self::Closed | Self::Cancelled => &[],
+            Self::Filed => &[A::Guide, A::SettleVoucherDispute, A::Cancel],
+            Self::Authorized => &[A::Swap, A::OpenReturn, A::Cancel],
+            Self::Swapped => &[A::OpenReturn],
+            Self::InTransit => &[A::Receive],
+            Self::Received => &[A::Inspect],
+            Self::Inspected => &[A::Quote, A::Appeal, A::DecideAppeal],
+            Self::Quoted => &[A::AcceptQuote, A::DeclineQuote, A::Quote, A::Appeal, A::DecideAppeal],
+            Self::InRepair => &[A::Repair, A::Replace, A::DeclareBeyondRepair],
+            Self::Ready => &[A::Dispatch, A::RecordPayment, A::Appeal, A::DecideAppeal],
+            Self::Dispatched => &[A::Deliver, A::RecordPayment],
+            Self::Closed => &[A::RecordPayment],
+            Self::Resolved | Self::Rejected | Self::Cancelled => &[],
         }
     }
 }
@@ -143,6 +163,67 @@ pub enum Seal {
     Intact,
     Damaged,
     Missing,
+}
+
+/// How a dispute about a voucher was settled (M1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Display, EnumString, strum::EnumIter)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
+pub enum VoucherVerdict {
+    /// The registered sale stands.
+    SaleStands,
+    /// The registered sale was corrected.
+    SaleCorrected,
+}
+
+/// A voucher's date and the registered sale's contradict each other (M1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VoucherDispute {
+    /// The day on the invoice as given.
+    pub given_on: NaiveDate,
+    /// The day of the registered sale.
+    pub registered_on: NaiveDate,
+    /// How it was settled; none while it is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<VoucherVerdict>,
+}
+
+/// What a repair costs whoever sent the unit (P1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Charge {
+    /// Tax included.
+    pub total: Fen,
+    /// The tax in it.
+    pub vat: Fen,
+}
+
+/// What came of an appeal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Display, EnumString, strum::EnumIter)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
+pub enum AppealOutcome {
+    /// The decision stands.
+    Upheld,
+    /// The maker gives something else as goodwill.
+    Overridden,
+}
+
+/// An appeal against the decision at inspection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Appeal {
+    /// Why, in the applicant's words.
+    pub reason: String,
+    /// What staff decided, and why; none while it is open.
+    pub decided: Option<(AppealOutcome, String)>,
+}
+
+/// What the maker gives though no clause asks for it. It opens no window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Goodwill {
+    /// A free repair or a direct replacement.
+    pub remedy: Remedy,
+    /// What it costs the maker.
+    pub cost: Fen,
 }
 
 /// A claim: the fold of its events.
@@ -176,127 +257,25 @@ pub struct Claim {
     pub decided: Stage,
     /// The parcel it goes out in.
     pub outbound: Option<Uuid>,
+    /// When it came to its state.
+    pub entered_at: DateTime<Utc>,
+    /// What the customer told support, by codes of the fault catalogue.
+    pub symptoms: Vec<String>,
+    /// The quote that is issued or was accepted.
+    pub quote: Option<Uuid>,
+    /// What that quote asks for; it is charged once the repair is completed.
+    pub charge: Option<Charge>,
+    /// Whether what is charged was paid.
+    pub paid: bool,
+    /// The appeal against the decision at inspection.
+    pub appeal: Option<Appeal>,
+    /// What the maker gives though no clause asks for it.
+    pub goodwill: Option<Goodwill>,
     /// The number of the latest event.
     pub version: i64,
 }
 
 impl Claim {
-    /// The claim that filing begins.
-    pub fn filed(id: Uuid, filing: Filing, ruling: &Ruling) -> Self {
-        Self {
-            id,
-            filing,
-            state: State::Filed,
-            guidance: None,
-            reason: None,
-            return_number: None,
-            swapped_for: None,
-            inbound: None,
-            seal: None,
-            no_fault_found: false,
-            findings: BTreeSet::new(),
-            remedy: ruling.remedy,
-            decided: ruling.stage,
-            outbound: None,
-            version: 1,
-        }
-    }
-
-    /// The claim after all these events; none where the first is not its filing.
-    pub fn fold(id: Uuid, events: impl IntoIterator<Item = Event>) -> Option<Self> {
-        let mut events = events.into_iter();
-        let Some(Event::Filed { filing, ruling }) = events.next() else {
-            return None;
-        };
-        Some(events.fold(Self::filed(id, filing, &ruling), Self::after))
-    }
-
-    /// The claim after one more event. Whether it is allowed was judged before, by `claim_steps`.
-    pub fn after(mut self, event: Event) -> Self {
-        self.version += 1;
-        if let Some(ruling) = event.ruling() {
-            (self.remedy, self.decided) = (ruling.remedy, ruling.stage);
-        }
-        match event {
-            Event::Filed { .. } => {}
-            Event::Guided { outcome, reason, reported_on, told, return_number, ruling: _ } => {
-                self.guidance = Some(outcome);
-                self.reason = reason;
-                self.filing.reported_on = reported_on;
-                self.filing.told = self.filing.told.updated_by(told);
-                self.return_number = return_number;
-                self.state = match outcome {
-                    Guidance::Solved => State::Resolved,
-                    Guidance::Rejected => State::Rejected,
-                    Guidance::Confirmed | Guidance::Waived => State::Authorized,
-                };
-            }
-            Event::AccessoryGranted { .. } => self.state = State::Ready(Outcome::Accessory),
-            Event::Swapped { given, ruling: _ } => {
-                self.swapped_for = Some(given);
-                self.state = State::Swapped;
-            }
-            Event::ReturnOpened { shipment_id } => {
-                self.inbound = Some(shipment_id);
-                self.state = State::InTransit;
-            }
-            Event::Received { shipment_id: _, appearance, seal } => {
-                self.filing.told.appearance = appearance.or(self.filing.told.appearance);
-                self.seal = seal;
-                self.state = State::Received;
-            }
-            Event::Inspected { no_fault_found, findings, told, ruling } => {
-                self.no_fault_found = no_fault_found;
-                self.findings = findings;
-                self.filing.told = self.filing.told.updated_by(told);
-                self.state = self.state_after_inspection(ruling.remedy);
-            }
-            Event::Repaired { .. } => self.state = State::Ready(Outcome::Repaired),
-            Event::Replaced { given, reason } => {
-                self.reason = reason.or(self.reason);
-                // After a swap the customer has a unit already: this one is the dealer's, outside the chain.
-                let swapped = self.swapped_for.is_some();
-                self.state =
-                    State::Ready(if swapped { Outcome::Replenishment(Some(given)) } else { Outcome::Replaced(given) });
-            }
-            Event::Dispatched { shipment_id, given } => {
-                self.outbound = Some(shipment_id);
-                self.state = match self.state {
-                    State::Ready(Outcome::Replenishment(known)) => {
-                        State::Dispatched(Outcome::Replenishment(given.or(known)))
-                    }
-                    State::Ready(outcome) => State::Dispatched(outcome),
-                    other => other,
-                };
-            }
-            Event::Delivered {} => {
-                self.state = match self.state {
-                    State::Dispatched(outcome) => State::Closed(outcome),
-                    other => other,
-                };
-            }
-            Event::Cancelled { reason } => {
-                self.reason = reason.or(self.reason);
-                self.state = State::Cancelled;
-            }
-        }
-        self
-    }
-
-    /// PAID_SERVICE waits for a quote; all else passes on (M3, M4).
-    fn state_after_inspection(&self, remedy: Remedy) -> State {
-        match remedy {
-            Remedy::PaidService => State::Inspected,
-            Remedy::FreeRepair => State::InRepair,
-            Remedy::DirectReplacement if self.swapped_for.is_some() => State::Ready(Outcome::Replenishment(None)),
-            Remedy::DirectReplacement => State::InRepair,
-            // After a swap the maker owes nothing else (M): the old unit goes back.
-            Remedy::AccessoryReplacement if self.swapped_for.is_none() => State::Ready(Outcome::Accessory),
-            Remedy::AccessoryReplacement => State::Ready(Outcome::AsItCame),
-            Remedy::None | Remedy::ReturnAsIs | Remedy::PurchaseSeparately => State::Ready(Outcome::AsItCame),
-        }
-    }
-
     /// Where it stands, by name.
     pub fn state_name(&self) -> StateName {
         StateName::from(&self.state)
@@ -308,6 +287,27 @@ impl Claim {
             State::Ready(outcome) | State::Dispatched(outcome) | State::Closed(outcome) => Some(outcome),
             _ => None,
         }
+    }
+
+    /// What is done with the unit: by goodwill, else by the latest decision.
+    pub fn gives(&self) -> Remedy {
+        self.goodwill.map_or(self.remedy, |goodwill| goodwill.remedy)
+    }
+
+    /// What is charged and not paid: a completed repair's price (P1).
+    pub fn owed(&self) -> Option<Charge> {
+        let repaired = self.outcome() == Some(&Outcome::Repaired);
+        self.charge.filter(|_| repaired && !self.paid)
+    }
+
+    /// Whether an appeal waits for staff.
+    pub fn appeal_is_open(&self) -> bool {
+        self.appeal.as_ref().is_some_and(|appeal| appeal.decided.is_none())
+    }
+
+    /// The contradiction that support has not settled yet (M1).
+    pub fn open_dispute(&self) -> Option<&VoucherDispute> {
+        self.filing.dispute.as_ref().filter(|dispute| dispute.verdict.is_none())
     }
 
     /// What the decision reads of it.

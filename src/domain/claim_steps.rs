@@ -26,6 +26,8 @@ pub struct GuidanceGiven {
     pub contacted_on: Option<NaiveDate>,
     /// What was told.
     pub told: Told,
+    /// What the customer told, by codes of the fault catalogue.
+    pub symptoms: Vec<String>,
 }
 
 /// What is known of a unit that someone wants to give (M3, T4).
@@ -50,12 +52,13 @@ pub struct UnitToGive {
 impl Claim {
     /// Whether the table of transitions has it.
     pub fn allow(&self, action: Action) -> Result<(), Refusal> {
-        let state = self.state_name();
-        let allowed = state.allows();
-        if allowed.contains(&action) {
-            return Ok(());
-        }
-        Err(Refusal::WrongState { state, action, allowed })
+        if self.state_name().allows().contains(&action) { Ok(()) } else { Err(self.wrong_state(action)) }
+    }
+
+    /// The refusal of an action, with what is open instead.
+    pub(super) fn wrong_state(&self, action: Action) -> Refusal {
+        let allowed = self.next_actions().into_iter().map(|next| next.action).collect();
+        Refusal::WrongState { state: self.state_name(), action, allowed }
     }
 
     /// Optimistic concurrency: 0 is whatever is current.
@@ -98,6 +101,9 @@ impl Claim {
         let authorized = matches!(given.outcome, Guidance::Confirmed | Guidance::Waived);
         if authorized {
             not_none(decision)?;
+            if self.open_dispute().is_some() {
+                return Err(Refusal::VoucherDisputeOpen);
+            }
         }
         let granted = authorized && decision.remedy == Remedy::AccessoryReplacement;
         let guided = Event::Guided {
@@ -106,6 +112,7 @@ impl Claim {
             reported_on: report.on,
             told: report.told,
             return_number: authorized.then_some(return_number),
+            symptoms: given.symptoms,
             ruling: Ruling::of(Stage::Provisional, decision),
         };
         let grant = granted.then(|| Event::AccessoryGranted { ruling: Ruling::of(Stage::Final, decision) });
@@ -167,18 +174,23 @@ impl Claim {
         })
     }
 
-    /// A completed repair (T6). Where the commitment replaces, the depot replaces.
+    /// A completed repair (T6), charged where a quote was accepted (P1). Where the commitment replaces, the depot replaces.
     pub fn repair(&self, completed_on: NaiveDate, fault: Option<String>) -> Result<Event, Refusal> {
         self.allow(Action::Repair)?;
-        if self.remedy != Remedy::FreeRepair {
-            return Err(Refusal::RemedyMismatch { remedy: self.remedy });
+        match self.gives() {
+            Remedy::FreeRepair | Remedy::PaidService => {
+                Ok(Event::Repaired { completed_on, fault, charge: self.charge })
+            }
+            remedy => Err(Refusal::RemedyMismatch { remedy }),
         }
-        Ok(Event::Repaired { completed_on, fault })
     }
 
-    /// A unit in place of this one: the decision says so, or it is beyond repair.
+    /// A unit in place of this one: the decision says so, or it is beyond repair. Never for paid service.
     pub fn replace(&self, given: Serial, reason: Option<String>) -> Result<Event, Refusal> {
         self.allow(Action::Replace)?;
+        if self.gives() == Remedy::PaidService {
+            return Err(Refusal::RemedyMismatch { remedy: self.gives() });
+        }
         Ok(Event::Replaced { given, reason })
     }
 
@@ -187,9 +199,10 @@ impl Claim {
         self.state == State::Ready(Outcome::Replenishment(None))
     }
 
-    /// It is sent out. `given` exactly where [`Claim::owes_a_unit`].
-    pub fn dispatch(&self, shipment_id: Uuid, given: Option<Serial>) -> Result<Event, Refusal> {
+    /// It is sent out. `given` exactly where [`Claim::owes_a_unit`]; `credit_terms` where the dealer may pay later.
+    pub fn dispatch(&self, shipment_id: Uuid, given: Option<Serial>, credit_terms: bool) -> Result<Event, Refusal> {
         self.allow(Action::Dispatch)?;
+        self.may_leave(credit_terms)?;
         match (self.owes_a_unit(), &given) {
             (true, None) => Err(Refusal::UnitNotGivable { rule: "the dealer is owed a good unit: name it" }),
             (false, Some(_)) => Err(Refusal::UnitNotGivable { rule: "this claim's outcome names what goes out" }),

@@ -9,10 +9,11 @@ use uuid::Uuid;
 
 use super::{
     actor::Actor,
-    claim::{Guidance, Seal},
+    claim::{AppealOutcome, Charge, Goodwill, Guidance, Seal, VoucherDispute, VoucherVerdict},
     clause::Clause,
     coverage::{Decision, Remedy},
     facts::{Appearance, Told},
+    next::Targets,
     return_number::ReturnNumber,
     serial::Serial,
 };
@@ -60,6 +61,9 @@ pub struct Vouchers {
     pub invoice_number: Option<String>,
     /// The warranty card's number.
     pub warranty_card_number: Option<String>,
+    /// The day on the invoice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invoice_date: Option<NaiveDate>,
 }
 
 /// What FileClaim says.
@@ -81,6 +85,12 @@ pub struct Filing {
     pub filed_at: DateTime<Utc>,
     /// The civil date of it.
     pub reported_on: NaiveDate,
+    /// How long each state should last, by the policy of that day.
+    #[serde(default)]
+    pub targets: Targets,
+    /// What a voucher contradicts (M1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dispute: Option<VoucherDispute>,
 }
 
 /// What happened to a claim. Stored as written here: add variants and optional fields, never change one.
@@ -100,6 +110,8 @@ pub enum Event {
         reported_on: NaiveDate,
         told: Told,
         return_number: Option<ReturnNumber>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        symptoms: Vec<String>,
         ruling: Ruling,
     },
     AccessoryGranted {
@@ -126,6 +138,8 @@ pub enum Event {
     Repaired {
         completed_on: NaiveDate,
         fault: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        charge: Option<Charge>,
     },
     Replaced {
         given: Serial,
@@ -139,6 +153,45 @@ pub enum Event {
     Cancelled {
         reason: Option<String>,
     },
+    EvidenceAdded {
+        evidence_id: Uuid,
+        sha256: String,
+    },
+    VoucherDisputeSettled {
+        verdict: VoucherVerdict,
+        reason: String,
+        ruling: Ruling,
+    },
+    Quoted {
+        quote_id: Uuid,
+        charge: Charge,
+    },
+    QuoteAccepted {
+        quote_id: Uuid,
+    },
+    QuoteDeclined {
+        quote_id: Uuid,
+        reason: Option<String>,
+    },
+    QuoteExpired {
+        quote_id: Uuid,
+    },
+    BeyondRepair {
+        reason: String,
+    },
+    Paid {
+        reference: String,
+    },
+    Appealed {
+        reason: String,
+    },
+    AppealDecided {
+        outcome: AppealOutcome,
+        reason: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        goodwill: Option<Goodwill>,
+    },
+    Lapsed {},
 }
 
 impl Event {
@@ -149,7 +202,8 @@ impl Event {
             | Self::Guided { ruling, .. }
             | Self::AccessoryGranted { ruling }
             | Self::Swapped { ruling, .. }
-            | Self::Inspected { ruling, .. } => Some(ruling),
+            | Self::Inspected { ruling, .. }
+            | Self::VoucherDisputeSettled { ruling, .. } => Some(ruling),
             _ => None,
         }
     }

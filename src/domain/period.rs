@@ -1,6 +1,6 @@
 //! Periods of civil dates, as the commitment and the Civil Code count them.
 
-use chrono::{Datelike, Days, Months, NaiveDate};
+use chrono::{DateTime, Datelike, Days, FixedOffset, Months, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
 /// Both days inside; the last one counts to its end.
@@ -33,6 +33,18 @@ impl Period {
 /// The same day `months` later; where that day does not exist, the last day of that month.
 pub fn months_after(day: NaiveDate, months: u32) -> NaiveDate {
     day.checked_add_months(Months::new(months)).unwrap_or(NaiveDate::MAX)
+}
+
+/// The civil date in Asia/Shanghai, the one that every rule counts in: eight hours ahead of UTC on every day since 1991.
+pub fn civil_date(at: DateTime<Utc>) -> NaiveDate {
+    let shanghai = FixedOffset::east_opt(8 * 3600).expect("eight hours are less than a day");
+    at.with_timezone(&shanghai).date_naive()
+}
+
+/// The last moment of a civil date in Asia/Shanghai, to the microsecond.
+pub fn end_of_day(day: NaiveDate) -> DateTime<Utc> {
+    let next = day.succ_opt().unwrap_or(day).and_time(chrono::NaiveTime::MIN).and_utc();
+    next - chrono::Duration::hours(8) - chrono::Duration::microseconds(1)
 }
 
 /// Years that a civil date in a request may have: a century around the products' time.

@@ -10,6 +10,7 @@ use super::{
     calendar::{Calendar, LastDayOff},
     clause::Clause,
     facts::ProductType,
+    next::Targets,
     period::is_plausible,
 };
 
@@ -153,6 +154,9 @@ pub struct Policy {
     /// After so many free repairs of one fault the unit is replaced, while T2 holds; never where none.
     #[serde(default)]
     pub replacement_after_repairs: Option<u32>,
+    /// How long a claim should stay in each state.
+    #[serde(default)]
+    pub targets: Targets,
     /// M8.
     pub contact: AfterSalesContact,
     /// The clauses' texts.
@@ -197,6 +201,9 @@ impl Policy {
         }
         let times = self.replacement_after_repairs.is_none_or(|times| (1..=100).contains(&times));
         rule(times, "replacement_after_repairs", "must be 1 to 100 repairs, or null for never");
+        for (name, days) in self.targets.named() {
+            rule((1..=365).contains(&days), &format!("targets.{name}"), "must be 1 to 365 days");
+        }
         for (field, text) in [("contact.telephone", &self.contact.telephone), ("contact.email", &self.contact.email)] {
             rule(is_text(text, 100), field, "must be 1 to 100 characters");
         }

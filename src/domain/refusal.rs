@@ -1,11 +1,13 @@
 //! Refusals: the rules say no. A closed list; each reads as a sentence that the caller may see.
 
 use chrono::NaiveDate;
+use uuid::Uuid;
 
 use super::{
     calendar::CalendarEnds,
     claim::{Action, StateName},
     coverage::Remedy,
+    money::Fen,
     serial::Serial,
 };
 
@@ -19,8 +21,8 @@ pub enum Refusal {
         state: StateName,
         /// What was asked.
         action: Action,
-        /// What would be allowed.
-        allowed: &'static [Action],
+        /// What is open instead.
+        allowed: Vec<Action>,
     },
     /// A unit has at most one open claim.
     #[error("the unit has an open claim already")]
@@ -107,6 +109,71 @@ pub enum Refusal {
         /// What stands.
         current: i64,
     },
+    /// Nothing is added to a claim that is over.
+    #[error("the claim is over")]
+    ClaimEnded,
+    /// M1.
+    #[error("{0}")]
+    EvidenceRefused(&'static str),
+    /// M1: a dispute for support to settle first.
+    #[error("a voucher's date contradicts the registered sale, and support has not settled it yet")]
+    VoucherDisputeOpen,
+    /// M1.
+    #[error("no voucher of this claim contradicts anything, or that is settled already")]
+    NoDispute,
+    /// P1: what was read is not what would be accepted.
+    #[error("the claim's current quote is {current}")]
+    QuoteNotCurrent {
+        /// The one that is issued.
+        current: Uuid,
+    },
+    /// P1.
+    #[error("the quote could be accepted until {on}")]
+    QuoteExpired {
+        /// Its last day.
+        on: NaiveDate,
+    },
+    /// P1: billing may name a price with a reason.
+    #[error("the price list in force has no price for {kind} {code}")]
+    NoPrice {
+        /// What for.
+        kind: String,
+        /// The fault's or the part's code.
+        code: String,
+    },
+    /// P1.
+    #[error("nothing is charged on this claim")]
+    NothingCharged,
+    /// A payment settles the whole.
+    #[error("{} fen are charged, and a payment settles the whole", .charged.0)]
+    PaymentPartial {
+        /// What is charged.
+        charged: Fen,
+    },
+    /// A payment settles the whole and no more.
+    #[error("only {} fen are charged", .charged.0)]
+    PaymentExcess {
+        /// What is charged.
+        charged: Fen,
+    },
+    /// Once.
+    #[error("what is charged was paid already")]
+    AlreadyPaid,
+    /// P1.
+    #[error("{} fen are charged and not paid, and the dealer has no credit terms", .charged.0)]
+    NotPaid {
+        /// What is charged.
+        charged: Fen,
+    },
+    /// Quoting and dispatch wait.
+    #[error("an appeal is open")]
+    AppealOpen,
+    /// Once for each claim.
+    #[error("the decision was appealed before")]
+    AppealedBefore,
+    /// Nothing to decide.
+    #[error("no appeal is open")]
+    NoAppeal,
     /// `request_id` belongs to one request.
     #[error("the request_id was used before for another request")]
     RequestIdReused,

@@ -1,8 +1,9 @@
 //! Who may apply for a unit, and with which vouchers (M1, M2).
 
+use chrono::NaiveDate;
 use uuid::Uuid;
 
-use super::{actor::Actor, event::Vouchers, refusal::Refusal};
+use super::{actor::Actor, claim::VoucherDispute, event::Vouchers, refusal::Refusal};
 
 /// What a registered sale says of its seller, its buyer and its vouchers.
 #[derive(Clone, Debug)]
@@ -11,6 +12,8 @@ pub struct RegisteredSale {
     pub dealer_id: String,
     /// Who bought it.
     pub customer_id: Option<Uuid>,
+    /// The day.
+    pub sold_on: NaiveDate,
     /// Its vouchers.
     pub vouchers: Vouchers,
 }
@@ -26,7 +29,7 @@ pub fn verify(applicant: &Actor, given: &Vouchers, sale: Option<&RegisteredSale>
     if party {
         return Ok(true);
     }
-    if *given == Vouchers::default() {
+    if given.invoice_number.is_none() && given.warranty_card_number.is_none() {
         return Err(Refusal::VoucherRequired);
     }
     let Some(sale) = sale else { return Ok(false) };
@@ -36,19 +39,27 @@ pub fn verify(applicant: &Actor, given: &Vouchers, sale: Option<&RegisteredSale>
     if right { Ok(true) } else { Err(Refusal::VoucherMismatch) }
 }
 
+/// What an invoice's day contradicts: support settles it (M1).
+pub fn dispute(given: &Vouchers, sale: Option<&RegisteredSale>) -> Option<VoucherDispute> {
+    let (given_on, registered_on) = (given.invoice_date?, sale?.sold_on);
+    (given_on != registered_on).then_some(VoucherDispute { given_on, registered_on, verdict: None })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn vouchers(invoice: &str, card: &str) -> Vouchers {
         let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        Vouchers { invoice_number: given(invoice), warranty_card_number: given(card) }
+        Vouchers { invoice_number: given(invoice), warranty_card_number: given(card), invoice_date: None }
     }
 
     #[test]
     fn who_may_apply_with_what() {
         let buyer = Uuid::from_u128(7);
-        let sale = |vouchers| Some(RegisteredSale { dealer_id: "D1".into(), customer_id: Some(buyer), vouchers });
+        let sold_on = NaiveDate::from_ymd_opt(2026, 6, 1).unwrap();
+        let sale =
+            |vouchers| Some(RegisteredSale { dealer_id: "D1".into(), customer_id: Some(buyer), sold_on, vouchers });
         let (seller, other) = (Actor::Dealer("D1".into()), Actor::Dealer("D2".into()));
         let (bought, stranger) = (Actor::Customer(buyer), Actor::Customer(Uuid::from_u128(8)));
         for (who, given, registered, verdict) in [

@@ -10,13 +10,14 @@ use sqlx::PgConnection;
 use tonic::Request;
 use uuid::Uuid;
 
-use super::{App, Moment, Reply, decision, fields::Fields};
+use super::{App, Moment, Replies, Reply, decision, fields::Fields};
 use crate::{
     contract::v1::{claim_service_server::ClaimService, *},
     domain::{
         claim::{self, Action},
         coverage::decide,
         facts::Report,
+        next::Targets,
         refusal::Refusal,
         serial::Serial,
     },
@@ -58,6 +59,71 @@ impl ClaimService for Claims {
     async fn record_replacement(&self, request: Request<RecordReplacementRequest>) -> Reply<RecordReplacementResponse> {
         depot::replace(&self.0, request).await
     }
+    async fn preview_claim(&self, _: Request<PreviewClaimRequest>) -> Reply<PreviewClaimResponse> {
+        Err(tonic::Status::unimplemented("not built yet"))
+    }
+    async fn batch_file_claims(&self, _: Request<BatchFileClaimsRequest>) -> Reply<BatchFileClaimsResponse> {
+        Err(tonic::Status::unimplemented("not built yet"))
+    }
+    async fn add_evidence(&self, _: Request<AddEvidenceRequest>) -> Reply<AddEvidenceResponse> {
+        Err(tonic::Status::unimplemented("not built yet"))
+    }
+    async fn settle_voucher_dispute(
+        &self,
+        _: Request<SettleVoucherDisputeRequest>,
+    ) -> Reply<SettleVoucherDisputeResponse> {
+        Err(tonic::Status::unimplemented("not built yet"))
+    }
+    async fn list_faults(&self, _: Request<ListFaultsRequest>) -> Reply<ListFaultsResponse> {
+        Err(tonic::Status::unimplemented("not built yet"))
+    }
+    async fn put_fault(&self, _: Request<PutFaultRequest>) -> Reply<PutFaultResponse> {
+        Err(tonic::Status::unimplemented("not built yet"))
+    }
+    async fn record_beyond_repair(&self, _: Request<RecordBeyondRepairRequest>) -> Reply<RecordBeyondRepairResponse> {
+        Err(tonic::Status::unimplemented("not built yet"))
+    }
+    async fn quote_repair(&self, _: Request<QuoteRepairRequest>) -> Reply<QuoteRepairResponse> {
+        Err(tonic::Status::unimplemented("not built yet"))
+    }
+    async fn accept_quote(&self, _: Request<AcceptQuoteRequest>) -> Reply<AcceptQuoteResponse> {
+        Err(tonic::Status::unimplemented("not built yet"))
+    }
+    async fn decline_quote(&self, _: Request<DeclineQuoteRequest>) -> Reply<DeclineQuoteResponse> {
+        Err(tonic::Status::unimplemented("not built yet"))
+    }
+    async fn list_quotes(&self, _: Request<ListQuotesRequest>) -> Reply<ListQuotesResponse> {
+        Err(tonic::Status::unimplemented("not built yet"))
+    }
+    async fn record_payment(&self, _: Request<RecordPaymentRequest>) -> Reply<RecordPaymentResponse> {
+        Err(tonic::Status::unimplemented("not built yet"))
+    }
+    async fn list_billable_repairs(
+        &self,
+        _: Request<ListBillableRepairsRequest>,
+    ) -> Reply<ListBillableRepairsResponse> {
+        Err(tonic::Status::unimplemented("not built yet"))
+    }
+    async fn set_prices(&self, _: Request<SetPricesRequest>) -> Reply<SetPricesResponse> {
+        Err(tonic::Status::unimplemented("not built yet"))
+    }
+    async fn list_prices(&self, _: Request<ListPricesRequest>) -> Reply<ListPricesResponse> {
+        Err(tonic::Status::unimplemented("not built yet"))
+    }
+    async fn appeal_decision(&self, _: Request<AppealDecisionRequest>) -> Reply<AppealDecisionResponse> {
+        Err(tonic::Status::unimplemented("not built yet"))
+    }
+    async fn decide_appeal(&self, _: Request<DecideAppealRequest>) -> Reply<DecideAppealResponse> {
+        Err(tonic::Status::unimplemented("not built yet"))
+    }
+    type GetEvidenceStream = Replies<GetEvidenceResponse>;
+    async fn get_evidence(&self, _: Request<GetEvidenceRequest>) -> Reply<Self::GetEvidenceStream> {
+        Err(tonic::Status::unimplemented("not built yet"))
+    }
+    type WatchClaimsStream = Replies<WatchClaimsResponse>;
+    async fn watch_claims(&self, _: Request<WatchClaimsRequest>) -> Reply<Self::WatchClaimsStream> {
+        Err(tonic::Status::unimplemented("not built yet"))
+    }
 }
 
 /// What every write on a claim names: the claim, and the version that its caller read.
@@ -87,6 +153,8 @@ struct Ruled {
     model: String,
     /// Who to call, where it is not a yes (M8).
     contact: Option<AfterSalesContact>,
+    /// How long each state of the claim should last, by the policy that decided.
+    targets: Targets,
 }
 
 /// Decides a unit from the facts as they stand in this transaction; a claim's own swap or replacement does not count.
@@ -102,5 +170,6 @@ async fn decide_now(
     let policies = moment.rules.at(unit.stamp, conn).await?;
     let decision = decide(&policies, &unit.facts, &report).map_err(Refusal::from)?;
     let contact = decision::contact(&policies, decision.remedy, &decision.policy_version);
-    Ok(Ruled { decided: Decided { facts: unit.facts, report, decision }, model: unit.model, contact })
+    let targets = policies.named(&decision.policy_version).map_or_else(Targets::default, |policy| policy.targets);
+    Ok(Ruled { decided: Decided { facts: unit.facts, report, decision }, model: unit.model, contact, targets })
 }

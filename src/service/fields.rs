@@ -10,8 +10,13 @@ use uuid::Uuid;
 
 use super::status;
 use crate::{
-    contract::{google::r#type::Date, v1},
-    domain::{clause::Clause, event::Vouchers, facts::Told, period::is_plausible, region::Region, serial::Serial},
+    contract::{
+        google::r#type::{Date, Money},
+        v1,
+    },
+    domain::{
+        clause::Clause, event::Vouchers, facts::Told, money::Fen, period::is_plausible, region::Region, serial::Serial,
+    },
     store::people::{NamedCustomer, Person},
 };
 
@@ -182,6 +187,18 @@ impl Fields {
         self.read(field, if well_formed { Ok((!text.is_empty()).then(|| text.to_owned())) } else { Err(rule) })
     }
 
+    /// An amount of CNY that is not negative, or none where left out.
+    pub fn optional_money(&mut self, field: &str, money: Option<&Money>) -> Option<Option<Fen>> {
+        let Some(money) = money else { return Some(None) };
+        self.read(field, Fen::of(&money.currency_code, money.units, money.nanos)).map(Some)
+    }
+
+    /// An amount of CNY that must be there.
+    pub fn money(&mut self, field: &str, money: Option<&Money>) -> Option<Fen> {
+        let read = self.optional_money(field, money)?;
+        self.read(field, read.ok_or("is required"))
+    }
+
     /// A version that was read; 0 is none.
     pub fn version(&mut self, version: i64) -> Option<i64> {
         self.read("version", if version < 0 { Err("must not be negative") } else { Ok(version) })
@@ -223,7 +240,12 @@ impl Fields {
     pub fn vouchers(&mut self, given: &v1::Vouchers) -> Option<Vouchers> {
         let invoice_number = self.optional_text("vouchers.invoice_number", &given.invoice_number, 64);
         let card_number = self.optional_text("vouchers.warranty_card_number", &given.warranty_card_number, 64);
-        Some(Vouchers { invoice_number: invoice_number?, warranty_card_number: card_number? })
+        let invoice_date = self.optional_date("vouchers.invoice_date", given.invoice_date.as_ref());
+        Some(Vouchers {
+            invoice_number: invoice_number?,
+            warranty_card_number: card_number?,
+            invoice_date: invoice_date?,
+        })
     }
 
     /// A customer, by number or by a contact that makes a new one; none where left out.

@@ -43,6 +43,12 @@ impl RegistryService for Registry {
     async fn set_dealer_status(&self, request: Request<SetDealerStatusRequest>) -> Reply<SetDealerStatusResponse> {
         dealers::set_status(&self.0, request).await
     }
+    async fn set_dealer_credit_terms(
+        &self,
+        request: Request<SetDealerCreditTermsRequest>,
+    ) -> Reply<SetDealerCreditTermsResponse> {
+        dealers::set_credit_terms(&self.0, request).await
+    }
     async fn create_contract(&self, request: Request<CreateContractRequest>) -> Reply<CreateContractResponse> {
         contracts::create(&self.0, request).await
     }

@@ -3,7 +3,10 @@
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use prost_types::Timestamp;
 
-use crate::contract::google::r#type::Date;
+use crate::{
+    contract::google::r#type::{Date, Money},
+    domain::money::Fen,
+};
 
 /// A civil date.
 pub fn date(day: NaiveDate) -> Date {
@@ -14,6 +17,12 @@ pub fn date(day: NaiveDate) -> Date {
 /// A moment.
 pub fn time(at: DateTime<Utc>) -> Timestamp {
     Timestamp { seconds: at.timestamp(), nanos: at.timestamp_subsec_nanos().cast_signed() }
+}
+
+/// An amount of CNY.
+pub fn money(amount: Fen) -> Money {
+    let (units, nanos) = amount.units_and_nanos();
+    Money { currency_code: "CNY".to_owned(), units, nanos }
 }
 
 /// A text that may be missing: empty on the wire.

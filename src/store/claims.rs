@@ -84,7 +84,7 @@ pub async fn advance(
 ) -> Result<Claim> {
     let mut claim = claim;
     for event in events {
-        claim = claim.after(event.clone());
+        claim = claim.after(event.clone(), now);
         let decided = event.ruling().and(decided);
         append(&mut *conn, &claim, &event, decided, actor, now).await?;
     }

@@ -47,7 +47,7 @@ const FACTS: &str = "
                (SELECT jsonb_agg(jsonb_build_object('completed_on', r.completed_on, 'received_on', r.received_on, 'paid', r.paid,
                                                     'fault', r.fault_code) ORDER BY r.completed_on, r.repair_id)
                   FROM repairs r LEFT JOIN replacements swap ON swap.replaced_serial = r.serial AND swap.claim_id = r.claim_id
-                 WHERE (swap.claim_id IS NULL OR r.serial = u.serial)
+                 WHERE NOT r.goodwill AND (swap.claim_id IS NULL OR r.serial = u.serial)
                    AND r.serial = ANY (u.serial || ARRAY(SELECT x.replaced_serial FROM replacements x
                        WHERE x.origin_serial = own.origin_serial AND x.generation <= own.generation))) END,
            successor.replacement_serial,
@@ -82,7 +82,7 @@ const AS_KNOWN: &str = "
                                                 'fault', r.fault_code) ORDER BY r.completed_on, r.repair_id)
               FROM repairs r JOIN lineage l ON l.asked = u.serial AND l.serial = r.serial
               LEFT JOIN replacements swap ON swap.replaced_serial = r.serial AND swap.claim_id = r.claim_id AND swap.recorded_at <= $2
-             WHERE r.recorded_at <= $2 AND (swap.claim_id IS NULL OR r.serial = u.serial)),
+             WHERE NOT r.goodwill AND r.recorded_at <= $2 AND (swap.claim_id IS NULL OR r.serial = u.serial)),
            successor.replacement_serial, -1::bigint, pg_is_in_recovery()
       FROM asked u
       JOIN products p ON p.model = u.model

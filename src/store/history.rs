@@ -18,6 +18,8 @@ pub struct Repair {
     pub completed_on: NaiveDate,
     /// Charged (P2) or under warranty (T6).
     pub paid: bool,
+    /// Neither: it opens no window.
+    pub goodwill: bool,
     /// The fault repaired.
     pub fault_code: Option<String>,
     /// The claim it was made under.
@@ -40,14 +42,15 @@ pub struct Replacement {
 /// Records a repair.
 pub async fn record_repair(conn: &mut PgConnection, repair: &Repair, actor: &Actor, now: DateTime<Utc>) -> Result<()> {
     sqlx::query(
-        "INSERT INTO repairs (repair_id, serial, received_on, completed_on, paid, fault_code, claim_id, recorded_at, recorded_by)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "INSERT INTO repairs (repair_id, serial, received_on, completed_on, paid, goodwill, fault_code, claim_id, recorded_at, recorded_by)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
     )
     .bind(Uuid::now_v7())
     .bind(&repair.serial)
     .bind(repair.received_on)
     .bind(repair.completed_on)
     .bind(repair.paid)
+    .bind(repair.goodwill)
     .bind(&repair.fault_code)
     .bind(repair.claim_id)
     .bind(now)
@@ -92,7 +95,7 @@ pub async fn lineage(conn: &mut PgConnection, serial: &Serial) -> Result<Vec<Rep
 /// The repairs of these units, by date.
 pub async fn repairs(conn: &mut PgConnection, serials: &[String]) -> Result<Vec<Repair>> {
     let repairs = sqlx::query_as(
-        "SELECT serial, received_on, completed_on, paid, fault_code, claim_id FROM repairs WHERE serial = ANY ($1) ORDER BY completed_on, repair_id",
+        "SELECT serial, received_on, completed_on, paid, goodwill, fault_code, claim_id FROM repairs WHERE serial = ANY ($1) ORDER BY completed_on, repair_id",
     );
     Ok(repairs.bind(serials).fetch_all(conn).await?)
 }

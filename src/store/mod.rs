@@ -92,7 +92,7 @@ pub async fn migrate(url: &str) -> anyhow::Result<()> {
     MIGRATIONS.run(&mut connection).await?;
     policies::publish_standard(&mut connection).await?;
     // The login that migrates locally also serves: it must be able to take each process's role.
-    connection.execute("GRANT warranty_coverage, warranty_claim, warranty_logistics TO CURRENT_USER").await?;
+    connection.execute("GRANT warranty_coverage, warranty_claim, warranty_logistics, warranty_worker, warranty_watch TO CURRENT_USER").await?;
     connection.close().await?;
     Ok(())
 }

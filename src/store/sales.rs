@@ -60,8 +60,14 @@ impl Sale {
         let vouchers = Vouchers {
             invoice_number: self.invoice_number.clone(),
             warranty_card_number: self.warranty_card_number.clone(),
+            invoice_date: None,
         };
-        RegisteredSale { dealer_id: self.dealer_id.clone(), customer_id: self.customer_id, vouchers }
+        RegisteredSale {
+            dealer_id: self.dealer_id.clone(),
+            customer_id: self.customer_id,
+            sold_on: self.sold_on,
+            vouchers,
+        }
     }
 }
 
@@ -76,9 +82,9 @@ pub async fn of_original(db: impl PgExecutor<'_>, serial: &Serial) -> Result<Opt
 
 /// What vouchers are held against, of many units' originals, by the unit asked about.
 pub async fn of_originals(db: impl PgExecutor<'_>, serials: &[String]) -> Result<HashMap<String, RegisteredSale>> {
-    type Row = (String, String, Option<Uuid>, Option<String>, Option<String>);
+    type Row = (String, String, Option<Uuid>, NaiveDate, Option<String>, Option<String>);
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT asked, s.dealer_id, s.customer_id, s.invoice_number, s.warranty_card_number
+        "SELECT asked, s.dealer_id, s.customer_id, s.sold_on, s.invoice_number, s.warranty_card_number
            FROM unnest($1::text[]) asked
            LEFT JOIN replacements r ON r.replacement_serial = asked
            JOIN sales s ON s.serial = coalesce(r.origin_serial, asked) AND s.superseded_at = 'infinity' AND NOT s.cancelled",
@@ -86,8 +92,9 @@ pub async fn of_originals(db: impl PgExecutor<'_>, serials: &[String]) -> Result
     .bind(serials)
     .fetch_all(db)
     .await?;
-    let sale = |(asked, dealer_id, customer_id, invoice_number, warranty_card_number)| {
-        (asked, RegisteredSale { dealer_id, customer_id, vouchers: Vouchers { invoice_number, warranty_card_number } })
+    let sale = |(asked, dealer_id, customer_id, sold_on, invoice_number, warranty_card_number)| {
+        let vouchers = Vouchers { invoice_number, warranty_card_number, invoice_date: None };
+        (asked, RegisteredSale { dealer_id, customer_id, sold_on, vouchers })
     };
     Ok(rows.into_iter().map(sale).collect())
 }

@@ -201,7 +201,7 @@ const TABLE: [(ClaimState, &str); 13] = [
     (ClaimState::Swapped, "OPEN_RETURN"),
     (ClaimState::InTransit, "RECEIVE"),
     (ClaimState::Received, "INSPECT"),
-    (ClaimState::Inspected, ""),
+    (ClaimState::Inspected, "QUOTE,APPEAL"),
     (ClaimState::InRepair, "REPAIR,REPLACE"),
     (ClaimState::Ready, "DISPATCH"),
     (ClaimState::Dispatched, "DELIVER"),
@@ -216,7 +216,7 @@ async fn a_transition_that_the_table_does_not_have_is_refused_and_names_what_is_
     world.unit("SPARE1").await;
     for (at, (state, allowed)) in TABLE.into_iter().enumerate() {
         // Within the 15 days where a swap is wanted, else in the year.
-        let days = if state == ClaimState::Swapped { 3 } else { 60 };
+        let days = if matches!(state, ClaimState::Authorized | ClaimState::Swapped) { 3 } else { 60 };
         let claim = life.in_state(&format!("STATE{at:02}"), days, state).await;
         let forbidden = ACTIONS.into_iter().filter(|action| !allowed.split(',').any(|allowed| allowed == *action));
         for action in forbidden {
@@ -279,7 +279,8 @@ async fn the_row_is_the_fold_of_its_events_and_every_decision_can_be_made_again(
         let numbers: Vec<i64> = events.iter().map(|event| event.sequence).collect();
         assert_eq!(numbers, (1..=row.version).collect::<Vec<_>>());
         assert_eq!(events.last().unwrap().state, row.state_name());
-        let folded = claim::Claim::fold(row.id, events.into_iter().map(|stored| stored.event)).unwrap();
+        let folded =
+            claim::Claim::fold(row.id, events.into_iter().map(|stored| (stored.event, stored.recorded_at))).unwrap();
         assert_eq!(folded, row);
         for made in decisions {
             assert_eq!(decide(&policies, &made.decided.facts, &made.decided.report).unwrap(), made.decided.decision);

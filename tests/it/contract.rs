@@ -17,7 +17,7 @@ fn same<D: IntoEnumIterator + Display>(prefix: &str, name_of: impl Fn(i32) -> Op
 
 #[test]
 fn numbers_mean_the_same_on_both_sides() {
-    use domain::{claim, clause, coverage, fact, facts, start};
+    use domain::{claim, clause, coverage, fact, facts, next, start};
     macro_rules! same {
         ($($domain:ty = $wire:ident, $prefix:literal;)*) => {
             $(same::<$domain>($prefix, |number| v1::$wire::try_from(number).ok().map(|value| value.as_str_name()));)*
@@ -36,5 +36,9 @@ fn numbers_mean_the_same_on_both_sides() {
         claim::OutcomeName = ClaimOutcome, "CLAIM_OUTCOME_";
         claim::Guidance = GuidanceOutcome, "GUIDANCE_OUTCOME_";
         claim::Seal = Seal, "SEAL_";
+        claim::Action = ClaimAction, "CLAIM_ACTION_";
+        claim::VoucherVerdict = VoucherVerdict, "VOUCHER_VERDICT_";
+        claim::AppealOutcome = AppealOutcome, "APPEAL_OUTCOME_";
+        next::Party = Party, "PARTY_";
     }
 }

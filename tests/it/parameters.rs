@@ -178,6 +178,8 @@ fn the_dealer_swaps_in_the_first_days_alone() {
             voucher_verified: true,
             filed_at: DateTime::UNIX_EPOCH,
             reported_on: day(on),
+            targets: Default::default(),
+            dispute: None,
         };
         let mut claim = Claim::filed(Uuid::nil(), filing, &Ruling::of(Stage::Provisional, &decision));
         (claim.state, claim.guidance) = (State::Authorized, Some(Guidance::Confirmed));

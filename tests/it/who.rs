@@ -34,6 +34,7 @@ const METHODS: &str = "
     RegistryService/GetDealer           registry.write  staff
     RegistryService/ListDealers         registry.write  staff
     RegistryService/SetDealerStatus     registry.write  staff
+    RegistryService/SetDealerCreditTerms registry.write staff
     RegistryService/CreateContract      registry.write  staff
     RegistryService/GetContract         registry.write  staff
     RegistryService/ListContracts       registry.write  staff
@@ -55,15 +56,34 @@ const METHODS: &str = "
     RegistryService/SimulatePolicy      registry.write  staff
     RegistryService/EraseCustomer       people.erase    staff
     ClaimService/FileClaim              claims.apply    dealer customer
+    ClaimService/PreviewClaim           claims.apply    dealer customer
+    ClaimService/BatchFileClaims        claims.apply    dealer customer
     ClaimService/GetClaim               claims.read     dealer customer staff
     ClaimService/ListClaims             claims.read     dealer customer staff
     ClaimService/CancelClaim            claims.apply    dealer customer
+    ClaimService/AddEvidence            claims.apply    dealer customer
+    ClaimService/GetEvidence            claims.read     dealer customer staff
+    ClaimService/WatchClaims            claims.read     dealer customer staff
     ClaimService/ListClaimEvents        claims.read     dealer customer staff
     ClaimService/RecordGuidance         claims.support  staff
+    ClaimService/SettleVoucherDispute   claims.support  staff
+    ClaimService/ListFaults             claims.read     dealer customer staff
+    ClaimService/PutFault               registry.write  staff
     ClaimService/RecordSwap             claims.apply    dealer
     ClaimService/RecordInspection       depot.write     staff
     ClaimService/RecordRepair           depot.write     staff
     ClaimService/RecordReplacement      depot.write     staff
+    ClaimService/RecordBeyondRepair     depot.write     staff
+    ClaimService/QuoteRepair            billing.write   staff
+    ClaimService/AcceptQuote            claims.apply    dealer customer
+    ClaimService/DeclineQuote           claims.apply    dealer customer
+    ClaimService/ListQuotes             claims.read     dealer customer staff
+    ClaimService/RecordPayment          billing.write   staff
+    ClaimService/ListBillableRepairs    billing.write   staff
+    ClaimService/SetPrices              billing.write   staff
+    ClaimService/ListPrices             billing.write   staff
+    ClaimService/AppealDecision         claims.apply    dealer customer
+    ClaimService/DecideAppeal           claims.support  staff
     LogisticsService/OpenReturn         claims.apply    dealer customer
     LogisticsService/ReceiveReturn      depot.write     staff
     LogisticsService/DispatchOutbound   depot.write     staff
@@ -610,7 +630,7 @@ async fn a_claim_badly_written_is_refused_with_every_violation() {
         region_of_use: "CN".into(),
         ..Default::default()
     };
-    let vouchers = Vouchers { invoice_number: long(65), warranty_card_number: "a\0b".into() };
+    let vouchers = Vouchers { invoice_number: long(65), warranty_card_number: "a\0b".into(), ..Default::default() };
     let request = FileClaimRequest {
         request_id: nil(),
         serial: "ＡＢＣ＿１２".into(),
@@ -639,9 +659,10 @@ async fn a_claim_badly_written_is_refused_with_every_violation() {
     let request = ListClaimsRequest {
         page_size: 501,
         page_token: "!".into(),
-        states: vec![1, 0, 14],
+        states: vec![1, 0, 15],
         serial: "１".into(),
         dealer_id: "D 1".into(),
+        ..Default::default()
     };
     let expected = ["page_size", "page_token", "states[1]", "states[2]", "serial", "dealer_id"];
     bad(dealer.claims.list_claims(request).await, &expected);
@@ -667,6 +688,7 @@ async fn what_staff_write_badly_on_a_claim_is_refused_with_every_violation() {
         reason: long(501),
         contact_time: Some(tomorrow),
         report: Some(report),
+        symptoms: Vec::new(),
     };
     let rest = ["outcome", "reason", "contact_time", "report.part"];
     bad(staff.claims.record_guidance(request).await, &[&head[..], &rest].concat());

@@ -1,16 +1,19 @@
 //! A claim on the wire, with the decisions that were made on it.
 
+use chrono::NaiveDate;
 use sqlx::PgConnection;
 
 use crate::{
     contract::v1,
     domain::{
-        claim::{Claim, Outcome, OutcomeName},
+        actor::Actor,
+        claim::{Appeal, Claim, Outcome, OutcomeName, VoucherDispute},
         event::Stage,
+        next::NextAction,
     },
     service::{
-        decision,
-        wire::{date, number, text, time},
+        Moment, decision,
+        wire::{date, money, number, text, time},
     },
     store::{
         self,
@@ -18,19 +21,71 @@ use crate::{
     },
 };
 
+/// Who reads, and on which day: what is shown and what is late hang on it.
+#[derive(Clone, Copy)]
+pub struct Reader<'a> {
+    /// Who.
+    pub actor: &'a Actor,
+    /// The civil date of the call.
+    pub today: NaiveDate,
+}
+
+impl<'a> From<&'a Moment> for Reader<'a> {
+    fn from(moment: &'a Moment) -> Self {
+        Self { actor: &moment.actor, today: moment.today }
+    }
+}
+
 /// Claims with their decisions: of each stage the latest.
-pub async fn claims(conn: &mut PgConnection, found: Vec<Claim>) -> store::Result<Vec<v1::Claim>> {
+pub async fn claims(
+    conn: &mut PgConnection,
+    found: Vec<Claim>,
+    reader: impl Into<Reader<'_>>,
+) -> store::Result<Vec<v1::Claim>> {
     let ids: Vec<_> = found.iter().map(|claim| claim.id).collect();
-    let decisions = claims::decisions(conn, &ids).await?;
-    Ok(found.into_iter().map(|found| claim(found, &decisions)).collect())
+    let (decisions, reader) = (claims::decisions(conn, &ids).await?, reader.into());
+    Ok(found.into_iter().map(|found| claim(found, &decisions, reader)).collect())
 }
 
 /// One claim with its decisions.
-pub async fn one(conn: &mut PgConnection, found: Claim) -> store::Result<Option<v1::Claim>> {
-    Ok(claims(conn, vec![found]).await?.pop())
+pub async fn one(
+    conn: &mut PgConnection,
+    found: Claim,
+    reader: impl Into<Reader<'_>>,
+) -> store::Result<Option<v1::Claim>> {
+    Ok(claims(conn, vec![found], reader).await?.pop())
 }
 
-fn claim(claim: Claim, decisions: &[StoredDecision]) -> v1::Claim {
+/// What may come next with it.
+pub fn next_actions(claim: &Claim, today: NaiveDate) -> Vec<v1::NextAction> {
+    let told = |next: NextAction| v1::NextAction {
+        action: number!(next.action),
+        party: number!(next.party),
+        due_date: next.due_on.map(date),
+        late: next.due_on.is_some_and(|due| today > due),
+    };
+    claim.next_actions().into_iter().map(told).collect()
+}
+
+/// A contradiction. The registered day is for staff, and for the dealer who registered it: it filed with no voucher needed.
+pub fn dispute(dispute: VoucherDispute, shows_registered: bool) -> v1::VoucherDispute {
+    v1::VoucherDispute {
+        given_date: Some(date(dispute.given_on)),
+        registered_date: shows_registered.then(|| date(dispute.registered_on)),
+        verdict: dispute.verdict.map_or(0, |verdict| number!(verdict)),
+    }
+}
+
+fn appeal(appeal: Appeal) -> v1::Appeal {
+    let (outcome, reason) = appeal.decided.unzip();
+    v1::Appeal {
+        reason: appeal.reason,
+        outcome: outcome.map_or(0, |outcome| number!(outcome)),
+        outcome_reason: text(reason),
+    }
+}
+
+fn claim(claim: Claim, decisions: &[StoredDecision], reader: Reader<'_>) -> v1::Claim {
     let latest = |stage: Stage| {
         let of_stage = decisions.iter().filter(|decided| decided.claim_id == claim.id && decided.stage == stage);
         of_stage
@@ -38,7 +93,8 @@ fn claim(claim: Claim, decisions: &[StoredDecision]) -> v1::Claim {
             .map(|decided| decision::decision(&decided.decided.decision, None))
     };
     let (provisional_decision, final_decision) = (latest(Stage::Provisional), latest(Stage::Final));
-    let outcome = claim.outcome();
+    let (outcome, due_on) = (claim.outcome(), claim.due_on());
+    let charge = claim.charge.filter(|_| outcome == Some(&Outcome::Repaired));
     v1::Claim {
         claim_id: claim.id.to_string(),
         serial: claim.filing.serial.to_string(),
@@ -59,6 +115,20 @@ fn claim(claim: Claim, decisions: &[StoredDecision]) -> v1::Claim {
         outcome_serial: text(outcome.and_then(Outcome::given)),
         inbound_shipment_id: text(claim.inbound),
         outbound_shipment_id: text(claim.outbound),
+        entered_time: Some(time(claim.entered_at)),
+        due_date: due_on.map(date),
+        late: due_on.is_some_and(|due| reader.today > due),
+        next_actions: next_actions(&claim, reader.today),
+        voucher_dispute: claim.filing.dispute.map(|open| dispute(open, reader.actor.is_staff())),
+        symptoms: claim.symptoms,
+        quote_id: text(claim.quote),
+        charge: charge.map(|charge| money(charge.total)),
+        paid: claim.paid,
+        appeal: claim.appeal.map(appeal),
+        goodwill: claim.goodwill.map(|goodwill| v1::Goodwill {
+            remedy: number!(goodwill.remedy),
+            cost: reader.actor.is_staff().then(|| money(goodwill.cost)),
+        }),
         reason: text(claim.reason),
         version: claim.version,
         voucher_verified: claim.filing.voucher_verified,

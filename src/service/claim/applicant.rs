@@ -14,7 +14,7 @@ use crate::{
         event::{Filing, Ruling, Stage, Vouchers},
         facts::{Report, Told},
         serial::Serial,
-        vouchers::verify,
+        vouchers::{dispute, verify},
     },
     service::{App, Moment, Reply, fields::Fields, open},
     store::{
@@ -60,7 +60,9 @@ async fn file_now(conn: &mut PgConnection, asked: Asked, moment: &Moment) -> sto
     // Held, so that of two who file for one unit, or file and replace it, the second sees what the first did.
     units::lock(&mut *conn, &[&asked.serial]).await?;
     let sale = sales::of_original(&mut *conn, &asked.serial).await?;
-    let voucher_verified = verify(&moment.actor, &asked.vouchers, sale.as_ref().map(Sale::registered).as_ref())?;
+    let registered = sale.as_ref().map(Sale::registered);
+    let voucher_verified = verify(&moment.actor, &asked.vouchers, registered.as_ref())?;
+    let dispute = dispute(&asked.vouchers, registered.as_ref());
     let report = Report {
         on: moment.today,
         told: asked.told.clone(),
@@ -68,7 +70,7 @@ async fn file_now(conn: &mut PgConnection, asked: Asked, moment: &Moment) -> sto
         no_fault_found: false,
         inspected: false,
     };
-    let Ruled { decided, contact, .. } = decide_now(&mut *conn, moment, &asked.serial, None, report).await?;
+    let Ruled { decided, contact, targets, .. } = decide_now(&mut *conn, moment, &asked.serial, None, report).await?;
     not_none(&decided.decision)?;
     let customer_id = customer(&mut *conn, &moment.actor, asked.customer.as_ref(), sale.as_ref()).await?;
     let filing = Filing {
@@ -80,10 +82,12 @@ async fn file_now(conn: &mut PgConnection, asked: Asked, moment: &Moment) -> sto
         voucher_verified,
         filed_at: moment.now,
         reported_on: moment.today,
+        targets,
+        dispute,
     };
     let claim = Claim::filed(Uuid::now_v7(), filing, &Ruling::of(Stage::Provisional, &decided.decision));
     claims::file(&mut *conn, &claim, &decided, &moment.actor, moment.now).await?;
-    Ok(v1::FileClaimResponse { claim: answer::one(conn, claim).await?, contact })
+    Ok(v1::FileClaimResponse { claim: answer::one(conn, claim, moment).await?, contact })
 }
 
 /// Whom the claim is for: himself, whom the dealer names, or the buyer that the dealer's own sale names.
@@ -118,7 +122,7 @@ pub(super) async fn cancel(app: &App, request: Request<v1::CancelClaimRequest>) 
             claim.at_version(on.version)?;
             let event = claim.cancel(&moment.actor, reason)?;
             let claim = claims::advance(&mut *conn, claim, vec![event], None, &moment.actor, moment.now).await?;
-            Ok(v1::CancelClaimResponse { claim: answer::one(conn, claim).await? })
+            Ok(v1::CancelClaimResponse { claim: answer::one(conn, claim, moment).await? })
         })
     })
     .await
@@ -161,5 +165,5 @@ async fn swap_now(
     };
     history::record_replacement(&mut *conn, &replacement, &moment.actor, moment.now).await?;
     let claim = claims::advance(&mut *conn, claim, vec![event], Some(&decided), &moment.actor, moment.now).await?;
-    Ok(v1::RecordSwapResponse { claim: answer::one(conn, claim).await? })
+    Ok(v1::RecordSwapResponse { claim: answer::one(conn, claim, moment).await? })
 }

@@ -71,7 +71,7 @@ async fn inspect_now(
     let Ruled { decided, contact, .. } = ruled;
     let event = claim.inspect(decided.report.clone(), &decided.decision)?;
     let claim = claims::advance(&mut *conn, claim, vec![event], Some(&decided), &moment.actor, moment.now).await?;
-    Ok(v1::RecordInspectionResponse { claim: answer::one(conn, claim).await?, contact })
+    Ok(v1::RecordInspectionResponse { claim: answer::one(conn, claim, moment).await?, contact })
 }
 
 pub(super) async fn repair(app: &App, request: Request<v1::RecordRepairRequest>) -> Reply<v1::RecordRepairResponse> {
@@ -86,7 +86,7 @@ pub(super) async fn repair(app: &App, request: Request<v1::RecordRepairRequest>)
         Box::pin(async move {
             let claim = hold(&mut *conn, moment, on, Action::Repair).await?;
             let claim = repair_now(&mut *conn, claim, completed_on, fault, moment).await?;
-            Ok(v1::RecordRepairResponse { claim: answer::one(conn, claim).await? })
+            Ok(v1::RecordRepairResponse { claim: answer::one(conn, claim, moment).await? })
         })
     })
     .await
@@ -107,12 +107,13 @@ async fn repair_now(
     // Where its receipt was recorded late, the unit came in by the day of the repair.
     let received_at = claims::received_at(&mut *conn, claim.id).await?;
     let received_on = received_at.map(|at| civil_date(at).min(completed_on));
-    // Free, by P2 too: it counts as one under warranty (T6).
+    // Free, by P2 too, it counts as one under warranty (T6); charged, it opens P2; as goodwill, neither.
     let repair = Repair {
         serial: claim.filing.serial.to_string(),
         received_on,
         completed_on,
-        paid: false,
+        paid: claim.charge.is_some(),
+        goodwill: claim.goodwill.is_some(),
         fault_code: fault,
         claim_id: Some(claim.id),
     };
@@ -135,7 +136,7 @@ pub(super) async fn replace(
         Box::pin(async move {
             let claim = hold(&mut *conn, moment, on, Action::Replace).await?;
             let claim = replace_now(&mut *conn, claim, given, reason, moment).await?;
-            Ok(v1::RecordReplacementResponse { claim: answer::one(conn, claim).await? })
+            Ok(v1::RecordReplacementResponse { claim: answer::one(conn, claim, moment).await? })
         })
     })
     .await
@@ -148,7 +149,7 @@ async fn replace_now(
     reason: Option<String>,
     moment: &Moment,
 ) -> store::Result<Claim> {
-    if claim.remedy == Remedy::FreeRepair && reason.is_none() {
+    if claim.gives() == Remedy::FreeRepair && reason.is_none() {
         return Err(Error::invalid("reason", "is required: why is a unit to be repaired beyond repair?"));
     }
     let event = claim.replace(given.clone(), reason)?;

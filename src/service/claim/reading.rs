@@ -2,8 +2,9 @@
 
 use tonic::Request;
 
-use super::answer;
+use super::answer::{self, Reader};
 use crate::{
+    clock::civil_date,
     contract::v1::{self, ClaimEventType},
     domain::claim::StateName,
     service::{
@@ -24,17 +25,17 @@ pub(super) async fn get(app: &App, request: Request<v1::GetClaimRequest>) -> Rep
     let mut fields = Fields::default();
     let id = fields.uuid("claim_id", &request.claim_id);
     let id = fields.finish(|| id)?;
-    let rules = app.rules.clone();
+    let (rules, today) = (app.rules.clone(), civil_date(app.clock.now()));
     app.read(&call, (id, rules), move |conn, (id, rules), actor| {
         Box::pin(async move {
             let found = claims::get(&mut *conn, actor, id).await?;
             let remedy = found.remedy;
-            let claim = answer::one(&mut *conn, found).await?;
+            let claim = answer::one(&mut *conn, found, Reader { actor, today }).await?;
             let policies = rules.current(conn).await?;
             let latest =
                 claim.as_ref().and_then(|claim| claim.final_decision.as_ref().or(claim.provisional_decision.as_ref()));
             let contact = latest.and_then(|latest| decision::contact(&policies, remedy, &latest.policy_version));
-            Ok(v1::GetClaimResponse { claim, contact })
+            Ok(v1::GetClaimResponse { claim, contact, evidence: Vec::new() })
         })
     })
     .await
@@ -61,11 +62,15 @@ pub(super) async fn list(app: &App, request: Request<v1::ListClaimsRequest>) -> 
         let states = states.into_iter().collect::<Option<Vec<_>>>()?;
         Some((page?, Filter { states, serial: serial?, dealer_id: dealer_id?, before: before? }))
     })?;
+    let today = civil_date(app.clock.now());
     app.read(&call, (page, filter), move |conn, (page, filter), actor| {
         Box::pin(async move {
             let mut found = claims::list(&mut *conn, actor, &filter, page.fetch()).await?;
             let next_page_token = page.cut(&mut found, |claim| claim.id.to_string());
-            Ok(v1::ListClaimsResponse { claims: answer::claims(conn, found).await?, next_page_token })
+            Ok(v1::ListClaimsResponse {
+                claims: answer::claims(conn, found, Reader { actor, today }).await?,
+                next_page_token,
+            })
         })
     })
     .await

@@ -34,7 +34,8 @@ pub(super) async fn guide(app: &App, request: Request<v1::RecordGuidanceRequest>
     }
     let (id, on, given) = fields.finish(|| {
         let contacted_on = contact?.map(civil_date);
-        Some((id?, on?, GuidanceGiven { outcome: outcome?, reason: reason?, contacted_on, told: told? }))
+        let symptoms = request.symptoms.clone();
+        Some((id?, on?, GuidanceGiven { outcome: outcome?, reason: reason?, contacted_on, told: told?, symptoms }))
     })?;
     app.write(&call, id, &request, given, move |conn, given, moment| {
         Box::pin(async move { guide_now(conn, on, given, moment).await })
@@ -58,5 +59,5 @@ async fn guide_now(
     let return_number = claims::next_return_number(&mut *conn).await?;
     let events = claim.guide(given, &decided.decision, return_number)?;
     let claim = claims::advance(&mut *conn, claim, events, Some(&decided), &moment.actor, moment.now).await?;
-    Ok(v1::RecordGuidanceResponse { claim: answer::one(conn, claim).await?, contact })
+    Ok(v1::RecordGuidanceResponse { claim: answer::one(conn, claim, moment).await?, contact })
 }

@@ -132,5 +132,5 @@ async fn receive_now(
     }
     shipments::arrive(&mut *conn, id, &ids, moment.now).await?;
     let shipment = Some(shipment(&mut *conn, &moment.actor, id).await?);
-    Ok(v1::ReceiveReturnResponse { shipment, claims: answer::claims(conn, arrived).await? })
+    Ok(v1::ReceiveReturnResponse { shipment, claims: answer::claims(conn, arrived, moment).await? })
 }

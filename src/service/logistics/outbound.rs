@@ -17,7 +17,7 @@ use crate::{
     },
     service::{App, Moment, Reply, fields::Fields, open},
     store::{
-        self, Error, claims,
+        self, Error, claims, dealers,
         shipments::{self, Item},
         units,
     },
@@ -65,11 +65,15 @@ async fn dispatch_now(
     if found.iter().any(|claim| claim.filing.applicant != party) {
         return Err(Refusal::MixedParcel.into());
     }
+    let credit_terms = match party.dealer_id() {
+        Some(dealer) => dealers::get(&mut *conn, dealer).await?.credit_terms,
+        None => false,
+    };
     let opened = parcel.open("OUTBOUND", &party, moment.now);
     let mut steps = Vec::new();
     let mut places = Vec::new();
     for (claim, (_, given)) in found.into_iter().zip(items) {
-        let event = claim.dispatch(opened.shipment_id, given.clone())?;
+        let event = claim.dispatch(opened.shipment_id, given.clone(), credit_terms)?;
         if let Some(given) = given {
             owed(&mut *conn, &claim, given).await?;
         }

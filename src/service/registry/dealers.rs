@@ -1,4 +1,4 @@
-//! Dealers: active or suspended.
+//! Dealers: active or suspended, and their credit terms.
 
 use tonic::Request;
 
@@ -10,7 +10,13 @@ use crate::{
 
 fn dealer(dealer: Dealer) -> v1::Dealer {
     let status = if dealer.active { DealerStatus::Active } else { DealerStatus::Suspended };
-    v1::Dealer { dealer_id: dealer.dealer_id, name: dealer.name, status: status.into(), version: dealer.version }
+    v1::Dealer {
+        dealer_id: dealer.dealer_id,
+        name: dealer.name,
+        status: status.into(),
+        version: dealer.version,
+        credit_terms: dealer.credit_terms,
+    }
 }
 
 pub(super) async fn create(app: &App, request: Request<v1::CreateDealerRequest>) -> Reply<v1::CreateDealerResponse> {
@@ -78,6 +84,26 @@ pub(super) async fn set_status(
         Box::pin(async move {
             let changed = dealers::set_status(conn, &dealer_id, active, version).await?;
             Ok(v1::SetDealerStatusResponse { dealer: Some(dealer(changed)) })
+        })
+    })
+    .await
+}
+
+pub(super) async fn set_credit_terms(
+    app: &App,
+    request: Request<v1::SetDealerCreditTermsRequest>,
+) -> Reply<v1::SetDealerCreditTermsResponse> {
+    let (call, request) = open(request)?;
+    let mut fields = Fields::default();
+    let id = fields.request_id(&request.request_id);
+    let dealer_id = fields.name("dealer_id", &request.dealer_id, "._-");
+    let version = fields.version(request.version);
+    let (id, dealer_id, version) = fields.finish(|| Some((id?, dealer_id?, version?)))?;
+    let given = request.credit_terms;
+    app.write(&call, id, &request, dealer_id, move |conn, dealer_id, _| {
+        Box::pin(async move {
+            let changed = dealers::set_credit_terms(conn, &dealer_id, given, version).await?;
+            Ok(v1::SetDealerCreditTermsResponse { dealer: Some(dealer(changed)) })
         })
     })
     .await

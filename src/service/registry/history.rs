@@ -32,9 +32,9 @@ fn repair(fields: &mut Fields, at: usize, given: &v1::Repair, today: NaiveDate) 
     if !given.claim_id.is_empty() {
         fields.violate(&path("claim_id"), "must be empty: a claim's repair is recorded with RecordRepair");
     }
-    let (paid, claim_id) = (given.paid, None);
+    let (paid, goodwill, claim_id) = (given.paid, given.goodwill, None);
     let (serial, received_on, completed_on) = (serial?.to_string(), received_on?, completed_on?);
-    Some(Repair { serial, received_on, completed_on, paid, fault_code: fault_code?, claim_id })
+    Some(Repair { serial, received_on, completed_on, paid, goodwill, fault_code: fault_code?, claim_id })
 }
 
 fn replacement(fields: &mut Fields, at: usize, given: &v1::Replacement, today: NaiveDate) -> Option<Replacement> {

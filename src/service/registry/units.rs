@@ -161,6 +161,7 @@ fn repair(repair: Repair, actor: &Actor) -> v1::Repair {
         serial: repair.serial,
         completed_date: Some(date(repair.completed_on)),
         paid: repair.paid,
+        goodwill: repair.goodwill,
         fault_code: text(repair.fault_code),
         claim_id: text(repair.claim_id.filter(|_| actor.is_staff())),
         received_date: repair.received_on.map(date),

@@ -3,15 +3,17 @@
 use std::str::FromStr;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use sqlx::{FromRow, PgConnection};
+use sqlx::{FromRow, PgConnection, types::Json};
 use uuid::Uuid;
 
 use crate::{
     domain::{
         actor::Actor,
-        claim::{Claim, Outcome, OutcomeName, State, StateName},
+        claim::{Appeal, Charge, Claim, Goodwill, Outcome, OutcomeName, State, StateName, VoucherDispute},
         event::{Filing, Vouchers},
         facts::Told,
+        money::Fen,
+        next::Targets,
         region::Region,
         return_number::ReturnNumber,
         serial::Serial,
@@ -51,6 +53,23 @@ pub(super) struct Row {
     outcome_serial: Option<String>,
     outbound_shipment_id: Option<Uuid>,
     version: i64,
+    entered_at: DateTime<Utc>,
+    #[sqlx(json)]
+    targets: Targets,
+    invoice_on: Option<NaiveDate>,
+    dispute_given_on: Option<NaiveDate>,
+    dispute_registered_on: Option<NaiveDate>,
+    dispute_verdict: Option<String>,
+    symptoms: Vec<String>,
+    quote_id: Option<Uuid>,
+    charge_fen: Option<i64>,
+    charge_vat_fen: Option<i64>,
+    paid: bool,
+    appeal_reason: Option<String>,
+    appeal_outcome: Option<String>,
+    appeal_outcome_reason: Option<String>,
+    goodwill_remedy: Option<String>,
+    goodwill_cost_fen: Option<i64>,
 }
 
 /// Reads a column that is a name of one of the domain's enums.
@@ -69,7 +88,8 @@ impl TryFrom<Row> for Claim {
     type Error = Error;
 
     fn try_from(row: Row) -> Result<Self> {
-        let state = row.state()?;
+        let (state, dispute, appeal, goodwill) = (row.state()?, row.dispute()?, row.appeal()?, row.goodwill()?);
+        let charge = row.charge_fen.zip(row.charge_vat_fen);
         let told = Told {
             part: named(row.part.as_deref())?,
             fault: row.fault_code,
@@ -83,10 +103,16 @@ impl TryFrom<Row> for Claim {
             applicant: row.dealer_id.map_or(Actor::Customer(row.customer_id), Actor::Dealer),
             customer_id: row.customer_id,
             told,
-            vouchers: Vouchers { invoice_number: row.invoice_number, warranty_card_number: row.warranty_card_number },
+            vouchers: Vouchers {
+                invoice_number: row.invoice_number,
+                warranty_card_number: row.warranty_card_number,
+                invoice_date: row.invoice_on,
+            },
             voucher_verified: row.voucher_verified,
             filed_at: row.filed_at,
             reported_on: row.reported_on,
+            targets: row.targets,
+            dispute,
         };
         Ok(Self {
             id: row.claim_id,
@@ -108,6 +134,13 @@ impl TryFrom<Row> for Claim {
             remedy: row.remedy.parse().map_err(Error::broken)?,
             decided: row.decided.parse().map_err(Error::broken)?,
             outbound: row.outbound_shipment_id,
+            entered_at: row.entered_at,
+            symptoms: row.symptoms,
+            quote: row.quote_id,
+            charge: charge.map(|(total, vat)| Charge { total: Fen(total), vat: Fen(vat) }),
+            paid: row.paid,
+            appeal,
+            goodwill,
             version: row.version,
         })
     }
@@ -131,7 +164,26 @@ impl Row {
             StateName::Dispatched => State::Dispatched(outcome()?),
             StateName::Closed => State::Closed(outcome()?),
             StateName::Cancelled => State::Cancelled,
+            StateName::Quoted => {
+                State::Quoted(self.quote_id.ok_or_else(|| Error::broken("claims.quote_id is missing"))?)
+            }
         })
+    }
+
+    fn dispute(&self) -> Result<Option<VoucherDispute>> {
+        let verdict = named(self.dispute_verdict.as_deref())?;
+        let dates = self.dispute_given_on.zip(self.dispute_registered_on);
+        Ok(dates.map(|(given_on, registered_on)| VoucherDispute { given_on, registered_on, verdict }))
+    }
+
+    fn appeal(&self) -> Result<Option<Appeal>> {
+        let decided = named(self.appeal_outcome.as_deref())?.zip(self.appeal_outcome_reason.clone());
+        Ok(self.appeal_reason.clone().map(|reason| Appeal { reason, decided }))
+    }
+
+    fn goodwill(&self) -> Result<Option<Goodwill>> {
+        let remedy = named(self.goodwill_remedy.as_deref())?;
+        Ok(remedy.zip(self.goodwill_cost_fen).map(|(remedy, cost)| Goodwill { remedy, cost: Fen(cost) }))
     }
 
     fn outcome(&self) -> Result<Option<Outcome>> {
@@ -174,8 +226,10 @@ pub(super) async fn insert(conn: &mut PgConnection, claim: &Claim) -> Result<()>
     sqlx::query(
         "INSERT INTO claims (claim_id, serial, dealer_id, customer_id, part, fault_code, performance_fault, appearance,
              power_supply_damage, region_of_use, invoice_number, warranty_card_number, voucher_verified, filed_at, reported_on,
-             state, no_fault_found, findings, remedy, decided, version)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, false, '{}', $17, $18, $19)",
+             state, no_fault_found, findings, remedy, decided, version, entered_at, due_on, targets, invoice_on, dispute_given_on,
+             dispute_registered_on)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, false, '{}', $17, $18, $19, $20, $21, $22, $23,
+             $24, $25)",
     )
     .bind(claim.id)
     .bind(filing.serial.as_str())
@@ -196,6 +250,12 @@ pub(super) async fn insert(conn: &mut PgConnection, claim: &Claim) -> Result<()>
     .bind(claim.remedy.to_string())
     .bind(claim.decided.to_string())
     .bind(claim.version)
+    .bind(claim.entered_at)
+    .bind(claim.due_on())
+    .bind(Json(filing.targets))
+    .bind(filing.vouchers.invoice_date)
+    .bind(filing.dispute.map(|dispute| dispute.given_on))
+    .bind(filing.dispute.map(|dispute| dispute.registered_on))
     .execute(conn)
     .await?;
     Ok(())
@@ -208,7 +268,9 @@ pub(super) async fn update(conn: &mut PgConnection, claim: &Claim) -> Result<()>
         "UPDATE claims SET part = $2, fault_code = $3, performance_fault = $4, appearance = $5, power_supply_damage = $6,
              region_of_use = $7, reported_on = $8, state = $9, guidance = $10, reason = $11, return_number = $12, swapped_for = $13,
              inbound_shipment_id = $14, seal = $15, no_fault_found = $16, findings = $17, remedy = $18, decided = $19, outcome = $20,
-             outcome_serial = $21, outbound_shipment_id = $22, version = $23
+             outcome_serial = $21, outbound_shipment_id = $22, version = $23, entered_at = $24, due_on = $25, dispute_verdict = $26,
+             symptoms = $27, quote_id = $28, charge_fen = $29, charge_vat_fen = $30, paid = $31, appeal_reason = $32,
+             appeal_outcome = $33, appeal_outcome_reason = $34, goodwill_remedy = $35, goodwill_cost_fen = $36
           WHERE claim_id = $1",
     )
     .bind(claim.id)
@@ -234,6 +296,19 @@ pub(super) async fn update(conn: &mut PgConnection, claim: &Claim) -> Result<()>
     .bind(outcome.and_then(Outcome::given).map(Serial::as_str))
     .bind(claim.outbound)
     .bind(claim.version)
+    .bind(claim.entered_at)
+    .bind(claim.due_on())
+    .bind(claim.filing.dispute.and_then(|dispute| dispute.verdict).map(|verdict| verdict.to_string()))
+    .bind(&claim.symptoms)
+    .bind(claim.quote)
+    .bind(claim.charge.map(|charge| charge.total.0))
+    .bind(claim.charge.map(|charge| charge.vat.0))
+    .bind(claim.paid)
+    .bind(claim.appeal.as_ref().map(|appeal| &appeal.reason))
+    .bind(claim.appeal.as_ref().and_then(|appeal| appeal.decided.as_ref()).map(|(outcome, _)| outcome.to_string()))
+    .bind(claim.appeal.as_ref().and_then(|appeal| appeal.decided.as_ref()).map(|(_, reason)| reason))
+    .bind(claim.goodwill.map(|goodwill| goodwill.remedy.to_string()))
+    .bind(claim.goodwill.map(|goodwill| goodwill.cost.0))
     .execute(conn)
     .await?;
     Ok(())
