@@ -577,6 +577,13 @@ async fn verify_tells_every_fault_or_shows_the_draft_beside_the_standard() {
   product_types[3]                  POE_SWITCH                     POE_SWITCH
   repair_days_extend                NO                             NO
   replacement_after_repairs         never                          never
+  targets.authorization_days        30                             30
+  targets.guidance_days             2                              2
+  targets.inspection_days           5                              5
+  targets.quote_days                3                              3
+  targets.quote_valid_days          15                             15
+  targets.repair_days               10                             10
+  targets.return_days               3                              3
   terms.accessory_days              7                              7
   terms.after_paid_repair_months    3                              3
   terms.after_repair_months         3                              3
