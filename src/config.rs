@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use axum::http::HeaderValue;
 use clap::{Args, Parser, Subcommand, builder::RangedI64ValueParser, value_parser};
 
-use crate::{bench, client, local};
+use crate::{audit, bench, client, local};
 
 /// The warranty system: coverage, claims and logistics.
 #[derive(Parser)]
@@ -46,6 +46,11 @@ pub enum Command {
     Walk(client::WalkArgs),
     /// Check, simulate and publish a draft of a policy version
     Policy(client::PolicyArgs),
+    /// Print what happens to claims as it happens; goes on by itself after a break
+    Watch(client::WatchArgs),
+    /// Look for what was changed behind the system's back
+    #[command(subcommand)]
+    Audit(audit::Audit),
 }
 
 /// Where the schema is. Never shown: the address holds a password.

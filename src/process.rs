@@ -72,8 +72,16 @@ pub fn routes(apps: &[(Role, App)], max_message_bytes: usize) -> (Routes, Vec<&'
                 add!(CoverageServiceServer, Coverage::new(app.clone()));
                 add!(RegistryServiceServer, Registry(app.clone()));
             }
-            Role::Claim => add!(ClaimServiceServer, Claims(app.clone())),
-            Role::Logistics => add!(LogisticsServiceServer, Logistics(app.clone())),
+            Role::Claim => {
+                app.hint_watchers();
+                add!(ClaimServiceServer, Claims::start(app.clone()));
+            }
+            Role::Logistics => {
+                app.hint_watchers();
+                add!(LogisticsServiceServer, Logistics(app.clone()));
+            }
+            // It serves nobody: the claim process reads the feed under it.
+            Role::Watch => {}
         }
     }
     (routes, names)

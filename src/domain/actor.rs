@@ -44,6 +44,16 @@ impl Actor {
         }
     }
 
+    /// Whether it may see a claim that this dealer filed, or the customer himself, for this customer: what row-level security
+    /// says of the same row.
+    pub fn may_see(&self, dealer_id: Option<&str>, customer_id: Uuid) -> bool {
+        match self {
+            Self::Dealer(id) => dealer_id == Some(id),
+            Self::Customer(id) => customer_id == *id,
+            Self::Staff(_) => true,
+        }
+    }
+
     /// Whether it is the maker's staff.
     pub fn is_staff(&self) -> bool {
         matches!(self, Self::Staff(_))

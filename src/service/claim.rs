@@ -5,6 +5,7 @@ mod applicant;
 mod depot;
 mod reading;
 mod support;
+pub(super) mod watching;
 
 use sqlx::PgConnection;
 use tonic::Request;
@@ -25,7 +26,15 @@ use crate::{
 };
 
 /// The service.
-pub struct Claims(pub App);
+pub struct Claims(App, watching::Watching);
+
+impl Claims {
+    /// Starts what its watchers share, too.
+    pub fn start(app: App) -> Self {
+        let watching = watching::Watching::start(&app);
+        Self(app, watching)
+    }
+}
 
 #[tonic::async_trait]
 impl ClaimService for Claims {
@@ -121,8 +130,8 @@ impl ClaimService for Claims {
         Err(tonic::Status::unimplemented("not built yet"))
     }
     type WatchClaimsStream = Replies<WatchClaimsResponse>;
-    async fn watch_claims(&self, _: Request<WatchClaimsRequest>) -> Reply<Self::WatchClaimsStream> {
-        Err(tonic::Status::unimplemented("not built yet"))
+    async fn watch_claims(&self, request: Request<WatchClaimsRequest>) -> Reply<Self::WatchClaimsStream> {
+        watching::watch(&self.0, &self.1, request).await
     }
 }
 

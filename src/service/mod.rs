@@ -23,6 +23,7 @@ use futures::future::BoxFuture;
 use prost::Message;
 use sha2::{Digest, Sha256};
 use sqlx::{PgConnection, PgPool};
+use tokio::sync::Notify;
 use tonic::{Code, Request, Response, Status, Streaming};
 use uuid::Uuid;
 
@@ -43,6 +44,8 @@ pub struct App {
     /// Tells the time.
     pub clock: Clock,
     rules: Rules,
+    /// Told after each commit.
+    written: Arc<Notify>,
 }
 
 /// A unary handler's answer.
@@ -123,7 +126,12 @@ writes!(
 impl App {
     /// Over a pool and a clock.
     pub fn new(pool: PgPool, clock: Clock) -> Self {
-        Self { pool, clock, rules: Rules::default() }
+        Self { pool, clock, rules: Rules::default(), written: Arc::default() }
+    }
+
+    /// Has those who watch claims told soon after each of its commits; for the services that write events.
+    pub fn hint_watchers(&self) {
+        tokio::spawn(claim::watching::hint(self.clone()));
     }
 
     /// The published policies that a statement saw, which read this stamp beside its own facts
@@ -175,7 +183,9 @@ impl App {
                 Ok(reply)
             })
         });
-        outcome.await.map(Response::new).map_err(|error| status::of(&error))
+        let reply = outcome.await.map_err(|error| status::of(&error))?;
+        self.written.notify_one();
+        Ok(Response::new(reply))
     }
 
     /// Reads in one transaction, in which the caller sees only its own rows.

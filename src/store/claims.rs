@@ -1,8 +1,9 @@
 //! Claims, their events and decisions. A row is always the fold of its events: `advance` is the only way to change one.
 
+mod columns;
 mod row;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::{FromRow, PgConnection, types::Json};
 use uuid::Uuid;
 
@@ -17,6 +18,7 @@ use crate::domain::{
     return_number::ReturnNumber,
     serial::Serial,
 };
+pub use columns::columns;
 use row::Row;
 
 /// A decision with all that it read, so that it can be made again exactly.
@@ -100,8 +102,14 @@ async fn append(
     actor: &Actor,
     now: DateTime<Utc>,
 ) -> Result<()> {
+    // The claim is held, or was inserted just before: the transaction has its xid before it draws a number, on which store::watch rests.
     sqlx::query(
-        "WITH event AS (INSERT INTO claim_events (claim_id, sequence, facts, state, recorded_at, actor) VALUES ($1, $2, $3, $4, $5, $6))
+        "WITH event AS (
+             INSERT INTO claim_events (claim_id, sequence, feed, facts, state, recorded_at, actor, hash)
+             SELECT $1, $2, feed, $3, $4, $5, $6, claim_event_hash(
+                        CASE WHEN $2 = 1 THEN '' ELSE (SELECT hash FROM claim_events WHERE claim_id = $1 AND sequence = $2 - 1) END,
+                        $1, $2, feed, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+               FROM nextval('claim_event_feed') AS drawn (feed))
          INSERT INTO claim_decisions (claim_id, sequence, stage, remedy, policy_version, facts, report, decision)
          SELECT $1, $2, $7, $8, $9, $10, $11, $12 WHERE $7 IS NOT NULL",
     )
@@ -160,6 +168,10 @@ pub struct Filter {
     pub serial: Option<Serial>,
     /// Filed by this dealer.
     pub dealer_id: Option<String>,
+    /// Filed at this moment or before.
+    pub filed_until: Option<DateTime<Utc>>,
+    /// Whose last day in time is before this one.
+    pub due_before: Option<NaiveDate>,
     /// Older than this claim.
     pub before: Option<Uuid>,
 }
@@ -171,14 +183,19 @@ pub async fn list(conn: &mut PgConnection, actor: &Actor, filter: &Filter, limit
           WHERE ($1::text IS NULL OR dealer_id = $1) AND ($2::uuid IS NULL OR customer_id = $2)
             AND (cardinality($3::text[]) = 0 OR state = ANY ($3)) AND ($4::text IS NULL OR serial = $4)
             AND ($5::text IS NULL OR dealer_id = $5) AND ($6::uuid IS NULL OR claim_id < $6)
-          ORDER BY claim_id DESC LIMIT $7",
+            AND ($7::timestamptz IS NULL OR filed_at <= $7) AND ($8::date IS NULL OR due_on < $8)
+          ORDER BY claim_id DESC LIMIT $9",
     )
+    // Planned anew each time, by what was really asked for: what is late is found by its index.
+    .persistent(false)
     .bind(actor.dealer_id())
     .bind(actor.customer_id())
     .bind(filter.states.iter().map(ToString::to_string).collect::<Vec<_>>())
     .bind(filter.serial.as_ref().map(Serial::as_str))
     .bind(&filter.dealer_id)
     .bind(filter.before)
+    .bind(filter.filed_until)
+    .bind(filter.due_before)
     .bind(limit)
     .fetch_all(conn)
     .await?;

@@ -4,6 +4,7 @@
 
 mod answer;
 mod attack;
+mod audit;
 mod bench;
 mod chassis;
 mod claims;
@@ -17,12 +18,15 @@ mod import;
 mod issuer;
 mod keys;
 mod local;
+mod next;
 mod parameters;
 mod policies;
 mod registry;
 mod rules;
 mod tokens;
+mod simulation;
 mod traces;
 mod twice;
+mod watch;
 mod who;
 mod world;

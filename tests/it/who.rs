@@ -123,7 +123,9 @@ where
     let mut grpc = Grpc::new(service);
     grpc.ready().await.map_err(|error| Status::unknown(error.into().to_string()))?;
     let path: PathAndQuery = format!("/aopre.warranty.v1.{method}").parse().unwrap();
-    grpc.unary(Request::new(()), path, ProstCodec::<(), ()>::default()).await.map(Response::into_inner)
+    // A stream that has nothing to end it is left after its first message.
+    let mut answer = grpc.server_streaming(Request::new(()), path, ProstCodec::<(), ()>::default()).await?.into_inner();
+    answer.message().await.map(drop)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -159,10 +161,8 @@ async fn each_method_admits_its_scope_and_its_kinds_and_nobody_else() {
                     Some(reason) => {
                         assert_eq!(told, Err((Code::PermissionDenied, reason.into())), "{method} {kind} {given}")
                     }
-                    // A stream that has nothing to say ends without a message.
                     None => assert!(
-                        matches!(&told, Ok(()) | Err((Code::InvalidArgument, _)))
-                            || told == Err((Code::Internal, "no ErrorInfo: Missing response message.".into())),
+                        matches!(&told, Ok(()) | Err((Code::InvalidArgument, _))),
                         "{method} {kind} {given}: {told:?}"
                     ),
                 }
@@ -495,7 +495,7 @@ async fn a_tenants_rows_are_hidden_by_the_database_itself() {
     for (role, seen) in [
         ("warranty_coverage", [Some(1), Some(3), Some(2), None, None, Some(1), Some(3)]),
         ("warranty_claim", [Some(1), Some(3), Some(2), None, None, None, Some(3)]),
-        ("warranty_logistics", [Some(1), None, Some(2), Some(1), Some(1), None, Some(3)]),
+        ("warranty_logistics", [Some(1), Some(3), Some(2), Some(1), Some(1), None, Some(3)]),
     ] {
         let mut own = under(&world, role, Some("dealer/D1")).await;
         for (table, seen) in TENANTS_TABLES.into_iter().zip(seen) {
