@@ -24,7 +24,8 @@ pub enum Audit {
 pub async fn run(audit: Audit) -> Result<ExitCode> {
     let Audit::Verify(config) = audit;
     let mut faults = 0;
-    let bar = ProgressBar::no_length().with_style(ProgressStyle::with_template("{bar:40} {pos} of {len} claims, {eta} left")?);
+    let bar = ProgressBar::no_length()
+        .with_style(ProgressStyle::with_template("{bar:40} {pos} of {len} claims, {eta} left")?);
     let claims = verify(&config.database_url, &bar, |fault| {
         faults += 1;
         bar.suspend(|| println!("{fault}"));

@@ -139,9 +139,9 @@ impl Feed {
             oldest: i64,
         }
         let seen: Vec<Seen> = sqlx::query_as(
-            "SELECT feed, claim_id, serial, dealer_id, customer_id, sequence, facts, state, recorded_at, actor,
+            "SELECT feed, claim_id, serial, dealer_id, customer_id, sequence, facts, e.state, recorded_at, actor,
                     pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest
-               FROM claim_events JOIN claims USING (claim_id) WHERE feed > $1 ORDER BY feed LIMIT $2",
+               FROM claim_events e JOIN claims USING (claim_id) WHERE feed > $1 ORDER BY feed LIMIT $2",
         )
         .bind(safe.at)
         .bind(PAGE as i64)

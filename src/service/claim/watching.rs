@@ -143,8 +143,7 @@ pub(super) async fn watch(
         "" => Some(None),
         id => fields.name("dealer_id", id, "._-").map(Some),
     };
-    let types: Vec<_> =
-        request.types.iter().enumerate().map(|(at, kind)| type_name(&mut fields, at, *kind)).collect();
+    let types: Vec<_> = request.types.iter().enumerate().map(|(at, kind)| type_name(&mut fields, at, *kind)).collect();
     let (cursor, wanted) = fields.finish(|| {
         let types = types.into_iter().collect::<Option<_>>()?;
         Some((cursor.ok()?, Wanted { serial: serial?, dealer_id: dealer_id?, types }))
