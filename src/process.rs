@@ -17,7 +17,7 @@ use crate::{
         logistics_service_server::LogisticsServiceServer, registry_service_server::RegistryServiceServer,
     },
     server::{self, Chassis, probe, signals},
-    service::{App, claim::Claims, coverage::Coverage, logistics::Logistics, registry::Registry},
+    service::{App, claim::{Claims, worker}, coverage::Coverage, logistics::Logistics, registry::Registry},
     store::{self, Role},
     telemetry,
 };
@@ -74,6 +74,7 @@ pub fn routes(apps: &[(Role, App)], max_message_bytes: usize) -> (Routes, Vec<&'
             }
             Role::Claim => add!(ClaimServiceServer, Claims(app.clone())),
             Role::Logistics => add!(LogisticsServiceServer, Logistics(app.clone())),
+            Role::Worker => {}
         }
     }
     (routes, names)
@@ -106,7 +107,9 @@ async fn listen(process: Process, config: &ServeConfig) -> anyhow::Result<()> {
         Ok((*role, App::new(pool, Clock::system())))
     };
     let apps = process.roles().iter().map(app).collect::<anyhow::Result<Vec<_>>>()?;
+    let worker = if process.roles().contains(&Role::Claim) { Some(store::pool(&config.database_url, 1, Role::Worker)?) } else { None };
     let (routes, services) = routes(&apps, config.limits.max_message_bytes);
+    let works = worker.clone().map(|pool| tokio::spawn(worker::run(pool, Clock::system(), shutdown.clone())));
     let chassis = Chassis {
         routes,
         services,
@@ -117,9 +120,12 @@ async fn listen(process: Process, config: &ServeConfig) -> anyhow::Result<()> {
         reflection: config.reflection,
         shutdown,
     };
-    let pools: Vec<_> = apps.into_iter().map(|(_, app)| app.pool).collect();
+    let pools: Vec<_> = apps.into_iter().map(|(_, app)| app.pool).chain(worker).collect();
     let asked = pools.clone();
     server::serve(listener, admin, chassis, move || ready(asked.clone())).await?;
+    if let Some(works) = works {
+        works.await?;
+    }
     for pool in pools {
         pool.close().await;
     }

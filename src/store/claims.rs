@@ -1,5 +1,6 @@
 //! Claims, their events and decisions. A row is always the fold of its events: `advance` is the only way to change one.
 
+pub mod overdue;
 mod row;
 
 use chrono::{DateTime, Utc};

@@ -1,5 +1,6 @@
 //! SQL, split by noun. Plain functions over a connection; the guarantees are the database's constraints, each with a name.
 
+pub mod billing;
 pub mod catalogue;
 pub mod claims;
 pub mod contracts;
@@ -10,7 +11,9 @@ pub mod history;
 pub mod import;
 pub mod people;
 pub mod policies;
+pub mod prices;
 pub mod promises;
+pub mod quotes;
 pub mod reader;
 pub mod requests;
 pub mod sales;
@@ -40,6 +43,8 @@ pub enum Role {
     Claim,
     /// LogisticsService.
     Logistics,
+    /// What the clock drives.
+    Worker,
 }
 
 impl Role {
@@ -48,6 +53,7 @@ impl Role {
             Self::Coverage => "SET ROLE warranty_coverage",
             Self::Claim => "SET ROLE warranty_claim",
             Self::Logistics => "SET ROLE warranty_logistics",
+            Self::Worker => "SET ROLE warranty_worker",
         }
     }
 }
@@ -60,6 +66,7 @@ pub fn pool(url: &str, size: u32, role: Role) -> anyhow::Result<PgPool> {
         Role::Coverage => "warranty-coverage",
         Role::Claim => "warranty-claim",
         Role::Logistics => "warranty-logistics",
+        Role::Worker => "warranty-worker",
     });
     Ok(PgPoolOptions::new()
         .max_connections(size)
