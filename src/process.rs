@@ -107,9 +107,7 @@ async fn listen(process: Process, config: &ServeConfig) -> anyhow::Result<()> {
         Ok((*role, App::new(pool, Clock::system())))
     };
     let apps = process.roles().iter().map(app).collect::<anyhow::Result<Vec<_>>>()?;
-    let worker = if process.roles().contains(&Role::Claim) { Some(store::pool(&config.database_url, 1, Role::Worker)?) } else { None };
     let (routes, services) = routes(&apps, config.limits.max_message_bytes);
-    let works = worker.clone().map(|pool| tokio::spawn(worker::run(pool, Clock::system(), shutdown.clone())));
     let chassis = Chassis {
         routes,
         services,
@@ -118,14 +116,16 @@ async fn listen(process: Process, config: &ServeConfig) -> anyhow::Result<()> {
         limits: config.limits.clone(),
         origins: config.allowed_origins.clone(),
         reflection: config.reflection,
-        shutdown,
+        shutdown: shutdown.clone(),
     };
-    let pools: Vec<_> = apps.into_iter().map(|(_, app)| app.pool).chain(worker).collect();
+    let mut pools: Vec<_> = apps.into_iter().map(|(_, app)| app.pool).collect();
     let asked = pools.clone();
-    server::serve(listener, admin, chassis, move || ready(asked.clone())).await?;
-    if let Some(works) = works {
-        works.await?;
+    if process.roles().contains(&Role::Claim) {
+        let pool = store::pool(&config.database_url, 1, Role::Worker)?;
+        tokio::spawn(worker::run(pool.clone(), Clock::system(), shutdown));
+        pools.push(pool);
     }
+    server::serve(listener, admin, chassis, move || ready(asked.clone())).await?;
     for pool in pools {
         pool.close().await;
     }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod answer;
+mod appeals;
 mod attack;
 mod bench;
 mod chassis;
@@ -19,6 +20,7 @@ mod keys;
 mod local;
 mod parameters;
 mod policies;
+mod quotes;
 mod registry;
 mod rules;
 mod tokens;

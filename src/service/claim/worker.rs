@@ -41,13 +41,18 @@ pub struct Done {
 pub async fn run(pool: PgPool, clock: Clock, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        match step(&pool, clock.now()).await {
-            Ok(done) if done == Done::default() => {}
-            Ok(Done { expired, lapsed, forgotten }) => tracing::info!(expired, lapsed, forgotten, "the clock's work"),
-            Err(error) => tracing::warn!(%error, "the clock's work waits"),
+    let work = async {
+        loop {
+            ticks.tick().await;
+            match step(&pool, clock.now()).await {
+                Ok(done) if done == Done::default() => {}
+                Ok(done) => tracing::info!(?done, "the clock's work"),
+                Err(error) => tracing::warn!(%error, "the clock's work waits"),
+            }
         }
-    }
+    };
+    // A transaction that has begun ends all the same: it runs in a task of its own.
+    stop.run_until_cancelled(work).await.unwrap_or(())
 }
 
 /// Does all that is due at `now`, each claim in a transaction of its own. What another process holds is left to it.
