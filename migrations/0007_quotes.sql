@@ -138,8 +138,7 @@ GRANT USAGE ON SEQUENCE billable_number TO warranty_claim;
 
 -- The worker has no tenant. It sees every claim, ends what its day ended and nothing else, and forgets requests without reading replies.
 GRANT SELECT, UPDATE ON claims TO warranty_worker;
-GRANT SELECT, INSERT ON claim_events TO warranty_worker;
-GRANT INSERT ON claim_decisions TO warranty_worker;
+GRANT INSERT ON claim_events, claim_decisions TO warranty_worker;
 GRANT SELECT ON quotes TO warranty_worker;
 GRANT UPDATE (state, decided_at, decided_by, on_behalf_of, token_fingerprint, reason) ON quotes TO warranty_worker;
 GRANT SELECT (caller, request_id, recorded_at), DELETE ON request_log TO warranty_worker;
