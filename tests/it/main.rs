@@ -26,5 +26,6 @@ mod rules;
 mod tokens;
 mod traces;
 mod twice;
+mod walk;
 mod who;
 mod world;
