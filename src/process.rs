@@ -17,7 +17,7 @@ use crate::{
         logistics_service_server::LogisticsServiceServer, registry_service_server::RegistryServiceServer,
     },
     server::{self, Chassis, probe, signals},
-    service::{App, claim::Claims, coverage::Coverage, logistics::Logistics, registry::Registry},
+    service::{App, claim::{Claims, worker}, coverage::Coverage, logistics::Logistics, registry::Registry},
     store::{self, Role},
     telemetry,
 };
@@ -80,8 +80,8 @@ pub fn routes(apps: &[(Role, App)], max_message_bytes: usize) -> (Routes, Vec<&'
                 app.hint_watchers();
                 add!(LogisticsServiceServer, Logistics(app.clone()));
             }
-            // It serves nobody: the claim process reads the feed under it.
-            Role::Watch => {}
+            // They serve nobody: what the clock drives, and what the claim process reads the feed under.
+            Role::Worker | Role::Watch => {}
         }
     }
     (routes, names)
@@ -123,10 +123,15 @@ async fn listen(process: Process, config: &ServeConfig) -> anyhow::Result<()> {
         limits: config.limits.clone(),
         origins: config.allowed_origins.clone(),
         reflection: config.reflection,
-        shutdown,
+        shutdown: shutdown.clone(),
     };
-    let pools: Vec<_> = apps.into_iter().map(|(_, app)| app.pool).collect();
+    let mut pools: Vec<_> = apps.into_iter().map(|(_, app)| app.pool).collect();
     let asked = pools.clone();
+    if process.roles().contains(&Role::Claim) {
+        let pool = store::pool(&config.database_url, 1, Role::Worker)?;
+        tokio::spawn(worker::run(pool.clone(), Clock::system(), shutdown));
+        pools.push(pool);
+    }
     server::serve(listener, admin, chassis, move || ready(asked.clone())).await?;
     for pool in pools {
         pool.close().await;

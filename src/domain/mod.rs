@@ -19,6 +19,7 @@ pub mod next;
 pub mod period;
 pub mod policy;
 pub mod proof;
+pub mod quote;
 pub mod refusal;
 pub mod region;
 pub mod return_number;

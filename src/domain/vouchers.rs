@@ -24,7 +24,7 @@ pub fn verify(applicant: &Actor, given: &Vouchers, sale: Option<&RegisteredSale>
     let party = sale.is_some_and(|sale| match applicant {
         Actor::Dealer(id) => *id == sale.dealer_id,
         Actor::Customer(id) => Some(*id) == sale.customer_id,
-        Actor::Staff(_) => false,
+        Actor::Staff(_) | Actor::Worker(_) => false,
     });
     if party {
         return Ok(true);

@@ -1,11 +1,15 @@
 //! ClaimService: the life of a claim, from filing to its end. One file for each who acts.
 
 pub mod answer;
+mod appeals;
 mod applicant;
+mod billing;
 mod depot;
+mod quotes;
 mod reading;
 mod support;
 pub(super) mod watching;
+pub mod worker;
 
 use sqlx::PgConnection;
 use tonic::Request;
@@ -89,41 +93,41 @@ impl ClaimService for Claims {
     async fn put_fault(&self, _: Request<PutFaultRequest>) -> Reply<PutFaultResponse> {
         Err(tonic::Status::unimplemented("not built yet"))
     }
-    async fn record_beyond_repair(&self, _: Request<RecordBeyondRepairRequest>) -> Reply<RecordBeyondRepairResponse> {
-        Err(tonic::Status::unimplemented("not built yet"))
+    async fn record_beyond_repair(&self, request: Request<RecordBeyondRepairRequest>) -> Reply<RecordBeyondRepairResponse> {
+        depot::beyond_repair(&self.0, request).await
     }
-    async fn quote_repair(&self, _: Request<QuoteRepairRequest>) -> Reply<QuoteRepairResponse> {
-        Err(tonic::Status::unimplemented("not built yet"))
+    async fn quote_repair(&self, request: Request<QuoteRepairRequest>) -> Reply<QuoteRepairResponse> {
+        quotes::quote(&self.0, request).await
     }
-    async fn accept_quote(&self, _: Request<AcceptQuoteRequest>) -> Reply<AcceptQuoteResponse> {
-        Err(tonic::Status::unimplemented("not built yet"))
+    async fn accept_quote(&self, request: Request<AcceptQuoteRequest>) -> Reply<AcceptQuoteResponse> {
+        quotes::accept(&self.0, request).await
     }
-    async fn decline_quote(&self, _: Request<DeclineQuoteRequest>) -> Reply<DeclineQuoteResponse> {
-        Err(tonic::Status::unimplemented("not built yet"))
+    async fn decline_quote(&self, request: Request<DeclineQuoteRequest>) -> Reply<DeclineQuoteResponse> {
+        quotes::decline(&self.0, request).await
     }
-    async fn list_quotes(&self, _: Request<ListQuotesRequest>) -> Reply<ListQuotesResponse> {
-        Err(tonic::Status::unimplemented("not built yet"))
+    async fn list_quotes(&self, request: Request<ListQuotesRequest>) -> Reply<ListQuotesResponse> {
+        quotes::list(&self.0, request).await
     }
-    async fn record_payment(&self, _: Request<RecordPaymentRequest>) -> Reply<RecordPaymentResponse> {
-        Err(tonic::Status::unimplemented("not built yet"))
+    async fn record_payment(&self, request: Request<RecordPaymentRequest>) -> Reply<RecordPaymentResponse> {
+        billing::pay(&self.0, request).await
     }
     async fn list_billable_repairs(
         &self,
-        _: Request<ListBillableRepairsRequest>,
+        request: Request<ListBillableRepairsRequest>,
     ) -> Reply<ListBillableRepairsResponse> {
-        Err(tonic::Status::unimplemented("not built yet"))
+        billing::feed(&self.0, request).await
     }
-    async fn set_prices(&self, _: Request<SetPricesRequest>) -> Reply<SetPricesResponse> {
-        Err(tonic::Status::unimplemented("not built yet"))
+    async fn set_prices(&self, request: Request<SetPricesRequest>) -> Reply<SetPricesResponse> {
+        billing::set_prices(&self.0, request).await
     }
-    async fn list_prices(&self, _: Request<ListPricesRequest>) -> Reply<ListPricesResponse> {
-        Err(tonic::Status::unimplemented("not built yet"))
+    async fn list_prices(&self, request: Request<ListPricesRequest>) -> Reply<ListPricesResponse> {
+        billing::list_prices(&self.0, request).await
     }
-    async fn appeal_decision(&self, _: Request<AppealDecisionRequest>) -> Reply<AppealDecisionResponse> {
-        Err(tonic::Status::unimplemented("not built yet"))
+    async fn appeal_decision(&self, request: Request<AppealDecisionRequest>) -> Reply<AppealDecisionResponse> {
+        appeals::appeal(&self.0, request).await
     }
-    async fn decide_appeal(&self, _: Request<DecideAppealRequest>) -> Reply<DecideAppealResponse> {
-        Err(tonic::Status::unimplemented("not built yet"))
+    async fn decide_appeal(&self, request: Request<DecideAppealRequest>) -> Reply<DecideAppealResponse> {
+        appeals::decide(&self.0, request).await
     }
     type GetEvidenceStream = Replies<GetEvidenceResponse>;
     async fn get_evidence(&self, _: Request<GetEvidenceRequest>) -> Reply<Self::GetEvidenceStream> {

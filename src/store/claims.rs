@@ -1,6 +1,7 @@
 //! Claims, their events and decisions. A row is always the fold of its events: `advance` is the only way to change one.
 
 mod columns;
+pub mod overdue;
 mod row;
 
 use chrono::{DateTime, NaiveDate, Utc};

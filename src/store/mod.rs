@@ -1,6 +1,7 @@
 //! SQL, split by noun. Plain functions over a connection; the guarantees are the database's constraints, each with a name.
 
 pub mod audit;
+pub mod billing;
 pub mod catalogue;
 pub mod claims;
 pub mod contracts;
@@ -11,7 +12,9 @@ pub mod history;
 pub mod import;
 pub mod people;
 pub mod policies;
+pub mod prices;
 pub mod promises;
+pub mod quotes;
 pub mod reader;
 pub mod requests;
 pub mod sales;
@@ -44,6 +47,8 @@ pub enum Role {
     Logistics,
     /// What reads the feed of events for those who watch.
     Watch,
+    /// What the clock drives.
+    Worker,
 }
 
 impl Role {
@@ -53,6 +58,7 @@ impl Role {
             Self::Claim => "SET ROLE warranty_claim",
             Self::Logistics => "SET ROLE warranty_logistics",
             Self::Watch => "SET ROLE warranty_watch",
+            Self::Worker => "SET ROLE warranty_worker",
         }
     }
 }
@@ -70,6 +76,7 @@ fn pool_to(server: PgConnectOptions, size: u32, role: Role) -> PgPool {
         Role::Claim => "warranty-claim",
         Role::Logistics => "warranty-logistics",
         Role::Watch => "warranty-watch",
+        Role::Worker => "warranty-worker",
     });
     PgPoolOptions::new()
         .max_connections(size)

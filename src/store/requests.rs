@@ -33,6 +33,15 @@ pub async fn earlier_reply(conn: &mut PgConnection, actor: &Actor, request: &Wri
     }
 }
 
+/// Forgets at most `limit` requests of before a moment, of any caller: how many there were. Replies are not read.
+pub async fn forget(conn: &mut PgConnection, before: DateTime<Utc>, limit: i64) -> Result<u64> {
+    let forgotten = sqlx::query(
+        "DELETE FROM request_log WHERE (caller, request_id) IN
+             (SELECT caller, request_id FROM request_log WHERE recorded_at < $1 ORDER BY recorded_at LIMIT $2)",
+    );
+    Ok(forgotten.bind(before).bind(limit).execute(conn).await?.rows_affected())
+}
+
 /// Keeps the reply, in the write's own transaction.
 pub async fn keep_reply(
     conn: &mut PgConnection,

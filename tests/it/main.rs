@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod answer;
+mod appeals;
 mod attack;
 mod audit;
 mod bench;
@@ -21,6 +22,7 @@ mod local;
 mod next;
 mod parameters;
 mod policies;
+mod quotes;
 mod registry;
 mod rules;
 mod simulation;
@@ -28,5 +30,6 @@ mod tokens;
 mod traces;
 mod twice;
 mod watch;
+mod walk;
 mod who;
 mod world;
