@@ -29,7 +29,7 @@ mod simulation;
 mod tokens;
 mod traces;
 mod twice;
-mod watch;
 mod walk;
+mod watch;
 mod who;
 mod world;

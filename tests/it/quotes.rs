@@ -314,7 +314,8 @@ async fn a_dealer_accepts_only_what_it_read() {
     // The second has its own 15 days.
     world.set("2026-07-05T15:59:59Z");
     life.accept(of, &second.quote_id).await.unwrap();
-    let states: Vec<_> = quotes(&world, of).await.iter().map(|quote| (quote.state(), quote.decided_by.clone())).collect();
+    let states: Vec<_> =
+        quotes(&world, of).await.iter().map(|quote| (quote.state(), quote.decided_by.clone())).collect();
     assert_eq!(
         states,
         [(QuoteState::Accepted, "dealer/D1".to_owned()), (QuoteState::Superseded, "staff/S1".to_owned())]
@@ -329,7 +330,10 @@ async fn declined_or_beyond_repair_it_goes_back_as_it_came_and_nothing_is_charge
     let declined = life.in_state("BACK0001", 60, ClaimState::Quoted).await;
     let (claim, quote) = life.decline(&declined.claim_id, &declined.quote_id).await.unwrap();
     assert_eq!((claim.state(), claim.outcome()), (ClaimState::Ready, ClaimOutcome::AsItCame));
-    assert_eq!((quote.state(), quote.reason.as_str(), quote.on_behalf_of.as_str()), (QuoteState::Declined, "too dear", ""));
+    assert_eq!(
+        (quote.state(), quote.reason.as_str(), quote.on_behalf_of.as_str()),
+        (QuoteState::Declined, "too dear", "")
+    );
     let broken = life.in_state("BACK0002", 60, ClaimState::Quoted).await;
     life.accept(&broken.claim_id, &broken.quote_id).await.unwrap();
     let claim = life.beyond_repair(&broken.claim_id).await.unwrap();
@@ -386,8 +390,9 @@ async fn copies(world: &World, claim: &Claim, count: usize, a_day: usize) -> Vec
          INSERT INTO claims SELECT (jsonb_populate_record(c, jsonb_build_object('serial', x.serial, 'claim_id', x.claim_id,
              'quote_id', x.quote_id, 'return_number', NULL, 'due_on', c.due_on + x.days,
              'entered_at', c.entered_at + x.days * interval '1 day'))).* FROM claims c, copies x WHERE c.claim_id = '{id}';
-         INSERT INTO claim_events SELECT (jsonb_populate_record(e, jsonb_build_object('claim_id', x.claim_id))).*
-             FROM claim_events e, copies x WHERE e.claim_id = '{id}';
+         INSERT INTO claim_events SELECT (jsonb_populate_record(e, jsonb_build_object('claim_id', x.claim_id, 'feed', x.feed))).*
+             FROM claim_events e CROSS JOIN LATERAL (SELECT x.claim_id, nextval('claim_event_feed') AS feed FROM copies x
+                 WHERE e.claim_id = '{id}') x;
          INSERT INTO quotes SELECT (jsonb_populate_record(q, jsonb_build_object('claim_id', x.claim_id, 'quote_id', x.quote_id,
              'expires_at', q.expires_at + x.days * interval '1 day'))).* FROM quotes q, copies x WHERE q.claim_id = '{id}'",
         serial = claim.serial,
@@ -429,10 +434,15 @@ async fn a_quote_is_accepted_or_it_expires_in_a_thousand_races_never_both() {
     assert_eq!(answers.get("FailedPrecondition QUOTE_EXPIRED"), Some(&(1_000 - accepted)), "{answers:?}");
     assert_eq!(expired, u64::try_from(1_000 - accepted).unwrap());
     assert!(accepted > 50 && expired > 50, "the two really met: {answers:?}");
-    let went = |sql: &str| format!("SELECT count(*) FROM claims c JOIN quotes q USING (claim_id) WHERE serial LIKE 'COPY%' AND {sql}");
+    let went = |sql: &str| {
+        format!("SELECT count(*) FROM claims c JOIN quotes q USING (claim_id) WHERE serial LIKE 'COPY%' AND {sql}")
+    };
     for (sql, expected) in [
         ("c.state = 'IN_REPAIR' AND q.state = 'ACCEPTED' AND c.charge_fen = q.total_fen", i64::from(accepted)),
-        ("c.state = 'READY' AND c.outcome = 'AS_IT_CAME' AND q.state = 'EXPIRED' AND c.quote_id IS NULL", 1_000 - i64::from(accepted)),
+        (
+            "c.state = 'READY' AND c.outcome = 'AS_IT_CAME' AND q.state = 'EXPIRED' AND c.quote_id IS NULL",
+            1_000 - i64::from(accepted),
+        ),
     ] {
         let found: i64 =
             sqlx::query_scalar(AssertSqlSafe(went(sql))).fetch_one(&mut world.owner().await).await.unwrap();
@@ -464,7 +474,10 @@ async fn a_quote_expires_at_the_end_of_its_day_and_is_told_so_before_the_worker_
     }
     assert_eq!(worker::step(&worker, world.clock.now()).await.unwrap(), Done { expired: 1, ..Done::default() });
     let claim = life.get(of).await;
-    assert_eq!((claim.state(), claim.outcome(), claim.quote_id.as_str()), (ClaimState::Ready, ClaimOutcome::AsItCame, ""));
+    assert_eq!(
+        (claim.state(), claim.outcome(), claim.quote_id.as_str()),
+        (ClaimState::Ready, ClaimOutcome::AsItCame, "")
+    );
     let quote = quotes(&world, of).await.remove(0);
     assert_eq!((quote.state(), quote.decided_by.as_str()), (QuoteState::Expired, "worker/clock"));
     assert_eq!(refusal(&life.accept(of, &quote.quote_id).await.unwrap_err()).1, "QUOTE_EXPIRED");
@@ -486,8 +499,7 @@ async fn what_nobody_sends_in_lapses_and_old_requests_are_forgotten() {
     assert_eq!(worker::step(&worker, world.clock.now()).await.unwrap(), Done::default());
     world.set("2026-07-15T16:00:00Z");
     // Two at once share the work.
-    let (one, two) =
-        tokio::join!(worker::step(&worker, world.clock.now()), worker::step(&worker, world.clock.now()));
+    let (one, two) = tokio::join!(worker::step(&worker, world.clock.now()), worker::step(&worker, world.clock.now()));
     assert_eq!(one.unwrap().lapsed + two.unwrap().lapsed, 1);
     assert_eq!(life.get(&authorized).await.state(), ClaimState::Cancelled);
     assert_eq!(life.get(&swapped).await.state(), ClaimState::Swapped, "that unit is owed");

@@ -13,7 +13,11 @@ use tonic_prost::ProstCodec;
 use tonic_types::StatusExt;
 use uuid::Uuid;
 use warranty::{
-    contract::{self, google::r#type::{Date, Money}, v1::*},
+    contract::{
+        self,
+        google::r#type::{Date, Money},
+        v1::*,
+    },
     domain::actor::Actor,
 };
 
@@ -1053,14 +1057,10 @@ async fn money_badly_written_is_refused_with_every_violation() {
     let euro = Some(Money { currency_code: "EUR".into(), ..Default::default() });
     let reason = long(501);
 
-    let wrong = QuoteLineChange {
-        kind: 9,
-        code: "a".into(),
-        quantity: -1,
-        unit_price: euro.clone(),
-        reason: reason.clone(),
-    };
-    let twice = QuoteLineChange { kind: PriceKind::Inspection.into(), code: "X".into(), quantity: 1_001, ..Default::default() };
+    let wrong =
+        QuoteLineChange { kind: 9, code: "a".into(), quantity: -1, unit_price: euro.clone(), reason: reason.clone() };
+    let twice =
+        QuoteLineChange { kind: PriceKind::Inspection.into(), code: "X".into(), quantity: 1_001, ..Default::default() };
     let unnamed = QuoteLineChange { kind: PriceKind::Part.into(), ..Default::default() };
     let changes = vec![wrong, twice.clone(), twice, unnamed.clone()];
     let request = QuoteRepairRequest { request_id: request_id.clone(), claim_id: claim_id.clone(), version, changes };
@@ -1112,9 +1112,19 @@ async fn money_badly_written_is_refused_with_every_violation() {
     bad(staff.claims.record_payment(request).await, &[&named[..], &["amount", "reference"]].concat());
     let request = ListBillableRepairsRequest { after_sequence: -1, page_size: -1 };
     bad(staff.claims.list_billable_repairs(request).await, &["page_size", "after_sequence"]);
-    let request = RecordBeyondRepairRequest { request_id: request_id.clone(), claim_id: claim_id.clone(), version, reason: " ".into() };
+    let request = RecordBeyondRepairRequest {
+        request_id: request_id.clone(),
+        claim_id: claim_id.clone(),
+        version,
+        reason: " ".into(),
+    };
     bad(staff.claims.record_beyond_repair(request).await, &[&named[..], &["reason"]].concat());
-    let request = AppealDecisionRequest { request_id: request_id.clone(), claim_id: claim_id.clone(), version, reason: reason.clone() };
+    let request = AppealDecisionRequest {
+        request_id: request_id.clone(),
+        claim_id: claim_id.clone(),
+        version,
+        reason: reason.clone(),
+    };
     bad(dealer.claims.appeal_decision(request).await, &[&named[..], &["reason"]].concat());
     let outcome = AppealOutcome::Overridden.into();
     let request = DecideAppealRequest {
@@ -1126,7 +1136,10 @@ async fn money_badly_written_is_refused_with_every_violation() {
         goodwill_remedy: 99,
         goodwill_cost: euro.clone(),
     };
-    bad(staff.claims.decide_appeal(request).await, &[&named[..], &["reason", "goodwill_remedy", "goodwill_cost"]].concat());
+    bad(
+        staff.claims.decide_appeal(request).await,
+        &[&named[..], &["reason", "goodwill_remedy", "goodwill_cost"]].concat(),
+    );
 
     let price = |kind: PriceKind, product_type: ProductType, code: &str, days| Price {
         kind: kind.into(),
