@@ -183,6 +183,9 @@ pub struct VoucherDispute {
     pub given_on: NaiveDate,
     /// The day of the registered sale.
     pub registered_on: NaiveDate,
+    /// Whether that is the applicant's own sale, so that its day is shown to it.
+    #[serde(default)]
+    pub by_seller: bool,
     /// How it was settled; none while it is open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<VoucherVerdict>,

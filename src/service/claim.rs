@@ -3,8 +3,11 @@
 pub mod answer;
 mod applicant;
 mod depot;
+mod filing;
 mod reading;
 mod support;
+
+use std::sync::Arc;
 
 use sqlx::PgConnection;
 use tonic::Request;
@@ -18,6 +21,7 @@ use crate::{
         coverage::decide,
         facts::Report,
         next::Targets,
+        policy::Policies,
         refusal::Refusal,
         serial::Serial,
     },
@@ -30,7 +34,7 @@ pub struct Claims(pub App);
 #[tonic::async_trait]
 impl ClaimService for Claims {
     async fn file_claim(&self, request: Request<FileClaimRequest>) -> Reply<FileClaimResponse> {
-        applicant::file(&self.0, request).await
+        filing::file(&self.0, request).await
     }
     async fn get_claim(&self, request: Request<GetClaimRequest>) -> Reply<GetClaimResponse> {
         reading::get(&self.0, request).await
@@ -59,11 +63,11 @@ impl ClaimService for Claims {
     async fn record_replacement(&self, request: Request<RecordReplacementRequest>) -> Reply<RecordReplacementResponse> {
         depot::replace(&self.0, request).await
     }
-    async fn preview_claim(&self, _: Request<PreviewClaimRequest>) -> Reply<PreviewClaimResponse> {
-        Err(tonic::Status::unimplemented("not built yet"))
+    async fn preview_claim(&self, request: Request<PreviewClaimRequest>) -> Reply<PreviewClaimResponse> {
+        filing::preview(&self.0, request).await
     }
-    async fn batch_file_claims(&self, _: Request<BatchFileClaimsRequest>) -> Reply<BatchFileClaimsResponse> {
-        Err(tonic::Status::unimplemented("not built yet"))
+    async fn batch_file_claims(&self, request: Request<BatchFileClaimsRequest>) -> Reply<BatchFileClaimsResponse> {
+        filing::file_many(&self.0, request).await
     }
     async fn add_evidence(&self, _: Request<AddEvidenceRequest>) -> Reply<AddEvidenceResponse> {
         Err(tonic::Status::unimplemented("not built yet"))
@@ -155,6 +159,8 @@ struct Ruled {
     contact: Option<AfterSalesContact>,
     /// How long each state of the claim should last, by the policy that decided.
     targets: Targets,
+    /// Those that decided.
+    policies: Arc<Policies>,
 }
 
 /// Decides a unit from the facts as they stand in this transaction; a claim's own swap or replacement does not count.
@@ -171,5 +177,11 @@ async fn decide_now(
     let decision = decide(&policies, &unit.facts, &report).map_err(Refusal::from)?;
     let contact = decision::contact(&policies, decision.remedy, &decision.policy_version);
     let targets = policies.named(&decision.policy_version).map_or_else(Targets::default, |policy| policy.targets);
-    Ok(Ruled { decided: Decided { facts: unit.facts, report, decision }, model: unit.model, contact, targets })
+    Ok(Ruled {
+        decided: Decided { facts: unit.facts, report, decision },
+        model: unit.model,
+        contact,
+        targets,
+        policies,
+    })
 }
