@@ -191,6 +191,13 @@ pub struct VoucherDispute {
     pub verdict: Option<VoucherVerdict>,
 }
 
+impl VoucherDispute {
+    /// The verdict that is true where the registered sale is of `sold_on` by now, or of no day any more.
+    pub fn verdict_by(&self, sold_on: Option<NaiveDate>) -> VoucherVerdict {
+        if sold_on == Some(self.registered_on) { VoucherVerdict::SaleStands } else { VoucherVerdict::SaleCorrected }
+    }
+}
+
 /// What a repair costs whoever sent the unit (P1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Charge {

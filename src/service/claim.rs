@@ -3,6 +3,7 @@
 pub mod answer;
 mod applicant;
 mod depot;
+mod faults;
 mod filing;
 mod reading;
 mod support;
@@ -74,15 +75,15 @@ impl ClaimService for Claims {
     }
     async fn settle_voucher_dispute(
         &self,
-        _: Request<SettleVoucherDisputeRequest>,
+        request: Request<SettleVoucherDisputeRequest>,
     ) -> Reply<SettleVoucherDisputeResponse> {
-        Err(tonic::Status::unimplemented("not built yet"))
+        support::settle(&self.0, request).await
     }
-    async fn list_faults(&self, _: Request<ListFaultsRequest>) -> Reply<ListFaultsResponse> {
-        Err(tonic::Status::unimplemented("not built yet"))
+    async fn list_faults(&self, request: Request<ListFaultsRequest>) -> Reply<ListFaultsResponse> {
+        faults::list(&self.0, request).await
     }
-    async fn put_fault(&self, _: Request<PutFaultRequest>) -> Reply<PutFaultResponse> {
-        Err(tonic::Status::unimplemented("not built yet"))
+    async fn put_fault(&self, request: Request<PutFaultRequest>) -> Reply<PutFaultResponse> {
+        faults::put(&self.0, request).await
     }
     async fn record_beyond_repair(&self, _: Request<RecordBeyondRepairRequest>) -> Reply<RecordBeyondRepairResponse> {
         Err(tonic::Status::unimplemented("not built yet"))

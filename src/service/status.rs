@@ -62,7 +62,7 @@ pub fn of(error: &Error) -> Status {
     match error {
         StoreError::Refused(refusal) => refused(refusal),
         StoreError::NotFound { kind, name, suggestions } => not_found(kind, name, suggestions),
-        StoreError::Invalid { field, rule } => invalid(&[(field.clone(), rule.clone())]),
+        StoreError::Invalid(violations) => invalid(violations),
         StoreError::Deadline => deadline(),
         StoreError::Busy => status(Code::Unavailable, ErrorReason::Overloaded, "too many calls at once", &[]),
         StoreError::Contended | StoreError::Away(_) => {

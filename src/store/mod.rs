@@ -6,6 +6,7 @@ pub mod contracts;
 pub mod dealers;
 pub mod error;
 pub mod facts;
+pub mod faults;
 pub mod filing;
 pub mod history;
 pub mod import;
