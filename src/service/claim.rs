@@ -3,6 +3,7 @@
 pub mod answer;
 mod applicant;
 mod depot;
+mod evidence;
 mod faults;
 mod filing;
 mod reading;
@@ -26,64 +27,69 @@ use crate::{
         refusal::Refusal,
         serial::Serial,
     },
-    store::{self, claims::Decided},
+    store::{self, claims::Decided, objects::Objects},
 };
 
 /// The service.
-pub struct Claims(pub App);
+pub struct Claims {
+    /// What every service works with.
+    pub app: App,
+    /// Where scans and photos are kept.
+    pub evidence: Objects,
+}
 
 #[tonic::async_trait]
 impl ClaimService for Claims {
     async fn file_claim(&self, request: Request<FileClaimRequest>) -> Reply<FileClaimResponse> {
-        filing::file(&self.0, request).await
+        filing::file(&self.app, request).await
     }
     async fn get_claim(&self, request: Request<GetClaimRequest>) -> Reply<GetClaimResponse> {
-        reading::get(&self.0, request).await
+        reading::get(&self.app, request).await
     }
     async fn list_claims(&self, request: Request<ListClaimsRequest>) -> Reply<ListClaimsResponse> {
-        reading::list(&self.0, request).await
+        reading::list(&self.app, request).await
     }
     async fn cancel_claim(&self, request: Request<CancelClaimRequest>) -> Reply<CancelClaimResponse> {
-        applicant::cancel(&self.0, request).await
+        applicant::cancel(&self.app, request).await
     }
     async fn list_claim_events(&self, request: Request<ListClaimEventsRequest>) -> Reply<ListClaimEventsResponse> {
-        reading::events(&self.0, request).await
+        reading::events(&self.app, request).await
     }
     async fn record_guidance(&self, request: Request<RecordGuidanceRequest>) -> Reply<RecordGuidanceResponse> {
-        support::guide(&self.0, request).await
+        support::guide(&self.app, request).await
     }
     async fn record_swap(&self, request: Request<RecordSwapRequest>) -> Reply<RecordSwapResponse> {
-        applicant::swap(&self.0, request).await
+        applicant::swap(&self.app, request).await
     }
     async fn record_inspection(&self, request: Request<RecordInspectionRequest>) -> Reply<RecordInspectionResponse> {
-        depot::inspect(&self.0, request).await
+        depot::inspect(&self.app, request).await
     }
     async fn record_repair(&self, request: Request<RecordRepairRequest>) -> Reply<RecordRepairResponse> {
-        depot::repair(&self.0, request).await
+        depot::repair(&self.app, request).await
     }
     async fn record_replacement(&self, request: Request<RecordReplacementRequest>) -> Reply<RecordReplacementResponse> {
-        depot::replace(&self.0, request).await
+        depot::replace(&self.app, request).await
     }
     async fn preview_claim(&self, request: Request<PreviewClaimRequest>) -> Reply<PreviewClaimResponse> {
-        filing::preview(&self.0, request).await
+        filing::preview(&self.app, request).await
     }
     async fn batch_file_claims(&self, request: Request<BatchFileClaimsRequest>) -> Reply<BatchFileClaimsResponse> {
-        filing::file_many(&self.0, request).await
+        filing::file_many(&self.app, request).await
     }
-    async fn add_evidence(&self, _: Request<AddEvidenceRequest>) -> Reply<AddEvidenceResponse> {
-        Err(tonic::Status::unimplemented("not built yet"))
+    async fn add_evidence(&self, request: Request<AddEvidenceRequest>) -> Reply<AddEvidenceResponse> {
+        evidence::add(self, request).await
     }
     async fn settle_voucher_dispute(
         &self,
         request: Request<SettleVoucherDisputeRequest>,
     ) -> Reply<SettleVoucherDisputeResponse> {
-        support::settle(&self.0, request).await
+        support::settle(&self.app, request).await
     }
     async fn list_faults(&self, request: Request<ListFaultsRequest>) -> Reply<ListFaultsResponse> {
-        faults::list(&self.0, request).await
+        faults::list(&self.app, request).await
     }
     async fn put_fault(&self, request: Request<PutFaultRequest>) -> Reply<PutFaultResponse> {
-        faults::put(&self.0, request).await
+        faults::put(&self.app, request).await
     }
     async fn record_beyond_repair(&self, _: Request<RecordBeyondRepairRequest>) -> Reply<RecordBeyondRepairResponse> {
         Err(tonic::Status::unimplemented("not built yet"))
@@ -122,8 +128,8 @@ impl ClaimService for Claims {
         Err(tonic::Status::unimplemented("not built yet"))
     }
     type GetEvidenceStream = Replies<GetEvidenceResponse>;
-    async fn get_evidence(&self, _: Request<GetEvidenceRequest>) -> Reply<Self::GetEvidenceStream> {
-        Err(tonic::Status::unimplemented("not built yet"))
+    async fn get_evidence(&self, request: Request<GetEvidenceRequest>) -> Reply<Self::GetEvidenceStream> {
+        evidence::get(self, request).await
     }
     type WatchClaimsStream = Replies<WatchClaimsResponse>;
     async fn watch_claims(&self, _: Request<WatchClaimsRequest>) -> Reply<Self::WatchClaimsStream> {
