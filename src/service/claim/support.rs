@@ -26,7 +26,7 @@ pub(super) async fn guide(app: &App, request: Request<v1::RecordGuidanceRequest>
     let reason = fields.optional_text("reason", &request.reason, 500);
     let contact = fields.past_time("contact_time", request.contact_time.as_ref(), app.clock.now());
     let told = fields.told(request.report.as_ref());
-    let symptoms: Option<Vec<String>> =
+    let symptoms: Vec<_> =
         request.symptoms.iter().enumerate().map(|(at, code)| symptom(&mut fields, at, code)).collect();
     let needs_reason = matches!(outcome, Some(Guidance::Waived | Guidance::Rejected));
     if needs_reason && reason.as_ref().is_some_and(Option::is_none) {
@@ -38,7 +38,7 @@ pub(super) async fn guide(app: &App, request: Request<v1::RecordGuidanceRequest>
     }
     let (id, on, given) = fields.finish(|| {
         let contacted_on = contact?.map(civil_date);
-        let (outcome, symptoms) = (outcome?, symptoms?);
+        let (outcome, symptoms) = (outcome?, symptoms.into_iter().collect::<Option<_>>()?);
         Some((id?, on?, GuidanceGiven { outcome, reason: reason?, contacted_on, told: told?, symptoms }))
     })?;
     app.write(&call, id, &request, given, move |conn, given, moment| {
@@ -53,7 +53,7 @@ fn symptom(fields: &mut Fields, at: usize, code: &str) -> Option<String> {
     if code.is_empty() {
         fields.violate(&field, "must not be empty");
     }
-    fields.optional_fault(&field, code)?
+    fields.optional_fault(&field, code).flatten()
 }
 
 async fn guide_now(
