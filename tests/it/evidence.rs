@@ -21,7 +21,7 @@ use crate::{
 const MIB: usize = 1 << 20;
 
 /// A photo of so many bytes, each of a kind of its own by `seed`.
-fn photo(size: usize, seed: u8) -> Vec<u8> {
+pub fn photo(size: usize, seed: u8) -> Vec<u8> {
     let mut photo = vec![0xFF, 0xD8, 0xFF, 0xE0];
     photo.extend((4..size).map(|at| (at % 251) as u8 ^ seed));
     photo
@@ -29,18 +29,18 @@ fn photo(size: usize, seed: u8) -> Vec<u8> {
 
 /// One that is sent in chunks.
 #[derive(Clone)]
-struct Sent {
+pub struct Sent {
     claim_id: String,
     evidence_id: String,
     content: Vec<u8>,
 }
 
 impl Sent {
-    fn new(claim: &Claim, content: Vec<u8>) -> Self {
+    pub fn new(claim: &Claim, content: Vec<u8>) -> Self {
         Self { claim_id: claim.claim_id.clone(), evidence_id: id(), content }
     }
 
-    fn chunk(&self, from: usize, to: usize) -> AddEvidenceRequest {
+    pub fn chunk(&self, from: usize, to: usize) -> AddEvidenceRequest {
         AddEvidenceRequest {
             request_id: id(),
             claim_id: self.claim_id.clone(),
@@ -61,7 +61,7 @@ impl Sent {
     }
 
     /// Sends all of it.
-    async fn whole(&self, caller: &mut Caller) -> Result<Evidence, Status> {
+    pub async fn whole(&self, caller: &mut Caller) -> Result<Evidence, Status> {
         let mut from = 0;
         while self.content.len() - from > MIB {
             let told = caller.claims.add_evidence(self.chunk(from, from + MIB)).await?.into_inner();

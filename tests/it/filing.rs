@@ -14,7 +14,7 @@ use warranty::contract::{google, v1::*};
 use crate::{
     claims::Life,
     twice::{Line, Process, old_unit, real_time, with_voucher},
-    world::{Caller, World, contact, date, filing, id, refusal, violations},
+    world::{Caller, World, contact, date, filing, id, metadata, refusal, violations},
 };
 
 // ---- a preview
@@ -83,7 +83,8 @@ async fn previewed_and_filed(world: &World, caller: &mut Caller, file: FileClaim
         Err(preview) => {
             let refused = filed.unwrap_err();
             assert_eq!((preview.code(), preview.message()), (refused.code(), refused.message()));
-            assert_eq!(preview.details(), refused.details());
+            assert_eq!(violations(&preview), violations(&refused));
+            assert_eq!(metadata(&preview, "suggestions"), metadata(&refused, "suggestions"));
             vec![refusal(&refused).1]
         }
     }

@@ -285,7 +285,9 @@ async fn carry(
             read = client.read(&mut up) => {
                 let Ok(1..) = read else { return };
                 let sent = &up[..read.unwrap()];
-                trips.fetch_add(usize::from(std::mem::take(&mut answered)), Ordering::Relaxed);
+                // The pool's own Sync, when a connection comes back to it, is nobody's wait.
+                let speaks = std::mem::take(&mut answered) && sent != b"S\0\0\0\x04";
+                trips.fetch_add(usize::from(speaks), Ordering::Relaxed);
                 if commit(sent) {
                     fault = next.lock().unwrap().take();
                 }

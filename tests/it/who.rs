@@ -17,7 +17,10 @@ use warranty::{
     domain::actor::Actor,
 };
 
-use crate::world::{Caller, World, channel, contact, date, filing, id, refusal, violations};
+use crate::{
+    evidence::{Sent, photo},
+    world::{Caller, World, channel, contact, date, filing, id, refusal, violations},
+};
 
 // ---- scopes and kinds
 
@@ -452,8 +455,18 @@ async fn a_suspended_dealer_applies_for_nothing() {
 // ---- the database's own walls
 
 const ROLES: [&str; 3] = ["warranty_coverage", "warranty_claim", "warranty_logistics"];
-const TENANTS_TABLES: [&str; 7] =
-    ["claims", "claim_events", "claim_decisions", "shipments", "shipment_items", "people", "request_log"];
+const TENANTS_TABLES: [&str; 10] = [
+    "claims",
+    "claim_events",
+    "claim_decisions",
+    "shipments",
+    "shipment_items",
+    "people",
+    "request_log",
+    "evidence",
+    "evidence_uploads",
+    "evidence_chunks",
+];
 
 /// The owner's login under a process's role, for a caller where one is given.
 async fn under(world: &World, role: &str, caller: Option<&str>) -> PgConnection {
@@ -477,7 +490,10 @@ async fn rows(connection: &mut PgConnection, table: &str) -> Option<i64> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenants_rows_are_hidden_by_the_database_itself() {
     let world = World::stocked().await;
-    sent_in(&world, "UNIT1").await;
+    let (claim, _) = sent_in(&world, "UNIT1").await;
+    Sent::new(&claim, photo(500, 1)).whole(&mut world.dealer("D1")).await.unwrap();
+    let begun = Sent::new(&claim, photo(500, 2)).chunk(0, 100);
+    world.dealer("D1").claims.add_evidence(begun).await.unwrap();
     let mut owner = world.owner().await;
     for table in TENANTS_TABLES {
         assert!(rows(&mut owner, table).await > Some(0), "{table} holds something to hide");
@@ -491,11 +507,11 @@ async fn a_tenants_rows_are_hidden_by_the_database_itself() {
             }
         }
     }
-    // Its own rows it sees, as far as the process has use for them; the request of the sale, of the claim, of the return.
+    // Its own rows it sees, as far as the process has use for them; the requests of the sale, the claim, the return, two chunks.
     for (role, seen) in [
-        ("warranty_coverage", [Some(1), Some(3), Some(2), None, None, Some(1), Some(3)]),
-        ("warranty_claim", [Some(1), Some(3), Some(2), None, None, None, Some(3)]),
-        ("warranty_logistics", [Some(1), None, Some(2), Some(1), Some(1), None, Some(3)]),
+        ("warranty_coverage", [Some(1), Some(4), Some(2), None, None, Some(1), Some(5), None, None, None]),
+        ("warranty_claim", [Some(1), Some(4), Some(2), None, None, None, Some(5), Some(1), Some(1), Some(1)]),
+        ("warranty_logistics", [Some(1), None, Some(2), Some(1), Some(1), None, Some(5), None, None, None]),
     ] {
         let mut own = under(&world, role, Some("dealer/D1")).await;
         for (table, seen) in TENANTS_TABLES.into_iter().zip(seen) {
@@ -548,15 +564,16 @@ async fn a_process_may_write_what_it_needs_and_no_more() {
             "warranty_coverage",
             "calendar_years contract_versions contracts customers dealer_promises dealers people policies product_equivalents \
              product_versions products repairs replacements request_log sales units",
-            "contract_versions(superseded_at) customers(erased_at) dealers(status, version) products(discontinued) \
+            "contract_versions(superseded_at) customers(erased_at) dealers(credit_terms, status, version) products(discontinued) \
              sales(superseded_at) units(lot)",
             "people product_equivalents",
         ),
         (
             "warranty_claim",
-            "claim_decisions claim_events claims customers people repairs replacements request_log",
-            "claims units(lot)",
-            "",
+            "claim_decisions claim_events claims customers evidence evidence_chunks evidence_uploads faults people repairs replacements \
+             request_log",
+            "claims evidence_uploads(began_at) faults units(lot)",
+            "evidence_uploads",
         ),
         (
             "warranty_logistics",
