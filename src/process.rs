@@ -11,7 +11,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use crate::{
     auth::{keys::KeyRing, token::Verifier},
     clock::Clock,
-    config::{HealthConfig, ServeConfig},
+    config::{self, HealthConfig, ServeConfig},
     contract::v1::{
         claim_service_server::ClaimServiceServer, coverage_service_server::CoverageServiceServer,
         logistics_service_server::LogisticsServiceServer, registry_service_server::RegistryServiceServer,
@@ -24,7 +24,7 @@ use crate::{
         logistics::Logistics,
         registry::Registry,
     },
-    store::{self, Role},
+    store::{self, Role, objects::Objects},
     telemetry,
 };
 
@@ -61,8 +61,9 @@ impl Process {
     }
 }
 
-/// The services that these apps serve, and their full names; each app works under its own role.
-pub fn routes(apps: &[(Role, App)], max_message_bytes: usize) -> (Routes, Vec<&'static str>) {
+/// The services that these apps serve, and their full names; each app works under its own role. Scans and photos are kept in
+/// `evidence`.
+pub fn routes(apps: &[(Role, App)], evidence: &Objects, max_message_bytes: usize) -> (Routes, Vec<&'static str>) {
     let (mut routes, mut names) = (Routes::default(), Vec::new());
     macro_rules! add {
         ($server:ident, $service:expr) => {{
@@ -80,7 +81,7 @@ pub fn routes(apps: &[(Role, App)], max_message_bytes: usize) -> (Routes, Vec<&'
             }
             Role::Claim => {
                 app.hint_watchers();
-                add!(ClaimServiceServer, Claims::start(app.clone()));
+                add!(ClaimServiceServer, Claims::start(app.clone(), evidence.clone()));
             }
             Role::Logistics => {
                 app.hint_watchers();
@@ -120,7 +121,8 @@ async fn listen(process: Process, config: &ServeConfig) -> anyhow::Result<()> {
         Ok((*role, App::new(pool, Clock::system())))
     };
     let apps = process.roles().iter().map(app).collect::<anyhow::Result<Vec<_>>>()?;
-    let (routes, services) = routes(&apps, config.limits.max_message_bytes);
+    let evidence = Objects::open(&config.evidence, config::aws_settings())?;
+    let (routes, services) = routes(&apps, &evidence, config.limits.max_message_bytes);
     let chassis = Chassis {
         routes,
         services,

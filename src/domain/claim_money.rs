@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::{
     claim::{Action, AppealOutcome, Charge, Claim, Goodwill, State, VoucherVerdict},
+    claim_steps::not_none,
     coverage::{Decision, Remedy},
     event::{Event, Ruling, Stage},
     money::Fen,
@@ -115,7 +116,7 @@ impl Claim {
         Ok(Event::AppealDecided { outcome, reason, goodwill })
     }
 
-    /// Support settles what a voucher contradicts; `decision` is made anew.
+    /// Support settles what a voucher contradicts; `decision` is made anew, with the sale as it is registered by now.
     pub fn settle_dispute(
         &self,
         verdict: VoucherVerdict,
@@ -126,6 +127,7 @@ impl Claim {
             return Err(Refusal::NoDispute);
         }
         self.allow(Action::SettleVoucherDispute)?;
+        not_none(decision)?;
         Ok(Event::VoucherDisputeSettled { verdict, reason, ruling: Ruling::of(Stage::Provisional, decision) })
     }
 }

@@ -12,6 +12,7 @@ pub mod claim_steps;
 pub mod clause;
 pub mod coverage;
 pub mod event;
+pub mod evidence;
 pub mod fact;
 pub mod facts;
 pub mod money;

@@ -14,6 +14,8 @@ mod configuration;
 mod contract;
 mod coverage;
 mod erasure;
+mod evidence;
+mod filing;
 mod house;
 mod import;
 mod issuer;

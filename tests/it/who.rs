@@ -23,6 +23,7 @@ use warranty::{
 
 use crate::{
     claims::Life,
+    evidence::{Sent, photo},
     world::{Caller, World, channel, contact, date, fen_as_money, filing, id, refusal, violations},
 };
 
@@ -485,8 +486,18 @@ async fn a_suspended_dealer_applies_for_nothing() {
 // ---- the database's own walls
 
 const ROLES: [&str; 3] = ["warranty_coverage", "warranty_claim", "warranty_logistics"];
-const TENANTS_TABLES: [&str; 7] =
-    ["claims", "claim_events", "claim_decisions", "shipments", "shipment_items", "people", "request_log"];
+const TENANTS_TABLES: [&str; 10] = [
+    "claims",
+    "claim_events",
+    "claim_decisions",
+    "shipments",
+    "shipment_items",
+    "people",
+    "request_log",
+    "evidence",
+    "evidence_uploads",
+    "evidence_chunks",
+];
 
 /// The owner's login under a process's role, for a caller where one is given.
 async fn under(world: &World, role: &str, caller: Option<&str>) -> PgConnection {
@@ -510,7 +521,10 @@ async fn rows(connection: &mut PgConnection, table: &str) -> Option<i64> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenants_rows_are_hidden_by_the_database_itself() {
     let world = World::stocked().await;
-    sent_in(&world, "UNIT1").await;
+    let (claim, _) = sent_in(&world, "UNIT1").await;
+    Sent::new(&claim, photo(500, 1)).whole(&mut world.dealer("D1")).await.unwrap();
+    let begun = Sent::new(&claim, photo(500, 2)).chunk(0, 100);
+    world.dealer("D1").claims.add_evidence(begun).await.unwrap();
     let mut owner = world.owner().await;
     for table in TENANTS_TABLES {
         assert!(rows(&mut owner, table).await > Some(0), "{table} holds something to hide");
@@ -524,11 +538,11 @@ async fn a_tenants_rows_are_hidden_by_the_database_itself() {
             }
         }
     }
-    // Its own rows it sees, as far as the process has use for them; the request of the sale, of the claim, of the return.
+    // Its own rows it sees, as far as the process has use for them; the requests of the sale, the claim, the return, two chunks.
     for (role, seen) in [
-        ("warranty_coverage", [Some(1), Some(3), Some(2), None, None, Some(1), Some(3)]),
-        ("warranty_claim", [Some(1), Some(3), Some(2), None, None, None, Some(3)]),
-        ("warranty_logistics", [Some(1), Some(3), Some(2), Some(1), Some(1), None, Some(3)]),
+        ("warranty_coverage", [Some(1), Some(4), Some(2), None, None, Some(1), Some(5), None, None, None]),
+        ("warranty_claim", [Some(1), Some(4), Some(2), None, None, None, Some(5), Some(1), Some(1), Some(1)]),
+        ("warranty_logistics", [Some(1), Some(4), Some(2), Some(1), Some(1), None, Some(5), None, None, None]),
     ] {
         let mut own = under(&world, role, Some("dealer/D1")).await;
         for (table, seen) in TENANTS_TABLES.into_iter().zip(seen) {
@@ -643,12 +657,12 @@ async fn a_process_may_write_what_it_needs_and_no_more() {
         ),
         (
             "warranty_claim",
-            "billables claim_decisions claim_events claims customers faults people prices quotes repairs replacements request_log \
-             vat_rates",
-            "claims faults prices(amount_fen, set_at, set_by) \
+            "billables claim_decisions claim_events claims customers evidence evidence_chunks evidence_uploads faults people prices \
+             quotes repairs replacements request_log vat_rates",
+            "claims evidence_uploads(began_at) faults prices(amount_fen, set_at, set_by) \
              quotes(decided_at, decided_by, expires_at, on_behalf_of, reason, state, token_fingerprint) units(lot) \
              vat_rates(basis_points, set_at, set_by)",
-            "",
+            "evidence_uploads",
         ),
         (
             "warranty_worker",

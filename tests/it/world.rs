@@ -3,6 +3,7 @@
 
 use std::{
     net::SocketAddr,
+    path::PathBuf,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -35,7 +36,7 @@ use warranty::{
     process::routes,
     server::{Chassis, serve},
     service::App,
-    store::{self, Role},
+    store::{self, Role, objects::Objects},
 };
 
 pub const ISSUER: &str = "https://issuer.test";
@@ -81,12 +82,16 @@ pub struct World {
     pub coverage: SocketAddr,
     pub claim: SocketAddr,
     pub logistics: SocketAddr,
+    /// Where scans and photos are kept, and its folder, which is not there before the first.
+    pub evidence: Objects,
+    pub folder: PathBuf,
     stop: CancellationToken,
 }
 
 impl Drop for World {
     fn drop(&mut self) {
         self.stop.cancel();
+        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 
@@ -114,10 +119,12 @@ impl World {
         let ring = KeyRing::load(keys.to_str().unwrap().to_owned(), Duration::from_secs(10)).await.unwrap();
         std::fs::remove_file(keys).unwrap();
         let verifier = Arc::new(Verifier::new(ISSUER.into(), AUDIENCE.into(), ring));
+        let folder = std::env::temp_dir().join(format!("evidence-{}", Uuid::new_v4()));
+        let evidence = Objects::open(folder.to_str().unwrap(), []).unwrap();
         let mut addresses = Vec::new();
         for role in [Role::Coverage, Role::Claim, Role::Logistics] {
             let app = App::new(store::pool(&url, 8, role).unwrap(), clock.clone());
-            let (routes, services) = routes(&[(role, app)], limits().max_message_bytes);
+            let (routes, services) = routes(&[(role, app)], &evidence, limits().max_message_bytes);
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             addresses.push(listener.local_addr().unwrap());
             let chassis = Chassis {
@@ -133,7 +140,7 @@ impl World {
             tokio::spawn(serve(listener, None, chassis, || async { Ok(()) }));
         }
         let [coverage, claim, logistics] = addresses[..] else { unreachable!() };
-        Self { url, clock, issuer, coverage, claim, logistics, stop }
+        Self { url, clock, issuer, coverage, claim, logistics, evidence, folder, stop }
     }
 
     /// A caller with every scope that its kind may hold.

@@ -2,7 +2,10 @@
 
 use tonic::Request;
 
-use super::answer::{self, Reader};
+use super::{
+    answer::{self, Reader},
+    evidence::on_the_wire,
+};
 use crate::{
     clock::civil_date,
     contract::v1::{self, ClaimEventType},
@@ -17,6 +20,7 @@ use crate::{
     store::{
         claims::{self, Filter, StoredDecision, StoredEvent},
         error::Error,
+        evidence,
     },
 };
 
@@ -31,11 +35,13 @@ pub(super) async fn get(app: &App, request: Request<v1::GetClaimRequest>) -> Rep
             let found = claims::get(&mut *conn, actor, id).await?;
             let remedy = found.remedy;
             let claim = answer::one(&mut *conn, found, Reader { actor, today }).await?;
+            let evidence = evidence::of_claim(&mut *conn, id, None).await?;
             let policies = rules.current(conn).await?;
             let latest =
                 claim.as_ref().and_then(|claim| claim.final_decision.as_ref().or(claim.provisional_decision.as_ref()));
             let contact = latest.and_then(|latest| decision::contact(&policies, remedy, &latest.policy_version));
-            Ok(v1::GetClaimResponse { claim, contact, evidence: Vec::new() })
+            let evidence = evidence.iter().map(on_the_wire).collect();
+            Ok(v1::GetClaimResponse { claim, contact, evidence })
         })
     })
     .await
