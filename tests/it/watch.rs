@@ -7,7 +7,11 @@ use std::{
 
 use futures::future::join_all;
 use sqlx::{Connection, PgConnection};
-use tokio::time::timeout;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::Command,
+    time::timeout,
+};
 use tonic::{Code, Status, Streaming};
 use uuid::Uuid;
 use warranty::{
@@ -21,8 +25,9 @@ use warranty::{
 
 use crate::{
     claims::Life,
-    twice::until,
-    world::{Caller, World, channel, contact, date, filing, id, refusal, violations},
+    simulation::setting,
+    twice::{Process, real_time, until},
+    world::{AUDIENCE, Caller, ISSUER, World, channel, contact, date, filing, id, refusal, violations},
 };
 
 /// Nothing here takes as long; what does is broken.
@@ -355,7 +360,7 @@ async fn a_lost_hint_costs_the_poll_and_nothing_else() {
 async fn what_is_committed_is_told_within_200_ms() {
     let world = World::stocked().await;
     // WATCH_EVENTS=200 measures; a machine that does other things at the same time is held to the median alone.
-    let count = std::env::var("WATCH_EVENTS").map_or(30, |count| count.parse().unwrap());
+    let count = setting("WATCH_EVENTS", 30);
     let serials = units(&world, "LIVE", count).await;
     let mut staff = Watch::now(&mut world.staff()).await;
     let told = tokio::spawn(async move {
@@ -447,4 +452,32 @@ async fn a_stream_ends_with_its_token() {
     drop(again);
     let refused = dealer.claims.watch_claims(WatchClaimsRequest::default()).await.unwrap_err();
     assert_eq!(refusal(&refused), (Code::Unauthenticated, "TOKEN_REFUSED".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_prints_a_line_an_event_and_goes_on_by_itself_after_a_break() {
+    let world = real_time().await;
+    let mut process = Process::start(&world, "claim", &world.url, &[]).await;
+    let (staff, hour) = (Actor::Staff("S1".into()), chrono::Duration::hours(1));
+    let token = world.issuer.mint(&staff, "claims.read", hour, ISSUER, AUDIENCE, world.clock.now()).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_warranty"))
+        .args(["watch", "--cursor", "0", "--claim-address", &format!("http://{}", process.address)])
+        .env("WARRANTY_TOKEN", token)
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(command.stdout.take().unwrap()).lines();
+    let mut line = async || timeout(PATIENCE, lines.next_line()).await.expect("no line came").unwrap().unwrap();
+    // Another process writes.
+    let claim = file(world.dealer("D1"), "UNIT1").await.claim_id;
+    let told = line().await;
+    let expected = format!("  {claim}  UNIT1             FILED               FILED       dealer/D1");
+    assert_eq!(told.split_at("2026-06-15T04:00:00.000Z".len()).1, expected);
+    process.child.kill().await.unwrap();
+    let request = CancelClaimRequest { request_id: id(), claim_id: claim.clone(), ..Default::default() };
+    world.dealer("D1").claims.cancel_claim(request).await.unwrap();
+    let _process = Process::start_at(process.address, &world, "claim", &world.url, &[]).await;
+    let told = line().await;
+    assert!(told.contains(&claim) && told.contains("  CANCELLED           CANCELLED   dealer/D1"), "{told}");
 }

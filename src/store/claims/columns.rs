@@ -73,6 +73,7 @@ fn filed(claim: &Claim) -> Value {
         "targets": filing.targets,
         "dispute_given_on": dispute.map(|dispute| dispute.given_on),
         "dispute_registered_on": dispute.map(|dispute| dispute.registered_on),
+        "dispute_by_seller": dispute.is_some_and(|dispute| dispute.by_seller),
         "dispute_verdict": dispute.and_then(|dispute| dispute.verdict).map(text),
     })
 }
