@@ -4,7 +4,7 @@
 BUF_VERSION := 1.75.0
 BUF := target/tools/bin/buf
 
-.PHONY: up test lint deps
+.PHONY: up test simulation lint deps
 .DEFAULT_GOAL := up
 
 up: deps
@@ -13,6 +13,10 @@ up: deps
 
 test: deps lint
 	cargo test --locked
+
+# Random lives of claims under failures, beside a model; `make test` runs a shorter one.
+simulation: deps
+	SIMULATION_ACTIONS=$${SIMULATION_ACTIONS:-10000} cargo test --locked --test it simulation:: -- --nocapture
 
 lint: $(BUF)
 	cargo fmt --check

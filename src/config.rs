@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use axum::http::HeaderValue;
 use clap::{Args, Parser, Subcommand, builder::RangedI64ValueParser, value_parser};
 
-use crate::{bench, client, local};
+use crate::{audit, bench, client, local};
 
 /// The warranty system: coverage, claims and logistics.
 #[derive(Parser)]
@@ -46,6 +46,11 @@ pub enum Command {
     Walk(client::WalkArgs),
     /// Check, simulate and publish a draft of a policy version
     Policy(client::PolicyArgs),
+    /// Print what happens to claims as it happens; goes on by itself after a break
+    Watch(client::WatchArgs),
+    /// Look for what was changed behind the system's back
+    #[command(subcommand)]
+    Audit(audit::Audit),
 }
 
 /// Where the schema is. Never shown: the address holds a password.
@@ -83,6 +88,9 @@ pub struct ServeConfig {
     /// Serve reflection: true or false
     #[arg(long, env = "WARRANTY_REFLECTION", default_value_t = true, action = clap::ArgAction::Set)]
     pub reflection: bool,
+    /// Where scans and photos are kept: a folder, or s3://bucket/prefix with the usual AWS_ variables
+    #[arg(long, env = "WARRANTY_EVIDENCE", default_value = "/var/lib/warranty/evidence")]
+    pub evidence: String,
     /// Database connections; replicas times this must stay under the server's limit
     #[arg(long, env = "WARRANTY_POOL_SIZE", default_value_t = 16, value_parser = count())]
     pub pool_size: u32,
@@ -165,6 +173,13 @@ impl ServeConfig {
         let broken = rules.into_iter().find(|(holds, _)| !holds);
         broken.map_or(Ok(()), |(_, sentence)| Err(sentence.to_owned()))
     }
+}
+
+/// What the environment says of S3: `AWS_ACCESS_KEY_ID` and its like.
+pub fn aws_settings() -> impl Iterator<Item = (String, String)> {
+    let told =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    told.filter(|(name, _)| name.starts_with("AWS_"))
 }
 
 /// At least one, and not more than is of any use.

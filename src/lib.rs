@@ -2,9 +2,11 @@
 //! who pays.
 //!
 //! The rooms, in reading order. `domain` knows nobody; `store` knows `domain`; `service` knows `domain`, `store` and
-//! `auth`; `server` is the chassis under every process; `local`, `client` and `bench` are for people at a terminal.
+//! `auth`; `server` is the chassis under every process; `local`, `client`, `bench` and
+//! `audit` are for people at a terminal.
 //! `tests/it/house.rs` checks these rules by reading the source.
 
+pub mod audit;
 pub mod auth;
 pub mod bench;
 pub mod client;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use warranty::{
-    bench, client,
+    audit, bench, client,
     config::{Cli, Command},
     local,
     process::{self, Process},
@@ -48,6 +48,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Call(args) => return client::call(args).await,
         Command::Import(args) => return client::import(args).await,
         Command::Policy(args) => return client::policy(args).await,
+        Command::Watch(args) => return client::watch(args).await,
+        Command::Audit(args) => return audit::run(args).await,
         Command::Walk(args) => {
             let right = client::walk(args).await?;
             return Ok(if right { ExitCode::SUCCESS } else { ExitCode::FAILURE });

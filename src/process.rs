@@ -11,14 +11,20 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use crate::{
     auth::{keys::KeyRing, token::Verifier},
     clock::Clock,
-    config::{HealthConfig, ServeConfig},
+    config::{self, HealthConfig, ServeConfig},
     contract::v1::{
         claim_service_server::ClaimServiceServer, coverage_service_server::CoverageServiceServer,
         logistics_service_server::LogisticsServiceServer, registry_service_server::RegistryServiceServer,
     },
     server::{self, Chassis, probe, signals},
-    service::{App, claim::Claims, coverage::Coverage, logistics::Logistics, registry::Registry},
-    store::{self, Role},
+    service::{
+        App,
+        claim::{Claims, worker},
+        coverage::Coverage,
+        logistics::Logistics,
+        registry::Registry,
+    },
+    store::{self, Role, objects::Objects},
     telemetry,
 };
 
@@ -55,8 +61,9 @@ impl Process {
     }
 }
 
-/// The services that these apps serve, and their full names; each app works under its own role.
-pub fn routes(apps: &[(Role, App)], max_message_bytes: usize) -> (Routes, Vec<&'static str>) {
+/// The services that these apps serve, and their full names; each app works under its own role. Scans and photos are kept in
+/// `evidence`.
+pub fn routes(apps: &[(Role, App)], evidence: &Objects, max_message_bytes: usize) -> (Routes, Vec<&'static str>) {
     let (mut routes, mut names) = (Routes::default(), Vec::new());
     macro_rules! add {
         ($server:ident, $service:expr) => {{
@@ -72,8 +79,16 @@ pub fn routes(apps: &[(Role, App)], max_message_bytes: usize) -> (Routes, Vec<&'
                 add!(CoverageServiceServer, Coverage::new(app.clone()));
                 add!(RegistryServiceServer, Registry(app.clone()));
             }
-            Role::Claim => add!(ClaimServiceServer, Claims(app.clone())),
-            Role::Logistics => add!(LogisticsServiceServer, Logistics(app.clone())),
+            Role::Claim => {
+                app.hint_watchers();
+                add!(ClaimServiceServer, Claims::start(app.clone(), evidence.clone()));
+            }
+            Role::Logistics => {
+                app.hint_watchers();
+                add!(LogisticsServiceServer, Logistics(app.clone()));
+            }
+            // They serve nobody: what the clock drives, and what the claim process reads the feed under.
+            Role::Worker | Role::Watch => {}
         }
     }
     (routes, names)
@@ -106,7 +121,8 @@ async fn listen(process: Process, config: &ServeConfig) -> anyhow::Result<()> {
         Ok((*role, App::new(pool, Clock::system())))
     };
     let apps = process.roles().iter().map(app).collect::<anyhow::Result<Vec<_>>>()?;
-    let (routes, services) = routes(&apps, config.limits.max_message_bytes);
+    let evidence = Objects::open(&config.evidence, config::aws_settings())?;
+    let (routes, services) = routes(&apps, &evidence, config.limits.max_message_bytes);
     let chassis = Chassis {
         routes,
         services,
@@ -115,10 +131,15 @@ async fn listen(process: Process, config: &ServeConfig) -> anyhow::Result<()> {
         limits: config.limits.clone(),
         origins: config.allowed_origins.clone(),
         reflection: config.reflection,
-        shutdown,
+        shutdown: shutdown.clone(),
     };
-    let pools: Vec<_> = apps.into_iter().map(|(_, app)| app.pool).collect();
+    let mut pools: Vec<_> = apps.into_iter().map(|(_, app)| app.pool).collect();
     let asked = pools.clone();
+    if process.roles().contains(&Role::Claim) {
+        let pool = store::pool(&config.database_url, 1, Role::Worker)?;
+        tokio::spawn(worker::run(pool.clone(), Clock::system(), shutdown));
+        pools.push(pool);
+    }
     server::serve(listener, admin, chassis, move || ready(asked.clone())).await?;
     for pool in pools {
         pool.close().await;

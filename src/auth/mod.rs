@@ -24,13 +24,20 @@ pub struct Identity {
     pub scopes: Vec<String>,
     /// The first moment at which it is no longer valid.
     pub expires_at: DateTime<Utc>,
+    /// Tells this token from any other, and gives nothing of it away.
+    pub fingerprint: Fingerprint,
 }
+
+/// The first half of a token's SHA-256.
+pub type Fingerprint = [u8; 16];
 
 /// One authenticated call, as the chassis hands it to a handler (a request extension).
 #[derive(Clone, Debug)]
 pub struct Call {
     /// Who calls.
     pub actor: Actor,
+    /// Under which token.
+    pub token: Fingerprint,
     /// The gRPC path, `/aopre.warranty.v1.ClaimService/FileClaim`.
     pub method: &'static str,
     /// When the caller no longer waits. A statement is cancelled by then.

@@ -107,12 +107,12 @@ impl Verifier {
             return Err(TokenRefused::Algorithm);
         }
         key.public.verify_sig(signed.as_bytes(), &signature).map_err(|_| TokenRefused::Signature)?;
-        let identity = Arc::new(self.identity(&claims, now)?);
+        let identity = Arc::new(self.identity(&claims, &fingerprint, now)?);
         ring.verified.insert(fingerprint, Arc::clone(&identity));
         Ok(identity)
     }
 
-    fn identity(&self, claims: &Value, now: DateTime<Utc>) -> Result<Identity, TokenRefused> {
+    fn identity(&self, claims: &Value, sha256: &[u8; 32], now: DateTime<Utc>) -> Result<Identity, TokenRefused> {
         if claims["iss"] != self.issuer {
             return Err(TokenRefused::Issuer);
         }
@@ -129,7 +129,8 @@ impl Verifier {
         if !actor.is_staff() && scopes.iter().any(|scope| STAFF_ONLY.contains(&scope.as_str())) {
             return Err(TokenRefused::ForeignScope);
         }
-        Ok(Identity { actor, scopes, expires_at })
+        let fingerprint = std::array::from_fn(|byte| sha256[byte]);
+        Ok(Identity { actor, scopes, expires_at, fingerprint })
     }
 }
 

@@ -35,6 +35,7 @@ pub struct Outcome {
 /// Calls the service; shared by every task of the generator.
 pub struct Caller {
     target: Target,
+    claims: Target,
     questions: Questions,
     mix: Mix,
     conversations: Vec<Mutex<Conversation>>,
@@ -42,10 +43,10 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// A caller that asks these questions in this mix.
-    pub fn new(target: Target, questions: Questions, mix: Mix) -> Self {
+    /// A caller that asks these questions in this mix, and files its claims at `claims`.
+    pub fn new(target: Target, claims: Target, questions: Questions, mix: Mix) -> Self {
         let conversations = (0..target.connections()).map(|_| Mutex::default()).collect();
-        Self { target, questions, mix, conversations, number: AtomicU64::new(0) }
+        Self { target, claims, questions, mix, conversations, number: AtomicU64::new(0) }
     }
 
     /// Draws a kind and a question, sends it on one of the connections and waits for the answer.
@@ -55,7 +56,7 @@ impl Caller {
         let question = self.questions.draw(kind, number);
         let connection = number as usize % self.target.connections();
         let reply = match kind {
-            Kind::Check | Kind::Batch => self.unary(kind, connection, question.request.clone()).await,
+            Kind::Check | Kind::Batch | Kind::File => self.unary(kind, connection, question.request.clone()).await,
             Kind::Stream => self.ask(connection, number, question.request.clone()).await,
         };
         let outcome = match reply {
@@ -70,8 +71,9 @@ impl Caller {
 
     async fn unary(&self, kind: Kind, connection: usize, request: Bytes) -> Result<Bytes, Code> {
         let path = PathAndQuery::from_static(kind.path());
-        let mut client = self.target.client(connection).await.map_err(|status| status.code())?;
-        let reply = client.unary(self.target.request(request), path, Raw).await;
+        let target = if kind == Kind::File { &self.claims } else { &self.target };
+        let mut client = target.client(connection).await.map_err(|status| status.code())?;
+        let reply = client.unary(target.request(request), path, Raw).await;
         reply.map(tonic::Response::into_inner).map_err(|status| status.code())
     }
 

@@ -110,7 +110,7 @@ pub async fn import(args: ImportArgs) -> Result<ExitCode> {
     let prefix: String = rand::rng().sample_iter(Alphanumeric).take(6).map(char::from).collect();
     let prefix = format!("B{}", prefix.to_uppercase());
     let rows = Rows { prefix, model: yardstick::some_model(url).await?, today: clock.now().date_naive() };
-    let target = args.common.target(1, Kind::Registry).await?;
+    let target = args.common.target(&args.common.address, 1, Kind::Registry).await?;
     let parts = |total: u64, size: u64| (0..total).step_by(size as usize).map(move |at| (at, total.min(at + size)));
     let copy = || yardstick::copy_units(url, parts(args.rows, args.message).map(|(at, end)| rows.copied(at, end)));
 

@@ -36,7 +36,7 @@ use crate::{
 /// What `warranty bench` can do.
 #[derive(Subcommand, Clone, Debug)]
 pub enum Bench {
-    /// Ask about coverage, in a closed loop of callers or at a given rate
+    /// Ask about coverage, or file claims, in a closed loop of callers or at a given rate
     Run(RunArgs),
     /// Send units to ImportUnits, beside COPY of the same rows
     Import(import::ImportArgs),
@@ -70,12 +70,15 @@ struct Common {
 /// What `warranty bench run` needs.
 #[derive(Args, Clone, Debug)]
 pub struct RunArgs {
-    /// Kinds of call and their weights: check, batch, stream, or check=90,batch=9,stream=1
+    /// Kinds of call and their weights: check, batch, stream, file, or check=90,batch=9,stream=1
     #[arg(long, default_value = "check")]
     mix: Mix,
     /// Serials of one batch
     #[arg(long, default_value_t = 1_000, value_parser = within(1_000))]
     batch: usize,
+    /// URL of ClaimService, where the mix files claims; for units that are registered and sold for it, by the dealer D1001
+    #[arg(long, env = "WARRANTY_CLAIM_ADDRESS", default_value = "http://127.0.0.1:7052")]
+    claim_address: String,
     /// Callers of the closed loop: each asks again when it has its answer
     #[arg(long, default_value_t = 64, value_parser = value_parser!(u32).range(1..=10_000))]
     in_flight: u32,
@@ -162,12 +165,12 @@ async fn seed(args: SeedArgs) -> Result<ExitCode> {
 
 impl Common {
     /// The service, with a token of this kind of caller where none was given.
-    async fn target(&self, connections: usize, kind: Kind) -> Result<Target> {
+    async fn target(&self, address: &str, connections: usize, kind: Kind) -> Result<Target> {
         let token = match &self.token {
             Some(token) => token.clone(),
             None => TokenSource::Issuer(self.issuer_url.clone()).token(&Who::of(kind)).await?,
         };
-        Target::connect(&self.address, connections, &token).await
+        Target::connect(address, connections, &token).await
     }
 
     /// Whose CPU is told: ours, and those asked for.
@@ -186,12 +189,21 @@ async fn run(args: &RunArgs) -> Result<Report> {
     let setting = Setting::now(Clock::system().now(), version);
     let serials = serials(args).await?;
     let mut report = Report { setting, serials: serials.len(), phases: Vec::new() };
-    let target = args.common.target(args.connections, Kind::Dealer).await?;
-    let questions = Questions::new(serials, &args.mix, args.batch)?;
-    let caller = Arc::new(Caller::new(target, questions, args.mix.clone()));
+    let files = args.mix.has(questions::Kind::File);
+    let target = args.common.target(&args.common.address, args.connections, Kind::Dealer).await?;
+    let (claims, unclaimed) = match database {
+        Some(url) if files => {
+            let claims = args.common.target(&args.claim_address, args.connections, Kind::Dealer).await?;
+            (claims, seed::unclaimed(url, most_claims(args), civil_date(Clock::system().now())).await?)
+        }
+        None if files => bail!("where are units to claim for made? Name the database with --database-url"),
+        _ => (target.clone(), Vec::new()),
+    };
+    let questions = Questions::new(serials, unclaimed, &args.mix, args.batch)?;
+    let caller = Arc::new(Caller::new(target, claims, questions, args.mix.clone()));
     let mut pgbench = match (args.pgbench, database) {
         (Some(seconds), Some(url)) => {
-            let pgbench = PgBench::prepare(url, seconds).await?;
+            let pgbench = PgBench::prepare(url, seconds, files).await?;
             Some(Yardstick { last: pgbench.run().await?, pgbench })
         }
         _ => None,
@@ -210,6 +222,13 @@ async fn run(args: &RunArgs) -> Result<Report> {
         report.phases.push(phase(args, Loop::Open(0.7 * peak), &caller, &mut pgbench).await?);
     }
     Ok(report)
+}
+
+/// More claims than are filed while everything is measured.
+fn most_claims(args: &RunArgs) -> u64 {
+    let phases = if args.sweep { 4.0 } else { 1.0 };
+    let rate = args.rate.unwrap_or(4_000.0);
+    (phases * rate * (args.seconds + args.warm_up + 1.0)) as u64
 }
 
 /// pgbench, and what it last did.

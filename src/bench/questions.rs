@@ -1,6 +1,10 @@
 //! What is asked: the kinds of call, their mix, and requests that are encoded before the run.
 
-use std::{collections::BTreeMap, str::FromStr};
+use std::{
+    collections::BTreeMap,
+    str::FromStr,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use anyhow::{Result, ensure};
 use bytes::Bytes;
@@ -8,11 +12,13 @@ use prost::Message;
 use rand::Rng;
 use serde::Serialize;
 use strum::{Display, EnumString};
+use uuid::Uuid;
 
 use super::wire::fields;
 use crate::contract::v1::{
     BatchCheckCoverageRequest, BatchCheckCoverageResponse, CheckCoverageRequest, CheckCoverageResponse, CoverageResult,
-    Language, StreamCoverageRequest, StreamCoverageResponse, coverage_result,
+    FaultReport, FileClaimRequest, FileClaimResponse, Language, StreamCoverageRequest, StreamCoverageResponse,
+    coverage_result,
 };
 
 /// Batches encoded before the run; each call sends one of them.
@@ -31,6 +37,8 @@ pub enum Kind {
     Batch,
     /// One question on a StreamCoverage that stays open.
     Stream,
+    /// FileClaim for a unit that has no claim.
+    File,
 }
 
 impl Kind {
@@ -40,6 +48,7 @@ impl Kind {
             Self::Check => "/aopre.warranty.v1.CoverageService/CheckCoverage",
             Self::Batch => "/aopre.warranty.v1.CoverageService/BatchCheckCoverage",
             Self::Stream => "/aopre.warranty.v1.CoverageService/StreamCoverage",
+            Self::File => "/aopre.warranty.v1.ClaimService/FileClaim",
         }
     }
 }
@@ -75,7 +84,8 @@ impl Mix {
         picked.map_or(Kind::Check, |(kind, _)| *kind)
     }
 
-    fn has(&self, kind: Kind) -> bool {
+    /// Whether it has this kind.
+    pub fn has(&self, kind: Kind) -> bool {
         self.0.contains_key(&kind)
     }
 }
@@ -90,13 +100,16 @@ pub struct Question {
 /// The serials that are asked about, and the requests made of them.
 pub struct Questions {
     serials: Vec<String>,
+    unclaimed: Vec<String>,
+    filed: AtomicUsize,
     checks: Vec<Bytes>,
     batches: Vec<(Bytes, Vec<usize>)>,
 }
 
 impl Questions {
-    /// Encodes what `mix` needs; a batch asks about `batch` serials drawn at random. Fails where there are no serials.
-    pub fn new(serials: Vec<String>, mix: &Mix, batch: usize) -> Result<Self> {
+    /// Encodes what `mix` needs; a batch asks about `batch` serials drawn at random, claims are filed for the `unclaimed`, one
+    /// after the other. Fails where there are no serials.
+    pub fn new(serials: Vec<String>, unclaimed: Vec<String>, mix: &Mix, batch: usize) -> Result<Self> {
         ensure!(!serials.is_empty(), "there are no serials to ask about");
         let one = |serial: &String| CheckCoverageRequest { serial: serial.clone(), ..Default::default() };
         // As the app and the ERP systems ask: in one language.
@@ -109,13 +122,17 @@ impl Questions {
             let request = BatchCheckCoverageRequest { requests, language: LANGUAGE, ..Default::default() };
             batches.push((request.encode_to_vec().into(), asked));
         }
-        Ok(Self { serials, checks, batches })
+        Ok(Self { serials, unclaimed, filed: AtomicUsize::new(0), checks, batches })
     }
 
     /// A question of this kind at random. A stream's also carries its `number` as its correlation id.
     pub fn draw(&self, kind: Kind, number: u64) -> Question {
-        let places = if kind == Kind::Batch { self.batches.len() } else { self.serials.len() };
-        let place = rand::rng().random_range(0..places);
+        let place = match kind {
+            Kind::Batch => rand::rng().random_range(0..self.batches.len()),
+            // Where all are claimed the service refuses, and its code is counted.
+            Kind::File => self.filed.fetch_add(1, Ordering::Relaxed) % self.unclaimed.len(),
+            Kind::Check | Kind::Stream => rand::rng().random_range(0..self.serials.len()),
+        };
         let request = match kind {
             Kind::Check => self.checks[place].clone(),
             Kind::Batch => self.batches[place].0.clone(),
@@ -128,6 +145,12 @@ impl Questions {
                 let message = StreamCoverageRequest { correlation_id: number.to_string(), request: Some(request) };
                 message.encode_to_vec().into()
             }
+            Kind::File => {
+                let report = FaultReport { fault_code: "NO_POWER".to_owned(), ..Default::default() };
+                let (request_id, serial) = (Uuid::new_v4().to_string(), self.unclaimed[place].clone());
+                let message = FileClaimRequest { request_id, serial, report: Some(report), ..Default::default() };
+                message.encode_to_vec().into()
+            }
         };
         Question { request, place }
     }
@@ -136,7 +159,7 @@ impl Questions {
     fn asked<'a>(&'a self, kind: Kind, question: &'a Question) -> &'a [usize] {
         match kind {
             Kind::Batch => &self.batches[question.place].1,
-            Kind::Check | Kind::Stream => std::slice::from_ref(&question.place),
+            Kind::Check | Kind::Stream | Kind::File => std::slice::from_ref(&question.place),
         }
     }
 
@@ -147,7 +170,7 @@ impl Questions {
         let is_answer = |result: &[u8]| fields(result).next().is_some_and(|(number, _)| number == 1);
         let results = |number: u32| fields(reply).filter(move |(found, _)| *found == number);
         let (answers, all) = match kind {
-            Kind::Check => (1, !reply.is_empty()),
+            Kind::Check | Kind::File => (1, !reply.is_empty()),
             Kind::Batch => (results(1).count(), results(1).all(|(_, result)| is_answer(result))),
             Kind::Stream => (results(2).count(), results(2).all(|(_, result)| is_answer(result))),
         };
@@ -170,7 +193,9 @@ impl Questions {
             Kind::Stream => StreamCoverageResponse::decode(reply)
                 .ok()
                 .and_then(|reply| reply.result.and_then(serial).map(|serial| vec![serial])),
+            Kind::File => FileClaimResponse::decode(reply).ok().and_then(|reply| Some(vec![reply.claim?.serial])),
         };
-        named.is_some_and(|named| named.iter().eq(self.asked(kind, question).iter().map(|at| &self.serials[*at])))
+        let serials = if kind == Kind::File { &self.unclaimed } else { &self.serials };
+        named.is_some_and(|named| named.iter().eq(self.asked(kind, question).iter().map(|at| &serials[*at])))
     }
 }

@@ -1,4 +1,5 @@
-//! The command line's own calls of the services: any method by name, imports, a policy's draft, and a walk through every way of a claim.
+//! The command line's own calls of the services: any method by name, imports, a policy's draft, a walk
+//! through every way of a claim, and a watch over all of them.
 
 mod call;
 mod import;
@@ -6,6 +7,7 @@ mod json;
 mod policy;
 mod refusal;
 mod walk;
+mod watch;
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,6 +19,7 @@ pub use call::{CallArgs, call};
 pub use import::{ImportArgs, import};
 pub use policy::{PolicyArgs, policy};
 pub use walk::{WalkArgs, walk, walk_with};
+pub use watch::{WatchArgs, watch};
 
 /// Where the services and the development issuer listen: URLs such as `http://127.0.0.1:7051`.
 #[derive(Args, Clone, Debug)]

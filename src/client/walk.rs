@@ -57,6 +57,7 @@ pub async fn walk_with(args: &WalkArgs, tokens: TokenSource, clock: &Clock) -> R
         channels: HashMap::new(),
         texts: policy.texts,
         today: civil_date(clock.now()),
+        vat_basis_points: 0,
         steps: 0,
         wrong: 0,
     };
@@ -86,6 +87,8 @@ struct Walk {
     texts: BTreeMap<Clause, Text>,
     /// Today in Asia/Shanghai.
     today: NaiveDate,
+    /// The rate of VAT in force.
+    vat_basis_points: u32,
     steps: usize,
     wrong: usize,
 }
@@ -167,6 +170,16 @@ impl Walk {
             let dealer = json!({"dealerId": id, "name": format!("{id} of the walk")});
             self.known_or("GetDealer", json!({"dealerId": id}), "CreateDealer", dealer).await?;
         }
+        let billing = Who::of(Kind::Billing);
+        let prices = self.ask(&billing, "ClaimService/ListPrices", &json!({})).await?.1?;
+        self.vat_basis_points = match prices["vat"]["basisPoints"].as_u64() {
+            Some(rate) => u32::try_from(rate)?,
+            None => {
+                let vat = json!({"vat": {"basisPoints": 1300, "validFromDate": date(self.today)}});
+                self.step(&billing, "ClaimService/SetPrices", "", vat, json!({})).await?;
+                1300
+            }
+        };
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// A caller as the domain sees it. Written `dealer/ID`, `customer/UUID` or `staff/ID` in columns and events.
+/// Who acts, as the domain sees it. Written `dealer/ID`, `customer/UUID`, `staff/ID` or `worker/NAME` in columns and events.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Actor {
@@ -15,6 +15,8 @@ pub enum Actor {
     Customer(Uuid),
     /// Staff of the maker, or one of its services.
     Staff(String),
+    /// What the clock drives. No token gives it.
+    Worker(String),
 }
 
 impl fmt::Display for Actor {
@@ -23,6 +25,7 @@ impl fmt::Display for Actor {
             Self::Dealer(id) => write!(f, "dealer/{id}"),
             Self::Customer(id) => write!(f, "customer/{id}"),
             Self::Staff(id) => write!(f, "staff/{id}"),
+            Self::Worker(name) => write!(f, "worker/{name}"),
         }
     }
 }
@@ -41,6 +44,17 @@ impl Actor {
         match self {
             Self::Customer(id) => Some(*id),
             _ => None,
+        }
+    }
+
+    /// Whether it may see a claim that this dealer filed, or the customer himself, for this customer: what row-level security
+    /// says of the same row.
+    pub fn may_see(&self, dealer_id: Option<&str>, customer_id: Uuid) -> bool {
+        match self {
+            Self::Dealer(id) => dealer_id == Some(id),
+            Self::Customer(id) => customer_id == *id,
+            Self::Staff(_) => true,
+            Self::Worker(_) => false,
         }
     }
 

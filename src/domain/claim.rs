@@ -183,9 +183,19 @@ pub struct VoucherDispute {
     pub given_on: NaiveDate,
     /// The day of the registered sale.
     pub registered_on: NaiveDate,
+    /// Whether that is the applicant's own sale, so that its day is shown to it.
+    #[serde(default)]
+    pub by_seller: bool,
     /// How it was settled; none while it is open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<VoucherVerdict>,
+}
+
+impl VoucherDispute {
+    /// The verdict that is true where the registered sale is of `sold_on` by now, or of no day any more.
+    pub fn verdict_by(&self, sold_on: Option<NaiveDate>) -> VoucherVerdict {
+        if sold_on == Some(self.registered_on) { VoucherVerdict::SaleStands } else { VoucherVerdict::SaleCorrected }
+    }
 }
 
 /// What a repair costs whoever sent the unit (P1).

@@ -51,10 +51,12 @@ impl Claim {
 
     /// The claim after one more event. Whether it is allowed was judged before, by `claim_steps` and `claim_money`.
     pub fn after(self, event: Event, at: DateTime<Utc>) -> Self {
-        let before = self.state_name();
+        let before = self.state.clone();
+        // Nothing could be done while an appeal was open: the state's time begins again. So does it with another quote.
+        let waited = matches!(event, Event::AppealDecided { .. });
         let mut claim = self.with(event);
         claim.version += 1;
-        if claim.state_name() != before {
+        if waited || claim.state != before {
             claim.entered_at = at;
         }
         claim

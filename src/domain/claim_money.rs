@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::{
     claim::{Action, AppealOutcome, Charge, Claim, Goodwill, State, VoucherVerdict},
+    claim_steps::not_none,
     coverage::{Decision, Remedy},
     event::{Event, Ruling, Stage},
     money::Fen,
@@ -19,49 +20,42 @@ impl Claim {
         Ok(Event::Quoted { quote_id, charge })
     }
 
-    /// The quote is accepted, until its last day.
-    pub fn accept_quote(&self, quote_id: Uuid, expires_on: NaiveDate, today: NaiveDate) -> Result<Event, Refusal> {
+    /// The quote is accepted, until the last day of the state, which is the quote's.
+    pub fn accept_quote(&self, quote_id: Uuid, today: NaiveDate) -> Result<Event, Refusal> {
         self.allow(Action::AcceptQuote)?;
-        self.decide_quote(quote_id, expires_on, today)?;
+        self.is_current(quote_id, today)?;
         Ok(Event::QuoteAccepted { quote_id })
     }
 
     /// The quote is declined, until its last day.
-    pub fn decline_quote(
-        &self,
-        quote_id: Uuid,
-        expires_on: NaiveDate,
-        today: NaiveDate,
-        reason: Option<String>,
-    ) -> Result<Event, Refusal> {
+    pub fn decline_quote(&self, quote_id: Uuid, today: NaiveDate, reason: Option<String>) -> Result<Event, Refusal> {
         self.allow(Action::DeclineQuote)?;
-        self.decide_quote(quote_id, expires_on, today)?;
+        self.is_current(quote_id, today)?;
         Ok(Event::QuoteDeclined { quote_id, reason })
     }
 
-    fn decide_quote(&self, quote_id: Uuid, expires_on: NaiveDate, today: NaiveDate) -> Result<(), Refusal> {
+    fn is_current(&self, quote_id: Uuid, today: NaiveDate) -> Result<(), Refusal> {
         self.no_open_appeal()?;
-        match self.state {
-            State::Quoted(current) if current != quote_id => Err(Refusal::QuoteNotCurrent { current }),
-            _ if today > expires_on => Err(Refusal::QuoteExpired { on: expires_on }),
+        match (&self.state, self.overdue_since(today)) {
+            (State::Quoted(current), _) if *current != quote_id => Err(Refusal::QuoteNotCurrent { current: *current }),
+            (_, Some(on)) => Err(Refusal::QuoteExpired { on }),
             _ => Ok(()),
         }
     }
 
-    /// The quote's time passed and nobody accepted it; none where that is not so.
-    pub fn expire_quote(&self, expires_on: NaiveDate, today: NaiveDate) -> Option<Event> {
-        match self.state {
-            State::Quoted(quote_id) if today > expires_on && !self.appeal_is_open() => {
-                Some(Event::QuoteExpired { quote_id })
-            }
-            _ => None,
-        }
+    /// The last day of its state, where that is over.
+    fn overdue_since(&self, today: NaiveDate) -> Option<NaiveDate> {
+        self.due_on().filter(|due| today > *due)
     }
 
-    /// Nobody sent the unit in, in time; none where that is not so.
-    pub fn lapse(&self, today: NaiveDate) -> Option<Event> {
-        let over = self.due_on().is_some_and(|due| today > due);
-        (self.state == State::Authorized && over).then_some(Event::Lapsed {})
+    /// What the clock does to it: a quote that nobody decided expires, and an authorization lapses. None where it does nothing.
+    pub fn run_out(&self, today: NaiveDate) -> Option<Event> {
+        self.overdue_since(today)?;
+        match self.state {
+            State::Quoted(quote_id) if !self.appeal_is_open() => Some(Event::QuoteExpired { quote_id }),
+            State::Authorized => Some(Event::Lapsed {}),
+            _ => None,
+        }
     }
 
     /// A unit in paid service cannot be repaired: nothing is charged.
@@ -122,7 +116,7 @@ impl Claim {
         Ok(Event::AppealDecided { outcome, reason, goodwill })
     }
 
-    /// Support settles what a voucher contradicts; `decision` is made anew.
+    /// Support settles what a voucher contradicts; `decision` is made anew, with the sale as it is registered by now.
     pub fn settle_dispute(
         &self,
         verdict: VoucherVerdict,
@@ -133,6 +127,7 @@ impl Claim {
             return Err(Refusal::NoDispute);
         }
         self.allow(Action::SettleVoucherDispute)?;
+        not_none(decision)?;
         Ok(Event::VoucherDisputeSettled { verdict, reason, ruling: Ruling::of(Stage::Provisional, decision) })
     }
 }

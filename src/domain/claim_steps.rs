@@ -216,6 +216,13 @@ impl Claim {
         Ok(Event::Delivered {})
     }
 
+    /// Whether its applicant may still add to it: until it is over, or the unit went out.
+    pub fn may_be_added_to(&self, actor: &Actor) -> Result<(), Refusal> {
+        self.applied_by(actor)?;
+        let over = self.state_name().is_end() || matches!(self.state, State::Dispatched(_));
+        if over { Err(Refusal::ClaimEnded) } else { Ok(()) }
+    }
+
     /// Whoever filed it thinks better of it.
     pub fn cancel(&self, actor: &Actor, reason: Option<String>) -> Result<Event, Refusal> {
         self.applied_by(actor)?;

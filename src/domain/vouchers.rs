@@ -3,7 +3,9 @@
 use chrono::NaiveDate;
 use uuid::Uuid;
 
-use super::{actor::Actor, claim::VoucherDispute, event::Vouchers, refusal::Refusal};
+use super::{
+    actor::Actor, claim::VoucherDispute, claim_steps::not_none, coverage::Decision, event::Vouchers, refusal::Refusal,
+};
 
 /// What a registered sale says of its seller, its buyer and its vouchers.
 #[derive(Clone, Debug)]
@@ -24,7 +26,7 @@ pub fn verify(applicant: &Actor, given: &Vouchers, sale: Option<&RegisteredSale>
     let party = sale.is_some_and(|sale| match applicant {
         Actor::Dealer(id) => *id == sale.dealer_id,
         Actor::Customer(id) => Some(*id) == sale.customer_id,
-        Actor::Staff(_) => false,
+        Actor::Staff(_) | Actor::Worker(_) => false,
     });
     if party {
         return Ok(true);
@@ -40,9 +42,36 @@ pub fn verify(applicant: &Actor, given: &Vouchers, sale: Option<&RegisteredSale>
 }
 
 /// What an invoice's day contradicts: support settles it (M1).
-pub fn dispute(given: &Vouchers, sale: Option<&RegisteredSale>) -> Option<VoucherDispute> {
-    let (given_on, registered_on) = (given.invoice_date?, sale?.sold_on);
-    (given_on != registered_on).then_some(VoucherDispute { given_on, registered_on, verdict: None })
+pub fn dispute(applicant: &Actor, given: &Vouchers, sale: Option<&RegisteredSale>) -> Option<VoucherDispute> {
+    let (given_on, sale) = (given.invoice_date?, sale?);
+    let by_seller = applicant.dealer_id() == Some(sale.dealer_id.as_str());
+    let dispute = VoucherDispute { given_on, registered_on: sale.sold_on, by_seller, verdict: None };
+    (given_on != sale.sold_on).then_some(dispute)
+}
+
+/// What is known of a unit, its coverage apart, and of who would claim for it.
+#[derive(Clone, Debug)]
+pub struct Prospect {
+    /// Whether the applicant may apply: a dealer only while active.
+    pub dealer_is_active: bool,
+    /// Whether anyone has an open claim for the unit.
+    pub has_open_claim: bool,
+    /// Whether the customer that the applicant names by number is one of its own.
+    pub customer_is_known: bool,
+    /// The sale of the unit's original (T5).
+    pub sale: Option<RegisteredSale>,
+}
+
+/// What stands in the way of a claim that would be decided so, in the order of its refusal: the first is what filing is told.
+pub fn obstacles(applicant: &Actor, given: &Vouchers, prospect: &Prospect, decision: &Decision) -> Vec<Refusal> {
+    let holds = |holds: bool, refusal| if holds { Ok(()) } else { Err(refusal) };
+    let judged = [
+        holds(prospect.dealer_is_active, Refusal::DealerNotActive),
+        verify(applicant, given, prospect.sale.as_ref()).map(drop),
+        not_none(decision),
+        holds(!prospect.has_open_claim, Refusal::OpenClaimExists),
+    ];
+    judged.into_iter().filter_map(Result::err).collect()
 }
 
 #[cfg(test)]

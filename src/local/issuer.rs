@@ -162,6 +162,8 @@ impl Issuer {
             Actor::Dealer(id) => ("dealer_id", id.clone()),
             Actor::Customer(id) => ("customer_id", id.to_string()),
             Actor::Staff(id) => ("staff_id", id.clone()),
+            // No such claim is known: a token that carries it alone is refused.
+            Actor::Worker(name) => ("worker_id", name.clone()),
         };
         let claims = json!({
             "iss": issuer, "aud": audience, "sub": actor.to_string(), "scope": scopes, id_claim: id,

@@ -37,6 +37,20 @@ INSERT INTO contract_versions
            current_setting('warranty.caller')
     FROM generate_series(1, 2) version, (SELECT current_setting('sample.today')::date AS today) day;
 
+-- Prices of paid repairs, before tax.
+INSERT INTO vat_rates SELECT today - 2200, 1300, (today - 2200)::timestamp AT TIME ZONE 'Asia/Shanghai', current_setting('warranty.caller')
+    FROM (SELECT current_setting('sample.today')::date AS today) day;
+INSERT INTO prices
+    SELECT kind, product_type, code, today - 2200, amount_fen, (today - 2200)::timestamp AT TIME ZONE 'Asia/Shanghai',
+           current_setting('warranty.caller')
+    FROM (VALUES ('INSPECTION', '', '', 5000),
+                 ('LABOUR', 'VIDEO_OPTICAL_TRANSCEIVER', '', 18000), ('LABOUR', 'VIDEO_OPTICAL_TRANSCEIVER', 'NO_VIDEO', 22000),
+                 ('LABOUR', 'TELEPHONE_OPTICAL_TRANSCEIVER', '', 15000), ('LABOUR', 'OPTICAL_FIBER_TRANSCEIVER', '', 12000),
+                 ('LABOUR', 'POE_SWITCH', '', 20000), ('LABOUR', 'POE_SWITCH', 'NO_POWER', 16000),
+                 ('PART', '', 'PSU_48V', 9800), ('PART', '', 'OPTICAL_MODULE', 13500), ('PART', '', 'FAN', 2600)
+         ) price (kind, product_type, code, amount_fen),
+         (SELECT current_setting('sample.today')::date AS today) day;
+
 -- Units 1 to 3600 are sold on some day of the last six years, today included; 3601 to 4000 wait as good new units.
 CREATE TEMPORARY TABLE sample_units ON COMMIT DROP AS
     SELECT i, today, product_type,

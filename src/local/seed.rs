@@ -56,3 +56,27 @@ pub async fn seed(url: &str, units: u64, today: NaiveDate, mut progress: impl Fn
     );
     Ok(Seeded { units, bytes: bytes.fetch_all(&mut connection).await?, took })
 }
+
+/// Registers units that D1001 sold a hundred days ago and that have no claim; gives their serials.
+pub async fn unclaimed(url: &str, units: u64, today: NaiveDate) -> Result<Vec<String>> {
+    sample::load(url, today).await?;
+    let mut connection = PgConnection::connect(url).await.context("cannot reach the database")?;
+    let serials = sqlx::query_scalar(
+        "WITH fresh AS (
+             INSERT INTO units (serial, model, manufactured_on, ex_factory_on, sold_by_maker, recorded_at)
+             SELECT 'BF' || upper(left(md5(clock::text), 8)) || lpad(i::text, 9, '0'), model, $2 - 160, $2 - 150, true, clock
+               FROM generate_series(1, $1) i, (SELECT clock_timestamp() AS clock) moment,
+                    (SELECT min(model) AS model FROM products WHERE product_type <> 'OTHER' AND NOT discontinued) known
+             RETURNING serial, recorded_at),
+         sold AS (
+             INSERT INTO sales (serial, version, dealer_id, sold_on, invoice_number, customer_id, recorded_at, recorded_by)
+             SELECT serial, 1, 'D1001', $2 - 100, 'FP' || serial, customers[1 + right(serial, 9)::int % cardinality(customers)], recorded_at,
+                    'staff/seed'
+               FROM fresh, (SELECT array_agg(customer_id) AS customers FROM (SELECT customer_id FROM customers LIMIT 1000) those) buyers
+             RETURNING serial)
+         SELECT serial FROM sold",
+    );
+    let serials = serials.bind(units.cast_signed()).bind(today).fetch_all(&mut connection).await?;
+    sqlx::raw_sql("VACUUM (ANALYZE) units, sales").execute(&mut connection).await?;
+    Ok(serials)
+}

@@ -178,6 +178,7 @@ fn serve(place: &Place, number: u16, name: &str, data: &Path, database_url: &str
         .args(["--listen", &format!("127.0.0.1:{}", place.port + 1 + number)])
         .args(["--admin-listen", &format!("127.0.0.1:{}", place.port + 4 + number)])
         .args(["--jwks", &format!("{issuer}/jwks.json"), "--issuer", &issuer, "--audience", AUDIENCE])
+        .env("WARRANTY_EVIDENCE", data.join("evidence"))
         .env("DATABASE_URL", database_url);
     Leashed::start(&format!("warranty {name}"), &command, &log, "TERM", None, None)
 }

@@ -80,8 +80,9 @@ pub struct PgBench {
 
 impl PgBench {
     /// Finds pgbench and makes its database on the server of `url`, where it is not there yet; each run takes `seconds`.
+    /// It reads, or with `writes` does its simple write transactions.
     /// Fails with one sentence: no pgbench, no right to make a database.
-    pub async fn prepare(url: &str, seconds: u64) -> Result<Self> {
+    pub async fn prepare(url: &str, seconds: u64, writes: bool) -> Result<Self> {
         let program = find_binaries(Path::new("/dev/null"))?.join("pgbench");
         ensure!(
             program.exists(),
@@ -105,7 +106,8 @@ impl PgBench {
             ("PGPASSWORD", password),
             ("PGDATABASE", DATABASE.to_owned()),
         ];
-        let args = format!("-S -M prepared -c 64 -j 2 -T {seconds}");
+        let kind = if writes { "-N" } else { "-S" };
+        let args = format!("{kind} -M prepared -c 64 -j 2 -T {seconds}");
         let pgbench = Self { program, settings, told: format!("pgbench {args}"), args };
         let mut scratch = PgConnection::connect_with(&options.database(DATABASE)).await?;
         let filled = sqlx::query_scalar("SELECT to_regclass('pgbench_accounts') IS NOT NULL").fetch_one(&mut scratch);

@@ -154,6 +154,7 @@ impl Gate {
         });
         parts.extensions.insert(Call {
             actor: identity.actor.clone(),
+            token: identity.fingerprint,
             method: method.path,
             deadline: deadline.into_std(),
             patience: self.limits.default_deadline,

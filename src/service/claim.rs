@@ -1,10 +1,20 @@
 //! ClaimService: the life of a claim, from filing to its end. One file for each who acts.
 
 pub mod answer;
+mod appeals;
 mod applicant;
+mod billing;
 mod depot;
+mod evidence;
+mod faults;
+mod filing;
+mod quotes;
 mod reading;
 mod support;
+pub(super) mod watching;
+pub mod worker;
+
+use std::sync::Arc;
 
 use sqlx::PgConnection;
 use tonic::Request;
@@ -18,111 +28,130 @@ use crate::{
         coverage::decide,
         facts::Report,
         next::Targets,
+        policy::Policies,
         refusal::Refusal,
         serial::Serial,
     },
-    store::{self, claims::Decided},
+    store::{self, claims::Decided, objects::Objects},
 };
 
 /// The service.
-pub struct Claims(pub App);
+pub struct Claims {
+    /// What every service works with.
+    app: App,
+    /// Where scans and photos are kept.
+    evidence: Objects,
+    /// What those who watch share.
+    watching: watching::Watching,
+}
+
+impl Claims {
+    /// Starts what its watchers share, too.
+    pub fn start(app: App, evidence: Objects) -> Self {
+        let watching = watching::Watching::start(&app);
+        Self { app, evidence, watching }
+    }
+}
 
 #[tonic::async_trait]
 impl ClaimService for Claims {
     async fn file_claim(&self, request: Request<FileClaimRequest>) -> Reply<FileClaimResponse> {
-        applicant::file(&self.0, request).await
+        filing::file(&self.app, request).await
     }
     async fn get_claim(&self, request: Request<GetClaimRequest>) -> Reply<GetClaimResponse> {
-        reading::get(&self.0, request).await
+        reading::get(&self.app, request).await
     }
     async fn list_claims(&self, request: Request<ListClaimsRequest>) -> Reply<ListClaimsResponse> {
-        reading::list(&self.0, request).await
+        reading::list(&self.app, request).await
     }
     async fn cancel_claim(&self, request: Request<CancelClaimRequest>) -> Reply<CancelClaimResponse> {
-        applicant::cancel(&self.0, request).await
+        applicant::cancel(&self.app, request).await
     }
     async fn list_claim_events(&self, request: Request<ListClaimEventsRequest>) -> Reply<ListClaimEventsResponse> {
-        reading::events(&self.0, request).await
+        reading::events(&self.app, request).await
     }
     async fn record_guidance(&self, request: Request<RecordGuidanceRequest>) -> Reply<RecordGuidanceResponse> {
-        support::guide(&self.0, request).await
+        support::guide(&self.app, request).await
     }
     async fn record_swap(&self, request: Request<RecordSwapRequest>) -> Reply<RecordSwapResponse> {
-        applicant::swap(&self.0, request).await
+        applicant::swap(&self.app, request).await
     }
     async fn record_inspection(&self, request: Request<RecordInspectionRequest>) -> Reply<RecordInspectionResponse> {
-        depot::inspect(&self.0, request).await
+        depot::inspect(&self.app, request).await
     }
     async fn record_repair(&self, request: Request<RecordRepairRequest>) -> Reply<RecordRepairResponse> {
-        depot::repair(&self.0, request).await
+        depot::repair(&self.app, request).await
     }
     async fn record_replacement(&self, request: Request<RecordReplacementRequest>) -> Reply<RecordReplacementResponse> {
-        depot::replace(&self.0, request).await
+        depot::replace(&self.app, request).await
     }
-    async fn preview_claim(&self, _: Request<PreviewClaimRequest>) -> Reply<PreviewClaimResponse> {
-        Err(tonic::Status::unimplemented("not built yet"))
+    async fn preview_claim(&self, request: Request<PreviewClaimRequest>) -> Reply<PreviewClaimResponse> {
+        filing::preview(&self.app, request).await
     }
-    async fn batch_file_claims(&self, _: Request<BatchFileClaimsRequest>) -> Reply<BatchFileClaimsResponse> {
-        Err(tonic::Status::unimplemented("not built yet"))
+    async fn batch_file_claims(&self, request: Request<BatchFileClaimsRequest>) -> Reply<BatchFileClaimsResponse> {
+        filing::file_many(&self.app, request).await
     }
-    async fn add_evidence(&self, _: Request<AddEvidenceRequest>) -> Reply<AddEvidenceResponse> {
-        Err(tonic::Status::unimplemented("not built yet"))
+    async fn add_evidence(&self, request: Request<AddEvidenceRequest>) -> Reply<AddEvidenceResponse> {
+        evidence::add(self, request).await
     }
     async fn settle_voucher_dispute(
         &self,
-        _: Request<SettleVoucherDisputeRequest>,
+        request: Request<SettleVoucherDisputeRequest>,
     ) -> Reply<SettleVoucherDisputeResponse> {
-        Err(tonic::Status::unimplemented("not built yet"))
+        support::settle(&self.app, request).await
     }
-    async fn list_faults(&self, _: Request<ListFaultsRequest>) -> Reply<ListFaultsResponse> {
-        Err(tonic::Status::unimplemented("not built yet"))
+    async fn list_faults(&self, request: Request<ListFaultsRequest>) -> Reply<ListFaultsResponse> {
+        faults::list(&self.app, request).await
     }
-    async fn put_fault(&self, _: Request<PutFaultRequest>) -> Reply<PutFaultResponse> {
-        Err(tonic::Status::unimplemented("not built yet"))
+    async fn put_fault(&self, request: Request<PutFaultRequest>) -> Reply<PutFaultResponse> {
+        faults::put(&self.app, request).await
     }
-    async fn record_beyond_repair(&self, _: Request<RecordBeyondRepairRequest>) -> Reply<RecordBeyondRepairResponse> {
-        Err(tonic::Status::unimplemented("not built yet"))
+    async fn record_beyond_repair(
+        &self,
+        request: Request<RecordBeyondRepairRequest>,
+    ) -> Reply<RecordBeyondRepairResponse> {
+        depot::beyond_repair(&self.app, request).await
     }
-    async fn quote_repair(&self, _: Request<QuoteRepairRequest>) -> Reply<QuoteRepairResponse> {
-        Err(tonic::Status::unimplemented("not built yet"))
+    async fn quote_repair(&self, request: Request<QuoteRepairRequest>) -> Reply<QuoteRepairResponse> {
+        quotes::quote(&self.app, request).await
     }
-    async fn accept_quote(&self, _: Request<AcceptQuoteRequest>) -> Reply<AcceptQuoteResponse> {
-        Err(tonic::Status::unimplemented("not built yet"))
+    async fn accept_quote(&self, request: Request<AcceptQuoteRequest>) -> Reply<AcceptQuoteResponse> {
+        quotes::accept(&self.app, request).await
     }
-    async fn decline_quote(&self, _: Request<DeclineQuoteRequest>) -> Reply<DeclineQuoteResponse> {
-        Err(tonic::Status::unimplemented("not built yet"))
+    async fn decline_quote(&self, request: Request<DeclineQuoteRequest>) -> Reply<DeclineQuoteResponse> {
+        quotes::decline(&self.app, request).await
     }
-    async fn list_quotes(&self, _: Request<ListQuotesRequest>) -> Reply<ListQuotesResponse> {
-        Err(tonic::Status::unimplemented("not built yet"))
+    async fn list_quotes(&self, request: Request<ListQuotesRequest>) -> Reply<ListQuotesResponse> {
+        quotes::list(&self.app, request).await
     }
-    async fn record_payment(&self, _: Request<RecordPaymentRequest>) -> Reply<RecordPaymentResponse> {
-        Err(tonic::Status::unimplemented("not built yet"))
+    async fn record_payment(&self, request: Request<RecordPaymentRequest>) -> Reply<RecordPaymentResponse> {
+        billing::pay(&self.app, request).await
     }
     async fn list_billable_repairs(
         &self,
-        _: Request<ListBillableRepairsRequest>,
+        request: Request<ListBillableRepairsRequest>,
     ) -> Reply<ListBillableRepairsResponse> {
-        Err(tonic::Status::unimplemented("not built yet"))
+        billing::feed(&self.app, request).await
     }
-    async fn set_prices(&self, _: Request<SetPricesRequest>) -> Reply<SetPricesResponse> {
-        Err(tonic::Status::unimplemented("not built yet"))
+    async fn set_prices(&self, request: Request<SetPricesRequest>) -> Reply<SetPricesResponse> {
+        billing::set_prices(&self.app, request).await
     }
-    async fn list_prices(&self, _: Request<ListPricesRequest>) -> Reply<ListPricesResponse> {
-        Err(tonic::Status::unimplemented("not built yet"))
+    async fn list_prices(&self, request: Request<ListPricesRequest>) -> Reply<ListPricesResponse> {
+        billing::list_prices(&self.app, request).await
     }
-    async fn appeal_decision(&self, _: Request<AppealDecisionRequest>) -> Reply<AppealDecisionResponse> {
-        Err(tonic::Status::unimplemented("not built yet"))
+    async fn appeal_decision(&self, request: Request<AppealDecisionRequest>) -> Reply<AppealDecisionResponse> {
+        appeals::appeal(&self.app, request).await
     }
-    async fn decide_appeal(&self, _: Request<DecideAppealRequest>) -> Reply<DecideAppealResponse> {
-        Err(tonic::Status::unimplemented("not built yet"))
+    async fn decide_appeal(&self, request: Request<DecideAppealRequest>) -> Reply<DecideAppealResponse> {
+        appeals::decide(&self.app, request).await
     }
     type GetEvidenceStream = Replies<GetEvidenceResponse>;
-    async fn get_evidence(&self, _: Request<GetEvidenceRequest>) -> Reply<Self::GetEvidenceStream> {
-        Err(tonic::Status::unimplemented("not built yet"))
+    async fn get_evidence(&self, request: Request<GetEvidenceRequest>) -> Reply<Self::GetEvidenceStream> {
+        evidence::get(self, request).await
     }
     type WatchClaimsStream = Replies<WatchClaimsResponse>;
-    async fn watch_claims(&self, _: Request<WatchClaimsRequest>) -> Reply<Self::WatchClaimsStream> {
-        Err(tonic::Status::unimplemented("not built yet"))
+    async fn watch_claims(&self, request: Request<WatchClaimsRequest>) -> Reply<Self::WatchClaimsStream> {
+        watching::watch(&self.app, &self.watching, request).await
     }
 }
 
@@ -155,6 +184,8 @@ struct Ruled {
     contact: Option<AfterSalesContact>,
     /// How long each state of the claim should last, by the policy that decided.
     targets: Targets,
+    /// Those that decided.
+    policies: Arc<Policies>,
 }
 
 /// Decides a unit from the facts as they stand in this transaction; a claim's own swap or replacement does not count.
@@ -171,5 +202,11 @@ async fn decide_now(
     let decision = decide(&policies, &unit.facts, &report).map_err(Refusal::from)?;
     let contact = decision::contact(&policies, decision.remedy, &decision.policy_version);
     let targets = policies.named(&decision.policy_version).map_or_else(Targets::default, |policy| policy.targets);
-    Ok(Ruled { decided: Decided { facts: unit.facts, report, decision }, model: unit.model, contact, targets })
+    Ok(Ruled {
+        decided: Decided { facts: unit.facts, report, decision },
+        model: unit.model,
+        contact,
+        targets,
+        policies,
+    })
 }

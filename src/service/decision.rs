@@ -4,14 +4,18 @@ use super::wire::{date, number, text};
 use crate::{
     contract::v1,
     domain::{
+        actor::Actor,
         clause::Clause,
         coverage::{Decision, Remedy},
+        event::Vouchers,
         fact::Language,
         facts::Told,
         policy::{Policies, Policy},
         proof::Check,
+        refusal::Refusal,
         start::StartCandidate,
         summary,
+        vouchers::{RegisteredSale, verify},
         windows::Window,
     },
 };
@@ -148,6 +152,17 @@ pub fn contact(policies: &Policies, remedy: Remedy, policy_version: &str) -> Opt
 
 fn who_to_call(policy: &Policy) -> v1::AfterSalesContact {
     v1::AfterSalesContact { telephone: policy.contact.telephone.clone(), email: policy.contact.email.clone() }
+}
+
+/// How a caller stands who files with these vouchers (M1, M2).
+pub fn standing(caller: &Actor, given: &Vouchers, sale: Option<&RegisteredSale>) -> v1::VoucherStanding {
+    match (verify(caller, &Vouchers::default(), sale), verify(caller, given, sale)) {
+        (Ok(true), _) => v1::VoucherStanding::NotNeeded,
+        (_, Ok(true)) => v1::VoucherStanding::Verified,
+        (_, Ok(false)) => v1::VoucherStanding::Unverified,
+        (_, Err(Refusal::VoucherRequired)) => v1::VoucherStanding::Required,
+        (_, Err(_)) => v1::VoucherStanding::Mismatch,
+    }
 }
 
 /// The facts of a fault as told.

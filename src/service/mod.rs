@@ -23,6 +23,7 @@ use futures::future::BoxFuture;
 use prost::Message;
 use sha2::{Digest, Sha256};
 use sqlx::{PgConnection, PgPool};
+use tokio::sync::Notify;
 use tonic::{Code, Request, Response, Status, Streaming};
 use uuid::Uuid;
 
@@ -31,7 +32,10 @@ use crate::{
     clock::{Clock, civil_date},
     contract::v1::{self, ErrorReason},
     domain::{actor::Actor, policy::Policies},
-    store::{self, requests},
+    store::{
+        self,
+        requests::{self, WriteRequest},
+    },
 };
 pub use rules::Rules;
 
@@ -43,6 +47,8 @@ pub struct App {
     /// Tells the time.
     pub clock: Clock,
     rules: Rules,
+    /// Told after each commit.
+    written: Arc<Notify>,
 }
 
 /// A unary handler's answer.
@@ -62,6 +68,14 @@ pub struct Moment {
     pub today: NaiveDate,
     /// Where the published policies are asked for.
     pub rules: Rules,
+}
+
+/// What a write came to.
+pub enum Written<Rep> {
+    /// Done in this transaction.
+    Now(Rep),
+    /// Done before: this was the reply, encoded.
+    Before(Vec<u8>),
 }
 
 /// A request that changes something: it carries the caller's `request_id`.
@@ -123,7 +137,18 @@ writes!(
 impl App {
     /// Over a pool and a clock.
     pub fn new(pool: PgPool, clock: Clock) -> Self {
-        Self { pool, clock, rules: Rules::default() }
+        Self { pool, clock, rules: Rules::default(), written: Arc::default() }
+    }
+
+    /// Has those who watch claims told soon after each of its commits; for the services that write events.
+    pub fn hint_watchers(&self) {
+        tokio::spawn(claim::watching::hint(self.clone()));
+    }
+
+    /// This moment, for this caller.
+    pub fn moment(&self, call: &Call) -> Moment {
+        let now = self.clock.now();
+        Moment { actor: call.actor.clone(), now, today: civil_date(now), rules: self.rules.clone() }
     }
 
     /// The published policies that a statement saw, which read this stamp beside its own facts
@@ -155,27 +180,64 @@ impl App {
             + Sync
             + 'static,
     {
+        let work = Arc::new(work);
+        self.write_once(call, request_id, request, asked, move |conn, asked, moment, written| {
+            let work = Arc::clone(&work);
+            Box::pin(async move {
+                match requests::earlier_reply(&mut *conn, &moment.actor, written).await? {
+                    Some(reply) => Ok(Written::Before(reply)),
+                    None => work(conn, asked, moment).await.map(Written::Now),
+                }
+            })
+        })
+        .await
+    }
+
+    /// As `write`, for work that looks the earlier request up by itself, together with what it holds.
+    pub async fn write_once<Req, Asked, Rep, F>(
+        &self,
+        call: &Call,
+        request_id: Uuid,
+        request: &Req,
+        asked: Asked,
+        work: F,
+    ) -> Reply<Rep>
+    where
+        Req: Write,
+        Asked: Clone + Send + Sync + 'static,
+        Rep: Message + Default + Send + 'static,
+        F: for<'c> Fn(
+                &'c mut PgConnection,
+                Asked,
+                &'c Moment,
+                &'c WriteRequest,
+            ) -> BoxFuture<'c, store::Result<Written<Rep>>>
+            + Send
+            + Sync
+            + 'static,
+    {
         let mut content = request.clone();
         content.request_id().clear();
         let sha256 = Sha256::digest(content.encode_to_vec()).into();
-        let written = requests::WriteRequest { id: request_id, method: call.method, sha256 };
-        let now = self.clock.now();
-        let moment = Moment { actor: call.actor.clone(), now, today: civil_date(now), rules: self.rules.clone() };
+        let written = WriteRequest { id: request_id, method: call.method, sha256 };
+        let moment = self.moment(call);
         // The call's place under the concurrency limit is kept for as long as the transaction runs.
         let given = Arc::new((written, moment, work, call.place.clone()));
         let outcome = store::transaction(&self.pool, name(call.method), &call.actor, call.deadline, move |conn| {
             let (given, asked) = (Arc::clone(&given), asked.clone());
             Box::pin(async move {
                 let (written, moment, work, _) = &*given;
-                if let Some(reply) = requests::earlier_reply(conn, &moment.actor, written).await? {
-                    return Rep::decode(reply.as_slice()).map_err(store::Error::broken);
-                }
-                let reply = work(&mut *conn, asked, moment).await?;
+                let reply = match work(&mut *conn, asked, moment, written).await? {
+                    Written::Before(reply) => return Rep::decode(reply.as_slice()).map_err(store::Error::broken),
+                    Written::Now(reply) => reply,
+                };
                 requests::keep_reply(conn, &moment.actor, written, &reply.encode_to_vec(), moment.now).await?;
                 Ok(reply)
             })
         });
-        outcome.await.map(Response::new).map_err(|error| status::of(&error))
+        let reply = outcome.await.map_err(|error| status::of(&error))?;
+        self.written.notify_one();
+        Ok(Response::new(reply))
     }
 
     /// Reads in one transaction, in which the caller sees only its own rows.

@@ -2,11 +2,12 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use prost::Message;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::{
-    contract::v1::ErrorReason,
+    contract::{google, v1::ErrorReason},
     domain::refusal::Refusal,
     store::{Error, error::Error as StoreError},
     telemetry::current_trace_id,
@@ -40,12 +41,28 @@ pub fn too_large(field: &str, limit: usize) -> Status {
     status(Code::ResourceExhausted, ErrorReason::TooLarge, message, &[("field", field), ("limit", &limit)])
 }
 
+/// A refusal as part of a reply: its details hold a whole google.rpc.Status.
+pub fn whole(refused: &Status) -> google::rpc::Status {
+    google::rpc::Status::decode(refused.details()).unwrap_or(google::rpc::Status {
+        code: refused.code().into(),
+        message: refused.message().to_owned(),
+        details: Vec::new(),
+    })
+}
+
+/// The reason that its ErrorInfo carries.
+pub fn reason(refused: &Status) -> ErrorReason {
+    let details = refused.get_error_details();
+    let reason = details.error_info().map_or("", |info| info.reason.as_str());
+    ErrorReason::from_str_name(&format!("ERROR_REASON_{reason}")).unwrap_or_default()
+}
+
 /// What the store says, as the caller sees it.
 pub fn of(error: &Error) -> Status {
     match error {
         StoreError::Refused(refusal) => refused(refusal),
         StoreError::NotFound { kind, name, suggestions } => not_found(kind, name, suggestions),
-        StoreError::Invalid { field, rule } => invalid(&[(field.clone(), rule.clone())]),
+        StoreError::Invalid(violations) => invalid(violations),
         StoreError::Deadline => deadline(),
         StoreError::Busy => status(Code::Unavailable, ErrorReason::Overloaded, "too many calls at once", &[]),
         StoreError::Contended | StoreError::Away(_) => {

@@ -1,12 +1,17 @@
 //! Claims, their events and decisions. A row is always the fold of its events: `advance` is the only way to change one.
 
+mod columns;
+pub mod overdue;
 mod row;
 
-use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection, types::Json};
+use chrono::{DateTime, NaiveDate, Utc};
+use sqlx::{FromRow, PgConnection, Postgres, postgres::PgArguments, query::Query, types::Json};
 use uuid::Uuid;
 
-use super::error::{Error, Result};
+use super::{
+    error::{Error, Result},
+    people::Person,
+};
 use crate::domain::{
     actor::Actor,
     claim::{Claim, StateName},
@@ -17,7 +22,23 @@ use crate::domain::{
     return_number::ReturnNumber,
     serial::Serial,
 };
+pub use columns::columns;
 use row::Row;
+
+/// An event with the decision that it was made with: the one place where events are written. The transaction holds the claim's row,
+/// or the unit's where the claim is new: it has its xid before it draws a number, on which `store::watch` rests.
+macro_rules! insert_event {
+    () => {
+        "event AS (
+             INSERT INTO claim_events (claim_id, sequence, feed, facts, state, recorded_at, actor, hash)
+             SELECT $1, $2, feed, $3, $4, $5, $6, claim_event_hash(
+                        CASE WHEN $2 = 1 THEN '' ELSE (SELECT hash FROM claim_events WHERE claim_id = $1 AND sequence = $2 - 1) END,
+                        $1, $2, feed, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+               FROM nextval('claim_event_feed') AS drawn (feed))
+         INSERT INTO claim_decisions (claim_id, sequence, stage, remedy, policy_version, facts, report, decision)
+         SELECT $1, $2, $7, $8, $9, $10, $11, $12 WHERE $7 IS NOT NULL"
+    };
+}
 
 /// A decision with all that it read, so that it can be made again exactly.
 #[derive(Clone, Debug)]
@@ -58,18 +79,34 @@ pub struct StoredEvent {
     pub actor: String,
 }
 
-/// Files a claim: its row, its first event and its provisional decision.
+/// Files a claim, in one statement: its row, its first event and its provisional decision; before it the customer's number
+/// where he files himself (M2), and what is known of a new one.
 pub async fn file(
     conn: &mut PgConnection,
     claim: &Claim,
     decided: &Decided,
+    person: Option<&Person>,
     actor: &Actor,
     now: DateTime<Utc>,
 ) -> Result<()> {
-    row::insert(&mut *conn, claim).await?;
-    let ruling = Ruling::of(Stage::Provisional, &decided.decision);
-    let event = Event::Filed { filing: claim.filing.clone(), ruling };
-    append(conn, claim, &event, Some(decided), actor, now).await
+    let event =
+        Event::Filed { filing: claim.filing.clone(), ruling: Ruling::of(Stage::Provisional, &decided.decision) };
+    let filing = sqlx::query(concat!(
+        "WITH customer AS (INSERT INTO customers (customer_id, created_by) SELECT $15, $6 WHERE $33 ON CONFLICT (customer_id) DO NOTHING),
+              person AS (INSERT INTO people (customer_id, name, telephone, address) SELECT $15, $34, $35, $36 WHERE $34 IS NOT NULL),
+              claim AS (",
+        row::insert_claim!(),
+        "), ",
+        insert_event!()
+    ));
+    row::bind(bind_event(filing, claim, &event, Some(decided), actor, now), claim)
+        .bind(person.is_some() || actor.customer_id().is_some())
+        .bind(person.and_then(|person| person.name.as_ref()))
+        .bind(person.and_then(|person| person.telephone.as_ref()))
+        .bind(person.and_then(|person| person.address.as_ref()))
+        .execute(conn)
+        .await?;
+    Ok(())
 }
 
 /// Takes a claim further: appends the events with the decision that they were made with, and writes the fold.
@@ -100,26 +137,33 @@ async fn append(
     actor: &Actor,
     now: DateTime<Utc>,
 ) -> Result<()> {
-    sqlx::query(
-        "WITH event AS (INSERT INTO claim_events (claim_id, sequence, facts, state, recorded_at, actor) VALUES ($1, $2, $3, $4, $5, $6))
-         INSERT INTO claim_decisions (claim_id, sequence, stage, remedy, policy_version, facts, report, decision)
-         SELECT $1, $2, $7, $8, $9, $10, $11, $12 WHERE $7 IS NOT NULL",
-    )
-    .bind(claim.id)
-    .bind(claim.version)
-    .bind(Json(event))
-    .bind(claim.state_name().to_string())
-    .bind(now)
-    .bind(actor.to_string())
-    .bind(event.ruling().map(|ruling| ruling.stage.to_string()))
-    .bind(decided.map(|decided| decided.decision.remedy.to_string()))
-    .bind(decided.map(|decided| decided.decision.policy_version.clone()))
-    .bind(decided.map(|decided| Json(&decided.facts)))
-    .bind(decided.map(|decided| Json(&decided.report)))
-    .bind(decided.map(|decided| Json(&decided.decision)))
-    .execute(conn)
-    .await?;
+    let append = sqlx::query(concat!("WITH ", insert_event!()));
+    bind_event(append, claim, event, decided, actor, now).execute(conn).await?;
     Ok(())
+}
+
+/// Binds an event with its decision, the first twelve values of a statement.
+fn bind_event<'q>(
+    query: Query<'q, Postgres, PgArguments>,
+    claim: &Claim,
+    event: &Event,
+    decided: Option<&Decided>,
+    actor: &Actor,
+    now: DateTime<Utc>,
+) -> Query<'q, Postgres, PgArguments> {
+    query
+        .bind(claim.id)
+        .bind(claim.version)
+        .bind(Json(event))
+        .bind(claim.state_name().to_string())
+        .bind(now)
+        .bind(actor.to_string())
+        .bind(event.ruling().map(|ruling| ruling.stage.to_string()))
+        .bind(decided.map(|decided| decided.decision.remedy.to_string()))
+        .bind(decided.map(|decided| decided.decision.policy_version.clone()))
+        .bind(decided.map(|decided| Json(&decided.facts)))
+        .bind(decided.map(|decided| Json(&decided.report)))
+        .bind(decided.map(|decided| Json(&decided.decision)))
 }
 
 /// Gives a claim of the caller's.
@@ -160,6 +204,10 @@ pub struct Filter {
     pub serial: Option<Serial>,
     /// Filed by this dealer.
     pub dealer_id: Option<String>,
+    /// Filed at this moment or before.
+    pub filed_until: Option<DateTime<Utc>>,
+    /// Whose last day in time is before this one.
+    pub due_before: Option<NaiveDate>,
     /// Older than this claim.
     pub before: Option<Uuid>,
 }
@@ -171,14 +219,19 @@ pub async fn list(conn: &mut PgConnection, actor: &Actor, filter: &Filter, limit
           WHERE ($1::text IS NULL OR dealer_id = $1) AND ($2::uuid IS NULL OR customer_id = $2)
             AND (cardinality($3::text[]) = 0 OR state = ANY ($3)) AND ($4::text IS NULL OR serial = $4)
             AND ($5::text IS NULL OR dealer_id = $5) AND ($6::uuid IS NULL OR claim_id < $6)
-          ORDER BY claim_id DESC LIMIT $7",
+            AND ($7::timestamptz IS NULL OR filed_at <= $7) AND ($8::date IS NULL OR due_on < $8)
+          ORDER BY claim_id DESC LIMIT $9",
     )
+    // Planned anew each time, by what was really asked for: what is late is found by its index.
+    .persistent(false)
     .bind(actor.dealer_id())
     .bind(actor.customer_id())
     .bind(filter.states.iter().map(ToString::to_string).collect::<Vec<_>>())
     .bind(filter.serial.as_ref().map(Serial::as_str))
     .bind(&filter.dealer_id)
     .bind(filter.before)
+    .bind(filter.filed_until)
+    .bind(filter.due_before)
     .bind(limit)
     .fetch_all(conn)
     .await?;

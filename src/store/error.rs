@@ -22,13 +22,11 @@ pub enum Error {
         suggestions: Vec<String>,
     },
     /// Bad input that only the registry can tell.
-    #[error("{field}: {rule}")]
-    Invalid {
-        /// The field's path in the request.
-        field: String,
-        /// The rule that it breaks.
-        rule: String,
-    },
+    #[error("bad input: {0:?}")]
+    Invalid(
+        /// Each a field's path in the request, and the rule that it breaks.
+        Vec<(String, String)>,
+    ),
     /// The caller's deadline passed during a statement.
     #[error("the deadline passed")]
     Deadline,
@@ -54,7 +52,7 @@ impl Error {
 
     /// Bad input.
     pub fn invalid(field: impl Into<String>, rule: impl Into<String>) -> Self {
-        Self::Invalid { field: field.into(), rule: rule.into() }
+        Self::Invalid(vec![(field.into(), rule.into())])
     }
 
     /// A row that breaks an invariant of the schema.
@@ -99,6 +97,7 @@ fn by_constraint(name: &str) -> Option<Error> {
         "claims_given_once" | "claims_swapped_for_once" => {
             Some(Error::Refused(Refusal::UnitNotGivable { rule: "it was given before" }))
         }
+        "evidence_at_most_20" => Some(Error::Refused(Refusal::EvidenceRefused("a claim has 20 at most"))),
         "claims_one_open_for_a_unit" => Some(Error::Refused(Refusal::OpenClaimExists)),
         "replacements_replaced_once" => chain("the unit was replaced before"),
         "replacements_given_once" => chain("the unit was given before"),
@@ -119,6 +118,9 @@ fn by_constraint(name: &str) -> Option<Error> {
         "products_pkey" => Some(Error::Refused(Refusal::AlreadyExists("the product".to_owned()))),
         "dealer_promises_certificate_once" => {
             Some(Error::Refused(Refusal::AlreadyExists("the certificate".to_owned())))
+        }
+        "billables_reference_once" => {
+            Some(Error::Refused(Refusal::AlreadyExists("the payment's reference".to_owned())))
         }
         "dealers_pkey" => Some(Error::Refused(Refusal::AlreadyExists("the dealer".to_owned()))),
         "contracts_pkey" => Some(Error::Refused(Refusal::AlreadyExists("the contract".to_owned()))),

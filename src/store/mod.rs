@@ -1,22 +1,31 @@
 //! SQL, split by noun. Plain functions over a connection; the guarantees are the database's constraints, each with a name.
 
+pub mod audit;
+pub mod billing;
 pub mod catalogue;
 pub mod claims;
 pub mod contracts;
 pub mod dealers;
 pub mod error;
+pub mod evidence;
 pub mod facts;
+pub mod faults;
+pub mod filing;
 pub mod history;
 pub mod import;
+pub mod objects;
 pub mod people;
 pub mod policies;
+pub mod prices;
 pub mod promises;
+pub mod quotes;
 pub mod reader;
 pub mod requests;
 pub mod sales;
 pub mod shipments;
 pub mod transaction;
 pub mod units;
+pub mod watch;
 
 use std::{str::FromStr, time::Duration};
 
@@ -40,6 +49,10 @@ pub enum Role {
     Claim,
     /// LogisticsService.
     Logistics,
+    /// What reads the feed of events for those who watch.
+    Watch,
+    /// What the clock drives.
+    Worker,
 }
 
 impl Role {
@@ -48,6 +61,8 @@ impl Role {
             Self::Coverage => "SET ROLE warranty_coverage",
             Self::Claim => "SET ROLE warranty_claim",
             Self::Logistics => "SET ROLE warranty_logistics",
+            Self::Watch => "SET ROLE warranty_watch",
+            Self::Worker => "SET ROLE warranty_worker",
         }
     }
 }
@@ -56,12 +71,18 @@ impl Role {
 ///
 /// No connection is pinged at checkout (a round trip): one that lay idle for half a minute is tried first, for at most a second.
 pub fn pool(url: &str, size: u32, role: Role) -> anyhow::Result<PgPool> {
-    let options = PgConnectOptions::from_str(url)?.application_name(match role {
+    Ok(pool_to(PgConnectOptions::from_str(url)?, size, role))
+}
+
+fn pool_to(server: PgConnectOptions, size: u32, role: Role) -> PgPool {
+    let options = server.application_name(match role {
         Role::Coverage => "warranty-coverage",
         Role::Claim => "warranty-claim",
         Role::Logistics => "warranty-logistics",
+        Role::Watch => "warranty-watch",
+        Role::Worker => "warranty-worker",
     });
-    Ok(PgPoolOptions::new()
+    PgPoolOptions::new()
         .max_connections(size)
         .acquire_timeout(Duration::from_secs(3))
         .test_before_acquire(false)
@@ -75,7 +96,7 @@ pub fn pool(url: &str, size: u32, role: Role) -> anyhow::Result<PgPool> {
             })
         })
         .after_connect(move |connection, _| Box::pin(prepare(connection, role)))
-        .connect_lazy_with(options))
+        .connect_lazy_with(options)
 }
 
 /// Puts a fresh connection under its role. A statement ends at its transaction's deadline, or soon after its client went away.

@@ -26,11 +26,23 @@ pub async fn earlier_reply(conn: &mut PgConnection, actor: &Actor, request: &Wri
             .bind(request.id)
             .fetch_optional(conn)
             .await?;
-    match earlier {
-        None => Ok(None),
-        Some((method, sha256, reply)) if method == request.method && sha256 == request.sha256 => Ok(Some(reply)),
-        Some(_) => Err(Refusal::RequestIdReused.into()),
+    earlier.map(|(method, sha256, reply)| request.reply_of(&method, &sha256, reply)).transpose()
+}
+
+impl WriteRequest {
+    /// The reply to an earlier request of the same id; refused where that was another request.
+    pub(super) fn reply_of(&self, method: &str, sha256: &[u8], reply: Vec<u8>) -> Result<Vec<u8>> {
+        if method == self.method && sha256 == self.sha256 { Ok(reply) } else { Err(Refusal::RequestIdReused.into()) }
     }
+}
+
+/// Forgets at most `limit` requests of before a moment, of any caller: how many there were. Replies are not read.
+pub async fn forget(conn: &mut PgConnection, before: DateTime<Utc>, limit: i64) -> Result<u64> {
+    let forgotten = sqlx::query(
+        "DELETE FROM request_log WHERE (caller, request_id) IN
+             (SELECT caller, request_id FROM request_log WHERE recorded_at < $1 ORDER BY recorded_at LIMIT $2)",
+    );
+    Ok(forgotten.bind(before).bind(limit).execute(conn).await?.rows_affected())
 }
 
 /// Keeps the reply, in the write's own transaction.

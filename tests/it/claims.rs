@@ -19,7 +19,7 @@ use warranty::{
     store::{self, Role},
 };
 
-use crate::world::{World, filing, id, metadata, refusal, violations};
+use crate::world::{World, fen_as_money, filing, id, metadata, refusal, violations};
 
 pub type Outcome<T> = Result<T, Status>;
 
@@ -78,11 +78,11 @@ impl Life<'_> {
         };
         Ok(self.0.staff().claims.record_inspection(request).await?.into_inner().claim.unwrap())
     }
-    async fn repair(&self, claim: &str) -> Outcome<Claim> {
+    pub async fn repair(&self, claim: &str) -> Outcome<Claim> {
         let request = RecordRepairRequest { request_id: id(), claim_id: claim.into(), ..Default::default() };
         Ok(self.0.staff().claims.record_repair(request).await?.into_inner().claim.unwrap())
     }
-    async fn replace(&self, claim: &str, given: &str) -> Outcome<Claim> {
+    pub async fn replace(&self, claim: &str, given: &str) -> Outcome<Claim> {
         let (reason, version) = ("beyond repair".to_owned(), 0);
         let request = RecordReplacementRequest {
             request_id: id(),
@@ -93,7 +93,7 @@ impl Life<'_> {
         };
         Ok(self.0.staff().claims.record_replacement(request).await?.into_inner().claim.unwrap())
     }
-    async fn dispatch(&self, claims: &[(&str, &str)]) -> Outcome<Shipment> {
+    pub async fn dispatch(&self, claims: &[(&str, &str)]) -> Outcome<Shipment> {
         let items = claims
             .iter()
             .map(|(claim, given)| DispatchItem { claim_id: (*claim).into(), given_serial: (*given).into() })
@@ -102,15 +102,48 @@ impl Life<'_> {
             DispatchOutboundRequest { request_id: id(), items, carrier: "SF".into(), tracking_number: "SF1".into() };
         Ok(self.0.staff().logistics.dispatch_outbound(request).await?.into_inner().shipment.unwrap())
     }
-    async fn deliver(&self, shipment: &str) -> Outcome<Shipment> {
+    pub async fn deliver(&self, shipment: &str) -> Outcome<Shipment> {
         let request = ConfirmDeliveryRequest { request_id: id(), shipment_id: shipment.into() };
         Ok(self.0.staff().logistics.confirm_delivery(request).await?.into_inner().shipment.unwrap())
+    }
+    /// Billing quotes by the price list, with these changes.
+    pub async fn quote(&self, claim: &str, changes: Vec<QuoteLineChange>) -> Outcome<(Claim, Quote)> {
+        let request = QuoteRepairRequest { request_id: id(), claim_id: claim.into(), version: 0, changes };
+        let reply = self.0.staff().claims.quote_repair(request).await?.into_inner();
+        Ok((reply.claim.unwrap(), reply.quote.unwrap()))
+    }
+    pub async fn accept(&self, claim: &str, quote: &str) -> Outcome<(Claim, Quote)> {
+        let request =
+            AcceptQuoteRequest { request_id: id(), claim_id: claim.into(), version: 0, quote_id: quote.into() };
+        let reply = self.0.dealer("D1").claims.accept_quote(request).await?.into_inner();
+        Ok((reply.claim.unwrap(), reply.quote.unwrap()))
+    }
+    pub async fn decline(&self, claim: &str, quote: &str) -> Outcome<(Claim, Quote)> {
+        let (claim_id, quote_id, reason) = (claim.into(), quote.into(), "too dear".into());
+        let request = DeclineQuoteRequest { request_id: id(), claim_id, version: 0, quote_id, reason };
+        let reply = self.0.dealer("D1").claims.decline_quote(request).await?.into_inner();
+        Ok((reply.claim.unwrap(), reply.quote.unwrap()))
+    }
+    pub async fn beyond_repair(&self, claim: &str) -> Outcome<Claim> {
+        let (claim_id, reason) = (claim.into(), "the board is burnt through".into());
+        let request = RecordBeyondRepairRequest { request_id: id(), claim_id, version: 0, reason };
+        Ok(self.0.staff().claims.record_beyond_repair(request).await?.into_inner().claim.unwrap())
+    }
+    pub async fn pay(&self, claim: &str, fen: i64, reference: &str) -> Outcome<Claim> {
+        let (claim_id, amount, reference) = (claim.into(), Some(fen_as_money(fen)), reference.into());
+        let request = RecordPaymentRequest { request_id: id(), claim_id, version: 0, amount, reference };
+        Ok(self.0.staff().claims.record_payment(request).await?.into_inner().claim.unwrap())
+    }
+    pub async fn appeal(&self, claim: &str) -> Outcome<Claim> {
+        let (claim_id, reason) = (claim.into(), "the seal was never touched".into());
+        let request = AppealDecisionRequest { request_id: id(), claim_id, version: 0, reason };
+        Ok(self.0.dealer("D1").claims.appeal_decision(request).await?.into_inner().claim.unwrap())
     }
     async fn cancel(&self, claim: &str) -> Outcome<Claim> {
         let request = CancelClaimRequest { request_id: id(), claim_id: claim.into(), ..Default::default() };
         Ok(self.0.dealer("D1").claims.cancel_claim(request).await?.into_inner().claim.unwrap())
     }
-    async fn get(&self, claim: &str) -> Claim {
+    pub async fn get(&self, claim: &str) -> Claim {
         let request = GetClaimRequest { claim_id: claim.into() };
         self.0.dealer("D1").claims.get_claim(request).await.map(Response::into_inner).unwrap().claim.unwrap()
     }
@@ -152,9 +185,13 @@ impl Life<'_> {
         if state == S::Received {
             return;
         }
-        let findings = if state == S::Inspected { vec![Clause::X3] } else { vec![] };
+        let findings = if matches!(state, S::Inspected | S::Quoted) { vec![Clause::X3] } else { vec![] };
         self.inspect(of, &findings).await.unwrap();
-        if matches!(state, S::Inspected | S::InRepair) {
+        if state == S::Quoted {
+            self.0.priced().await;
+            self.quote(of, vec![]).await.unwrap();
+        }
+        if matches!(state, S::Inspected | S::Quoted | S::InRepair) {
             return;
         }
         self.repair(of).await.unwrap();
@@ -183,17 +220,31 @@ impl Life<'_> {
             "DISPATCH" => self.dispatch(&[(of, "")]).await.map(drop),
             "DELIVER" => self.deliver(outbound).await.map(drop),
             "CANCEL" => self.cancel(of).await.map(drop),
+            "QUOTE" => self.quote(of, vec![]).await.map(drop),
+            "APPEAL" => self.appeal(of).await.map(drop),
             other => panic!("no action {other}"),
         };
         tried.err()
     }
 }
 
-const ACTIONS: [&str; 10] =
-    ["GUIDE", "SWAP", "OPEN_RETURN", "RECEIVE", "INSPECT", "REPAIR", "REPLACE", "DISPATCH", "DELIVER", "CANCEL"];
+const ACTIONS: [&str; 12] = [
+    "GUIDE",
+    "SWAP",
+    "OPEN_RETURN",
+    "RECEIVE",
+    "INSPECT",
+    "REPAIR",
+    "REPLACE",
+    "DISPATCH",
+    "DELIVER",
+    "CANCEL",
+    "QUOTE",
+    "APPEAL",
+];
 
 /// The table of transitions, written out a second time.
-const TABLE: [(ClaimState, &str); 13] = [
+const TABLE: [(ClaimState, &str); 14] = [
     (ClaimState::Filed, "GUIDE,CANCEL"),
     (ClaimState::Resolved, ""),
     (ClaimState::Rejected, ""),
@@ -202,6 +253,7 @@ const TABLE: [(ClaimState, &str); 13] = [
     (ClaimState::InTransit, "RECEIVE"),
     (ClaimState::Received, "INSPECT"),
     (ClaimState::Inspected, "QUOTE,APPEAL"),
+    (ClaimState::Quoted, "ACCEPT_QUOTE,DECLINE_QUOTE,QUOTE,APPEAL"),
     (ClaimState::InRepair, "REPAIR,REPLACE"),
     (ClaimState::Ready, "DISPATCH"),
     (ClaimState::Dispatched, "DELIVER"),
@@ -347,7 +399,7 @@ async fn a_unit_is_replaced_once_whoever_tries() {
 }
 
 /// How often each answer came.
-fn tally<T>(answers: Vec<Outcome<T>>) -> BTreeMap<String, i32> {
+pub fn tally<T>(answers: Vec<Outcome<T>>) -> BTreeMap<String, i32> {
     answers.into_iter().fold(BTreeMap::new(), |mut tally, answer| {
         let said = answer.err().map_or("OK".to_owned(), |status| {
             let (code, reason) = refusal(&status);
@@ -358,7 +410,7 @@ fn tally<T>(answers: Vec<Outcome<T>>) -> BTreeMap<String, i32> {
     })
 }
 
-async fn count(world: &World, sql: &'static str) -> i64 {
+pub async fn count(world: &World, sql: &'static str) -> i64 {
     sqlx::query(sql).fetch_one(&mut world.owner().await).await.unwrap().get(0)
 }
 

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod answer;
+mod appeals;
 mod attack;
+mod audit;
 mod bench;
 mod chassis;
 mod claims;
@@ -12,17 +14,24 @@ mod configuration;
 mod contract;
 mod coverage;
 mod erasure;
+mod evidence;
+mod filing;
 mod house;
 mod import;
 mod issuer;
 mod keys;
 mod local;
+mod next;
 mod parameters;
 mod policies;
+mod quotes;
 mod registry;
 mod rules;
+mod simulation;
 mod tokens;
 mod traces;
 mod twice;
+mod walk;
+mod watch;
 mod who;
 mod world;

@@ -5,7 +5,10 @@ use std::{
     collections::BTreeSet,
     net::SocketAddr,
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -152,14 +155,14 @@ pub(crate) async fn real_time() -> World {
     world
 }
 
-async fn old_unit(world: &World, serial: &str) {
+pub async fn old_unit(world: &World, serial: &str) {
     let made = |unit: &mut Unit| {
         (unit.manufactured_date, unit.ex_factory_date) = (Some(date("2020-01-10")), Some(date("2020-01-20")));
     };
     world.unit_like(serial, made).await;
 }
 
-fn with_voucher(serial: &str) -> FileClaimRequest {
+pub fn with_voucher(serial: &str) -> FileClaimRequest {
     let vouchers = Some(Vouchers { invoice_number: "F1".into(), ..Default::default() });
     FileClaimRequest { customer: Some(contact()), vouchers, ..filing(serial) }
 }
@@ -201,7 +204,7 @@ impl Process {
         Self { child, address }
     }
 
-    fn claims(&self, world: &World) -> ClaimServiceClient<Authed> {
+    pub fn claims(&self, world: &World) -> ClaimServiceClient<Authed> {
         let bearer = world.bearer(&Actor::Dealer("D1".into()), "claims.apply");
         ClaimServiceClient::with_interceptor(channel(self.address), bearer)
     }
@@ -231,27 +234,30 @@ enum Fault {
 }
 
 /// A line to PostgreSQL.
-struct Line {
-    url: String,
+pub struct Line {
+    pub url: String,
+    /// How often the client spoke: its round trips.
+    pub trips: Arc<AtomicUsize>,
     next: Arc<Mutex<Option<Fault>>>,
     hits: Arc<Semaphore>,
 }
 
 impl Line {
-    async fn to(url: &str) -> Self {
+    pub async fn to(url: &str) -> Self {
         let (before, host) = url.rsplit_once('@').unwrap();
         let (server, database) = host.split_once('/').unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("{before}@{}/{database}", listener.local_addr().unwrap());
         let (next, hits) = (Arc::new(Mutex::new(None)), Arc::new(Semaphore::new(0)));
-        let (server, fault, hit) = (server.to_owned(), Arc::clone(&next), Arc::clone(&hits));
+        let trips = Arc::new(AtomicUsize::new(0));
+        let (server, fault, hit, count) = (server.to_owned(), Arc::clone(&next), Arc::clone(&hits), Arc::clone(&trips));
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let server = TcpStream::connect(&server).await.unwrap();
-                tokio::spawn(carry(client, server, Arc::clone(&fault), Arc::clone(&hit)));
+                tokio::spawn(carry(client, server, Arc::clone(&fault), Arc::clone(&hit), Arc::clone(&count)));
             }
         });
-        Self { url, next, hits }
+        Self { url, trips, next, hits }
     }
 
     fn fail(&self, fault: Fault) {
@@ -264,15 +270,24 @@ impl Line {
     }
 }
 
-async fn carry(mut client: TcpStream, mut server: TcpStream, next: Arc<Mutex<Option<Fault>>>, hits: Arc<Semaphore>) {
+async fn carry(
+    mut client: TcpStream,
+    mut server: TcpStream,
+    next: Arc<Mutex<Option<Fault>>>,
+    hits: Arc<Semaphore>,
+    trips: Arc<AtomicUsize>,
+) {
     let (mut up, mut down) = (vec![0; 65536], vec![0; 65536]);
     let commit = |bytes: &[u8]| bytes.windows(7).any(|word| word == b"COMMIT\0");
-    let mut fault = None;
+    let (mut fault, mut answered) = (None, true);
     loop {
         tokio::select! {
             read = client.read(&mut up) => {
                 let Ok(1..) = read else { return };
                 let sent = &up[..read.unwrap()];
+                // The pool's own Sync, when a connection comes back to it, is nobody's wait.
+                let speaks = std::mem::take(&mut answered) && sent != b"S\0\0\0\x04";
+                trips.fetch_add(usize::from(speaks), Ordering::Relaxed);
                 if commit(sent) {
                     fault = next.lock().unwrap().take();
                 }
@@ -281,6 +296,7 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, next: Arc<Mutex<Opt
             read = server.read(&mut down) => {
                 let Ok(1..) = read else { return };
                 let answer = &down[..read.unwrap()];
+                answered = true;
                 match fault {
                     Some(Fault::Hold) if commit(answer) => hits.add_permits(1),
                     Some(Fault::Cut) if commit(answer) => return hits.add_permits(1),

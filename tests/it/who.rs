@@ -13,11 +13,19 @@ use tonic_prost::ProstCodec;
 use tonic_types::StatusExt;
 use uuid::Uuid;
 use warranty::{
-    contract::{self, google::r#type::Date, v1::*},
+    contract::{
+        self,
+        google::r#type::{Date, Money},
+        v1::*,
+    },
     domain::actor::Actor,
 };
 
-use crate::world::{Caller, World, channel, contact, date, filing, id, refusal, violations};
+use crate::{
+    claims::Life,
+    evidence::{Sent, photo},
+    world::{Caller, World, channel, contact, date, fen_as_money, filing, id, refusal, violations},
+};
 
 // ---- scopes and kinds
 
@@ -123,7 +131,9 @@ where
     let mut grpc = Grpc::new(service);
     grpc.ready().await.map_err(|error| Status::unknown(error.into().to_string()))?;
     let path: PathAndQuery = format!("/aopre.warranty.v1.{method}").parse().unwrap();
-    grpc.unary(Request::new(()), path, ProstCodec::<(), ()>::default()).await.map(Response::into_inner)
+    // A stream that has nothing to end it is left after its first message.
+    let mut answer = grpc.server_streaming(Request::new(()), path, ProstCodec::<(), ()>::default()).await?.into_inner();
+    answer.message().await.map(drop)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -159,10 +169,8 @@ async fn each_method_admits_its_scope_and_its_kinds_and_nobody_else() {
                     Some(reason) => {
                         assert_eq!(told, Err((Code::PermissionDenied, reason.into())), "{method} {kind} {given}")
                     }
-                    // A stream that has nothing to say ends without a message.
                     None => assert!(
-                        matches!(&told, Ok(()) | Err((Code::InvalidArgument, _)))
-                            || told == Err((Code::Internal, "no ErrorInfo: Missing response message.".into())),
+                        matches!(&told, Ok(()) | Err((Code::InvalidArgument, _))),
                         "{method} {kind} {given}: {told:?}"
                     ),
                 }
@@ -221,6 +229,22 @@ async fn ask(caller: &mut Caller, method: &str, claim_id: &str) -> Status {
                 RecordSwapRequest { request_id, claim_id, given_serial: "GIVEN1".into(), ..Default::default() };
             caller.claims.record_swap(request).await.unwrap_err()
         }
+        "AcceptQuote" => {
+            let request = AcceptQuoteRequest { request_id, claim_id, quote_id: id(), ..Default::default() };
+            caller.claims.accept_quote(request).await.unwrap_err()
+        }
+        "DeclineQuote" => {
+            let request = DeclineQuoteRequest { request_id, claim_id, quote_id: id(), ..Default::default() };
+            caller.claims.decline_quote(request).await.unwrap_err()
+        }
+        "ListQuotes" => {
+            let request = ListQuotesRequest { claim_id, ..Default::default() };
+            caller.claims.list_quotes(request).await.unwrap_err()
+        }
+        "AppealDecision" => {
+            let request = AppealDecisionRequest { request_id, claim_id, reason: "no".into(), ..Default::default() };
+            caller.claims.appeal_decision(request).await.unwrap_err()
+        }
         "OpenReturn" => {
             let (claim_ids, carrier) = (vec![claim_id], "SF".into());
             let request = OpenReturnRequest { request_id, claim_ids, carrier, ..Default::default() };
@@ -257,7 +281,17 @@ async fn anothers_claim_looks_exactly_like_one_that_is_not_there() {
     let world = World::stocked().await;
     let (claim, shipment) = sent_in(&world, "UNIT1").await;
     let absent = Uuid::now_v7().to_string();
-    let applicants = ["GetClaim", "ListClaimEvents", "CancelClaim", "OpenReturn", "GetShipment"];
+    let applicants = [
+        "GetClaim",
+        "ListClaimEvents",
+        "CancelClaim",
+        "AcceptQuote",
+        "DeclineQuote",
+        "ListQuotes",
+        "AppealDecision",
+        "OpenReturn",
+        "GetShipment",
+    ];
     for (mut caller, methods) in [
         (world.dealer("D2"), &[&applicants[..], &["RecordSwap"]].concat()),
         (world.customer(Uuid::from_u128(9)), &applicants.to_vec()),
@@ -359,7 +393,7 @@ async fn a_customer_sees_what_was_filed_for_him_and_leaves_it_to_who_filed_it() 
     let mut customer = world.customer(claim.customer_id.parse().unwrap());
     let seen = customer.claims.get_claim(GetClaimRequest { claim_id: claim.claim_id.clone() }).await.unwrap();
     assert_eq!(seen.into_inner().claim.unwrap().return_number.len(), 8);
-    for method in ["CancelClaim", "OpenReturn"] {
+    for method in ["CancelClaim", "AcceptQuote", "DeclineQuote", "AppealDecision", "OpenReturn"] {
         let refused = ask(&mut customer, method, &claim.claim_id).await;
         assert_eq!(refusal(&refused), (Code::PermissionDenied, "NOT_THE_APPLICANT".into()), "{method}");
     }
@@ -452,8 +486,18 @@ async fn a_suspended_dealer_applies_for_nothing() {
 // ---- the database's own walls
 
 const ROLES: [&str; 3] = ["warranty_coverage", "warranty_claim", "warranty_logistics"];
-const TENANTS_TABLES: [&str; 7] =
-    ["claims", "claim_events", "claim_decisions", "shipments", "shipment_items", "people", "request_log"];
+const TENANTS_TABLES: [&str; 10] = [
+    "claims",
+    "claim_events",
+    "claim_decisions",
+    "shipments",
+    "shipment_items",
+    "people",
+    "request_log",
+    "evidence",
+    "evidence_uploads",
+    "evidence_chunks",
+];
 
 /// The owner's login under a process's role, for a caller where one is given.
 async fn under(world: &World, role: &str, caller: Option<&str>) -> PgConnection {
@@ -477,7 +521,10 @@ async fn rows(connection: &mut PgConnection, table: &str) -> Option<i64> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenants_rows_are_hidden_by_the_database_itself() {
     let world = World::stocked().await;
-    sent_in(&world, "UNIT1").await;
+    let (claim, _) = sent_in(&world, "UNIT1").await;
+    Sent::new(&claim, photo(500, 1)).whole(&mut world.dealer("D1")).await.unwrap();
+    let begun = Sent::new(&claim, photo(500, 2)).chunk(0, 100);
+    world.dealer("D1").claims.add_evidence(begun).await.unwrap();
     let mut owner = world.owner().await;
     for table in TENANTS_TABLES {
         assert!(rows(&mut owner, table).await > Some(0), "{table} holds something to hide");
@@ -491,17 +538,73 @@ async fn a_tenants_rows_are_hidden_by_the_database_itself() {
             }
         }
     }
-    // Its own rows it sees, as far as the process has use for them; the request of the sale, of the claim, of the return.
+    // Its own rows it sees, as far as the process has use for them; the requests of the sale, the claim, the return, two chunks.
     for (role, seen) in [
-        ("warranty_coverage", [Some(1), Some(3), Some(2), None, None, Some(1), Some(3)]),
-        ("warranty_claim", [Some(1), Some(3), Some(2), None, None, None, Some(3)]),
-        ("warranty_logistics", [Some(1), None, Some(2), Some(1), Some(1), None, Some(3)]),
+        ("warranty_coverage", [Some(1), Some(4), Some(2), None, None, Some(1), Some(5), None, None, None]),
+        ("warranty_claim", [Some(1), Some(4), Some(2), None, None, None, Some(5), Some(1), Some(1), Some(1)]),
+        ("warranty_logistics", [Some(1), Some(4), Some(2), Some(1), Some(1), None, Some(5), None, None, None]),
     ] {
         let mut own = under(&world, role, Some("dealer/D1")).await;
         for (table, seen) in TENANTS_TABLES.into_iter().zip(seen) {
             assert_eq!(rows(&mut own, table).await, seen, "{role}: its own {table}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn quotes_are_shown_with_their_claim_and_the_feed_to_staff_alone() {
+    let world = World::stocked().await;
+    let life = Life(&world);
+    let claim = life.in_state("UNIT1", 20, ClaimState::Quoted).await;
+    life.accept(&claim.claim_id, &claim.quote_id).await.unwrap();
+    life.repair(&claim.claim_id).await.unwrap();
+    let buyer = format!("customer/{}", claim.customer_id);
+    for (caller, seen) in [
+        (None, [Some(0), Some(0)]),
+        (Some(""), [Some(0), Some(0)]),
+        (Some("dealer/D2"), [Some(0), Some(0)]),
+        (Some("dealer/D1"), [Some(1), Some(0)]),
+        (Some(buyer.as_str()), [Some(1), Some(0)]),
+        (Some("staff/S1"), [Some(1), Some(1)]),
+    ] {
+        let mut connection = under(&world, "warranty_claim", caller).await;
+        let found = [rows(&mut connection, "quotes").await, rows(&mut connection, "billables").await];
+        assert_eq!(found, seen, "{caller:?}");
+    }
+    for role in ["warranty_coverage", "warranty_logistics"] {
+        let mut connection = under(&world, role, Some("staff/S1")).await;
+        let found = [rows(&mut connection, "quotes").await, rows(&mut connection, "billables").await];
+        assert_eq!(found, [None, None], "{role}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_worker_ends_what_a_day_ended_and_nothing_else() {
+    let world = World::stocked().await;
+    Life(&world).in_state("UNIT1", 20, ClaimState::Quoted).await;
+    Life(&world).in_state("UNIT2", 20, ClaimState::InRepair).await;
+    for forbidden in [
+        "UPDATE claims SET state = 'IN_REPAIR' WHERE state = 'QUOTED'",
+        "UPDATE quotes SET total_fen = 0",
+        "SELECT reply FROM request_log",
+        "SELECT name FROM people",
+        "SELECT facts FROM claim_events",
+        "SELECT sequence FROM billables",
+        "INSERT INTO claim_events SELECT claim_id, 9, '{}', 'READY', now(), 'staff/S1' FROM claims LIMIT 1",
+    ] {
+        let mut worker = under(&world, "warranty_worker", Some("worker/clock")).await;
+        let refused = sqlx::raw_sql(AssertSqlSafe(forbidden)).execute(&mut worker).await.unwrap_err();
+        let code = refused.as_database_error().and_then(|error| error.code().map(String::from));
+        assert_eq!(code.as_deref(), Some("42501"), "{forbidden}");
+    }
+    let mut worker = under(&world, "warranty_worker", Some("worker/clock")).await;
+    let other = sqlx::raw_sql("UPDATE claims SET paid = true WHERE state = 'IN_REPAIR'").execute(&mut worker).await;
+    assert_eq!(other.unwrap().rows_affected(), 0, "what is being repaired is not its work");
+    // No token gives its name.
+    let bearer = world.bearer(&Actor::Worker("clock".into()), "claims.read claims.apply billing.write");
+    let service = InterceptedService::new(channel(world.claim), bearer);
+    let refused = call_empty(service, "ClaimService/ListClaims").await.unwrap_err();
+    assert_eq!(refusal(&refused), (Code::Unauthenticated, "TOKEN_REFUSED".into()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -548,15 +651,24 @@ async fn a_process_may_write_what_it_needs_and_no_more() {
             "warranty_coverage",
             "calendar_years contract_versions contracts customers dealer_promises dealers people policies product_equivalents \
              product_versions products repairs replacements request_log sales units",
-            "contract_versions(superseded_at) customers(erased_at) dealers(status, version) products(discontinued) \
+            "contract_versions(superseded_at) customers(erased_at) dealers(credit_terms, status, version) products(discontinued) \
              sales(superseded_at) units(lot)",
             "people product_equivalents",
         ),
         (
             "warranty_claim",
-            "claim_decisions claim_events claims customers people repairs replacements request_log",
-            "claims units(lot)",
-            "",
+            "billables claim_decisions claim_events claims customers evidence evidence_chunks evidence_uploads faults people prices \
+             quotes repairs replacements request_log vat_rates",
+            "claims evidence_uploads(began_at) faults prices(amount_fen, set_at, set_by) \
+             quotes(decided_at, decided_by, expires_at, on_behalf_of, reason, state, token_fingerprint) units(lot) \
+             vat_rates(basis_points, set_at, set_by)",
+            "evidence_uploads",
+        ),
+        (
+            "warranty_worker",
+            "claim_decisions claim_events",
+            "claims quotes(decided_at, decided_by, on_behalf_of, reason, state, token_fingerprint)",
+            "request_log",
         ),
         (
             "warranty_logistics",
@@ -947,5 +1059,141 @@ async fn a_parcel_badly_written_is_refused_with_every_violation() {
     bad(staff.logistics.dispatch_outbound(request).await, &expected);
     let request = ConfirmDeliveryRequest::default();
     bad(staff.logistics.confirm_delivery(request).await, &["request_id", "shipment_id"]);
+    assert_eq!(everything(&world).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn money_badly_written_is_refused_with_every_violation() {
+    let world = World::stocked().await;
+    let before = everything(&world).await;
+    let (mut dealer, mut staff) = (world.dealer("D1"), world.staff());
+    let (request_id, claim_id, quote_id, version) = (nil(), "x".to_owned(), "y".to_owned(), -1);
+    let euro = Some(Money { currency_code: "EUR".into(), ..Default::default() });
+    let reason = long(501);
+
+    let wrong =
+        QuoteLineChange { kind: 9, code: "a".into(), quantity: -1, unit_price: euro.clone(), reason: reason.clone() };
+    let twice =
+        QuoteLineChange { kind: PriceKind::Inspection.into(), code: "X".into(), quantity: 1_001, ..Default::default() };
+    let unnamed = QuoteLineChange { kind: PriceKind::Part.into(), ..Default::default() };
+    let changes = vec![wrong, twice.clone(), twice, unnamed.clone()];
+    let request = QuoteRepairRequest { request_id: request_id.clone(), claim_id: claim_id.clone(), version, changes };
+    let expected = [
+        "request_id",
+        "claim_id",
+        "version",
+        "changes[0].kind",
+        "changes[0].code",
+        "changes[0].quantity",
+        "changes[0].unit_price",
+        "changes[0].reason",
+        "changes[1].code",
+        "changes[1].quantity",
+        "changes[2].code",
+        "changes[2].quantity",
+        "changes[3].code",
+    ];
+    bad(staff.claims.quote_repair(request).await, &expected);
+    let changes = vec![unnamed; 51];
+    let request = QuoteRepairRequest { request_id: id(), claim_id: id(), version: 0, changes };
+    too_large(staff.claims.quote_repair(request).await);
+
+    let named = ["request_id", "claim_id", "version"];
+    let request = AcceptQuoteRequest {
+        request_id: request_id.clone(),
+        claim_id: claim_id.clone(),
+        version,
+        quote_id: quote_id.clone(),
+    };
+    bad(dealer.claims.accept_quote(request).await, &[&named[..], &["quote_id"]].concat());
+    let request = DeclineQuoteRequest {
+        request_id: request_id.clone(),
+        claim_id: claim_id.clone(),
+        version,
+        quote_id,
+        reason: reason.clone(),
+    };
+    bad(dealer.claims.decline_quote(request).await, &[&named[..], &["quote_id", "reason"]].concat());
+    let request = ListQuotesRequest { claim_id: claim_id.clone(), page_size: 501, page_token: "?".into() };
+    bad(staff.claims.list_quotes(request).await, &["page_size", "page_token", "claim_id"]);
+    let request = RecordPaymentRequest {
+        request_id: request_id.clone(),
+        claim_id: claim_id.clone(),
+        version,
+        amount: euro.clone(),
+        reference: long(65),
+    };
+    bad(staff.claims.record_payment(request).await, &[&named[..], &["amount", "reference"]].concat());
+    let request = ListBillableRepairsRequest { after_sequence: -1, page_size: -1 };
+    bad(staff.claims.list_billable_repairs(request).await, &["page_size", "after_sequence"]);
+    let request = RecordBeyondRepairRequest {
+        request_id: request_id.clone(),
+        claim_id: claim_id.clone(),
+        version,
+        reason: " ".into(),
+    };
+    bad(staff.claims.record_beyond_repair(request).await, &[&named[..], &["reason"]].concat());
+    let request = AppealDecisionRequest {
+        request_id: request_id.clone(),
+        claim_id: claim_id.clone(),
+        version,
+        reason: reason.clone(),
+    };
+    bad(dealer.claims.appeal_decision(request).await, &[&named[..], &["reason"]].concat());
+    let outcome = AppealOutcome::Overridden.into();
+    let request = DecideAppealRequest {
+        request_id: request_id.clone(),
+        claim_id,
+        version,
+        outcome,
+        reason,
+        goodwill_remedy: 99,
+        goodwill_cost: euro.clone(),
+    };
+    bad(
+        staff.claims.decide_appeal(request).await,
+        &[&named[..], &["reason", "goodwill_remedy", "goodwill_cost"]].concat(),
+    );
+
+    let price = |kind: PriceKind, product_type: ProductType, code: &str, days| Price {
+        kind: kind.into(),
+        product_type: product_type.into(),
+        code: code.into(),
+        amount: Some(fen_as_money(1)),
+        valid_from_date: Some(world.today(days)),
+    };
+    let fine = price(PriceKind::Part, ProductType::Unspecified, "PSU", 0);
+    let prices = vec![
+        Price { kind: 9, product_type: 9, code: "a".into(), amount: euro, valid_from_date: None },
+        price(PriceKind::Labour, ProductType::Unspecified, "", 0),
+        price(PriceKind::Part, ProductType::Other, "PSU", -1),
+        price(PriceKind::Inspection, ProductType::Unspecified, "PSU", 0),
+        fine.clone(),
+        fine.clone(),
+    ];
+    let vat = Some(VatRate { basis_points: 10_001, valid_from_date: Some(world.today(-1)) });
+    let request = SetPricesRequest { request_id, prices, vat };
+    let expected = [
+        "request_id",
+        "prices[0].kind",
+        "prices[0].product_type",
+        "prices[0].code",
+        "prices[0].amount",
+        "prices[0].valid_from_date",
+        "prices[1].product_type",
+        "prices[2].product_type",
+        "prices[2].valid_from_date",
+        "prices[3].code",
+        "prices[5]",
+        "vat.basis_points",
+        "vat.valid_from_date",
+    ];
+    bad(staff.claims.set_prices(request).await, &expected);
+    bad(staff.claims.set_prices(SetPricesRequest { request_id: id(), ..Default::default() }).await, &["prices"]);
+    let request = SetPricesRequest { request_id: id(), prices: vec![fine; 501], vat: None };
+    too_large(staff.claims.set_prices(request).await);
+    let day = Some(Date { year: 2026, month: 2, day: 30 });
+    let request = ListPricesRequest { date: day, page_size: 501, page_token: String::new() };
+    bad(staff.claims.list_prices(request).await, &["page_size", "date"]);
     assert_eq!(everything(&world).await, before);
 }

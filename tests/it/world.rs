@@ -3,6 +3,7 @@
 
 use std::{
     net::SocketAddr,
+    path::PathBuf,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -24,7 +25,7 @@ use warranty::{
     clock::{Clock, civil_date},
     config::Limits,
     contract::{
-        google::r#type::Date,
+        google::r#type::{Date, Money},
         v1::{
             claim_service_client::ClaimServiceClient, coverage_service_client::CoverageServiceClient,
             logistics_service_client::LogisticsServiceClient, registry_service_client::RegistryServiceClient, *,
@@ -35,7 +36,7 @@ use warranty::{
     process::routes,
     server::{Chassis, serve},
     service::App,
-    store::{self, Role},
+    store::{self, Role, objects::Objects},
 };
 
 pub const ISSUER: &str = "https://issuer.test";
@@ -81,12 +82,16 @@ pub struct World {
     pub coverage: SocketAddr,
     pub claim: SocketAddr,
     pub logistics: SocketAddr,
+    /// Where scans and photos are kept, and its folder, which is not there before the first.
+    pub evidence: Objects,
+    pub folder: PathBuf,
     stop: CancellationToken,
 }
 
 impl Drop for World {
     fn drop(&mut self) {
         self.stop.cancel();
+        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 
@@ -114,10 +119,12 @@ impl World {
         let ring = KeyRing::load(keys.to_str().unwrap().to_owned(), Duration::from_secs(10)).await.unwrap();
         std::fs::remove_file(keys).unwrap();
         let verifier = Arc::new(Verifier::new(ISSUER.into(), AUDIENCE.into(), ring));
+        let folder = std::env::temp_dir().join(format!("evidence-{}", Uuid::new_v4()));
+        let evidence = Objects::open(folder.to_str().unwrap(), []).unwrap();
         let mut addresses = Vec::new();
         for role in [Role::Coverage, Role::Claim, Role::Logistics] {
             let app = App::new(store::pool(&url, 8, role).unwrap(), clock.clone());
-            let (routes, services) = routes(&[(role, app)], limits().max_message_bytes);
+            let (routes, services) = routes(&[(role, app)], &evidence, limits().max_message_bytes);
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             addresses.push(listener.local_addr().unwrap());
             let chassis = Chassis {
@@ -133,7 +140,7 @@ impl World {
             tokio::spawn(serve(listener, None, chassis, || async { Ok(()) }));
         }
         let [coverage, claim, logistics] = addresses[..] else { unreachable!() };
-        Self { url, clock, issuer, coverage, claim, logistics, stop }
+        Self { url, clock, issuer, coverage, claim, logistics, evidence, folder, stop }
     }
 
     /// A caller with every scope that its kind may hold.
@@ -141,6 +148,7 @@ impl World {
         let scopes = match actor {
             Actor::Dealer(_) => "coverage.read sales.write claims.read claims.apply logistics.read",
             Actor::Customer(_) => "coverage.read claims.read claims.apply logistics.read",
+            Actor::Worker(_) => "",
             Actor::Staff(_) => {
                 "coverage.read sales.write registry.write claims.read claims.support depot.write billing.write logistics.read people.erase"
             }
@@ -255,6 +263,33 @@ impl World {
         sale.customer_id.parse().unwrap()
     }
 
+    /// Prices for PoE switches from today on, and 13 % of VAT: 50 for the inspection, 120 for labour, 80.01 where it does not power
+    /// on, 99.99 for a power supply. Nothing, where they are set already.
+    pub async fn priced(&self) {
+        let labour = ProductType::PoeSwitch;
+        let price = |kind: PriceKind, product_type: ProductType, code: &str, fen| Price {
+            kind: kind.into(),
+            product_type: product_type.into(),
+            code: code.into(),
+            amount: Some(fen_as_money(fen)),
+            valid_from_date: Some(self.today(0)),
+        };
+        let prices = vec![
+            price(PriceKind::Inspection, ProductType::Unspecified, "", 5_000),
+            price(PriceKind::Labour, labour, "", 12_000),
+            price(PriceKind::Labour, labour, "NO_POWER", 8_001),
+            price(PriceKind::Part, ProductType::Unspecified, "PSU", 9_999),
+        ];
+        let vat = Some(VatRate { basis_points: 1_300, valid_from_date: Some(self.today(0)) });
+        let request = SetPricesRequest { request_id: Uuid::from_u128(13).to_string(), prices, vat };
+        self.staff().claims.set_prices(request).await.unwrap();
+    }
+
+    /// The worker's connections.
+    pub fn worker(&self) -> sqlx::PgPool {
+        store::pool(&self.url, 2, Role::Worker).unwrap()
+    }
+
     /// A claim that D1 filed for a unit it sold `days` ago.
     pub async fn filed(&self, serial: &str, days: i64) -> Claim {
         self.sold(serial, days).await;
@@ -307,6 +342,11 @@ pub fn contact() -> Customer {
 pub fn filing(serial: &str) -> FileClaimRequest {
     let report = FaultReport { fault_code: "NO_POWER".into(), ..Default::default() };
     FileClaimRequest { request_id: id(), serial: serial.into(), report: Some(report), ..Default::default() }
+}
+
+/// An amount of CNY, from whole fen.
+pub fn fen_as_money(fen: i64) -> Money {
+    Money { currency_code: "CNY".into(), units: fen / 100, nanos: (fen % 100) as i32 * 10_000_000 }
 }
 
 /// A refusal's code and reason.

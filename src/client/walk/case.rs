@@ -6,11 +6,16 @@ use serde_json::{Value, json};
 
 use super::{
     DEALERS, Walk,
-    ways::{Applicant, FREE_AFTER_REPAIR, Step, Verdict, Way},
+    ways::{Applicant, FREE_AFTER_PAID_REPAIR, FREE_AFTER_REPAIR, Step, Verdict, Way},
 };
-use crate::client::{Kind, Who};
+use crate::{
+    client::{Kind, Who},
+    domain::money::Fen,
+};
 
 const CARRIER: &str = "SF Express";
+const INSPECTION: Fen = Fen(5_000);
+const LABOUR: Fen = Fen(18_000);
 
 /// A claim, its unit, and what must be found on it by now.
 struct Case<'w> {
@@ -88,6 +93,14 @@ impl Case<'_> {
                 let expected = json!({"finalDecision": self.decided(verdict, vec![])});
                 self.advance(&depot, "RecordInspection", "", request, &[("INSPECTED", state)], expected).await
             }
+            Step::Quote => self.quote().await,
+            Step::Pay => {
+                let fen = self.quoted();
+                let request = json!({"amount": money(fen), "reference": format!("PAY-{}", self.serial)});
+                let expected = json!({"paid": true, "charge": money(fen)});
+                self.advance(&Who::of(Kind::Billing), "RecordPayment", "P1", request, &[("PAID", "READY")], expected)
+                    .await
+            }
             Step::Repair => {
                 let events = [("REPAIRED", "READY")];
                 self.advance(&depot, "RecordRepair", "M4", json!({}), &events, json!({})).await
@@ -123,6 +136,22 @@ impl Case<'_> {
         self.advance(&Who::of(Kind::Support), "RecordGuidance", "M8", request, &events, expected).await
     }
 
+    /// Billing names its own prices, with a reason; the applicant accepts what it read.
+    async fn quote(&mut self) -> Result<()> {
+        let line = |kind: &str, code: &str, fen| json!({"kind": format!("PRICE_KIND_{kind}"), "code": code, "quantity": 1, "unitPrice": money(fen), "reason": "the walk's own price"});
+        let changes = json!([line("INSPECTION", "", INSPECTION), line("LABOUR", "NO_POWER", LABOUR)]);
+        let (request, applicant) = (json!({"changes": changes}), self.applicant.clone());
+        self.advance(&Who::of(Kind::Billing), "QuoteRepair", "P1", request, &[("QUOTED", "QUOTED")], json!({})).await?;
+        let request = json!({"quoteId": self.claim["quoteId"]});
+        self.advance(&applicant, "AcceptQuote", "P1", request, &[("QUOTE_ACCEPTED", "IN_REPAIR")], json!({})).await
+    }
+
+    /// What the quote must come to, tax included.
+    fn quoted(&self) -> Fen {
+        let subtotal = Fen(INSPECTION.0 + LABOUR.0);
+        Fen(subtotal.0 + subtotal.vat(self.walk.vat_basis_points).0)
+    }
+
     /// The applicant pays for the way to the depot.
     async fn send_in(&mut self) -> Result<()> {
         let number = self.claim["returnNumber"].as_str().context("no return number was issued")?.to_owned();
@@ -152,7 +181,7 @@ impl Case<'_> {
             "ACCESSORY" => "",
             _ => &self.serial,
         };
-        let payer = if outcome == "AS_IT_CAME" { "SENDER" } else { "MAKER" };
+        let payer = if outcome == "AS_IT_CAME" || self.claim["paid"] == true { "SENDER" } else { "MAKER" };
         let expected = self.parcel(in_box, payer, "M6");
         self.expect("DISPATCHED", "DISPATCHED");
         let request = json!({"items": [item], "carrier": CARRIER});
@@ -194,10 +223,12 @@ impl Case<'_> {
         let today = self.walk.today;
         if self.claim["outcome"] == "CLAIM_OUTCOME_REPAIRED" {
             let last = after(today, 3);
-            let repaired = window("T6", today, last);
+            let paid = self.claim["paid"] == true;
+            let (clause, free) = if paid { ("P2", FREE_AFTER_PAID_REPAIR) } else { ("T6", FREE_AFTER_REPAIR) };
+            let repaired = window(clause, today, last);
             let serial = self.serial.clone();
             self.covered(&serial, today, self.decided(self.way.filed, vec![repaired.clone()])).await?;
-            self.covered(&serial, last, self.decided(FREE_AFTER_REPAIR, vec![repaired])).await?;
+            self.covered(&serial, last, self.decided(free, vec![repaired])).await?;
         }
         if !self.given.is_empty() {
             // T5: the unit replaced is covered no longer; the other has its dates.
@@ -293,6 +324,11 @@ impl Case<'_> {
             "inboundFreight": "PAYER_SENDER", "outboundFreight": format!("PAYER_{}", verdict.payer),
         })
     }
+}
+
+fn money(fen: Fen) -> Value {
+    let (units, nanos) = fen.units_and_nanos();
+    json!({"currencyCode": "CNY", "units": units.to_string(), "nanos": nanos})
 }
 
 fn window(clause: &str, first: NaiveDate, last: NaiveDate) -> Value {

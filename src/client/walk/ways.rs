@@ -19,6 +19,8 @@ const AS_IT_CAME: Verdict = verdict("RETURN_AS_IS", &["T9"], "SENDER");
 const PAID: Verdict = verdict("PAID_SERVICE", &["X4", "X5"], "SENDER");
 /// After the year, in the three months that follow a repair.
 pub const FREE_AFTER_REPAIR: Verdict = verdict("FREE_REPAIR", &["T6"], "MAKER");
+/// The same after a repair that was paid, for the same fault.
+pub const FREE_AFTER_PAID_REPAIR: Verdict = verdict("FREE_REPAIR", &["P2"], "MAKER");
 
 /// Who applies.
 pub enum Applicant {
@@ -36,8 +38,12 @@ pub enum Step {
     SendIn,
     /// The depot inspects: whether no fault is found, the causes found, the final decision, the state.
     Inspect(bool, &'static [&'static str], Verdict, &'static str),
+    /// Billing quotes, and the applicant accepts.
+    Quote,
     /// The depot repairs, today.
     Repair,
+    /// Billing records that it was paid.
+    Pay,
     /// The depot gives a good unit in its place, for this reason.
     Replace(&'static str),
     /// The depot sends out what is ready, and it is delivered.
@@ -47,7 +53,7 @@ pub enum Step {
     /// Somebody is refused: a second claim for the unit, another dealer's look, a repair before the inspection.
     Refusals,
 }
-use Step::{Cancel, Guide, Inspect, Refusals, Repair, Replace, SendIn, SendOut, Swap};
+use Step::{Cancel, Guide, Inspect, Pay, Quote, Refusals, Repair, Replace, SendIn, SendOut, Swap};
 
 /// A claim's way: what it is, by which clauses, who applies, how many days after the sale, for which part, the
 /// provisional decision that filing and guidance give, and the steps.
@@ -119,11 +125,11 @@ pub const WAYS: &[Way] = &[
         &[CONFIRMED, SendIn, Inspect(true, &[], AS_IT_CAME, "READY"), SendOut("AS_IT_CAME")],
     ),
     dealer(
-        "dismantled and dropped: paid service",
-        &["X4", "X5", "P1"],
-        60,
+        "dismantled and dropped: repaired for a price, three months for the same fault",
+        &["X4", "X5", "P1", "P2"],
+        360,
         FREE,
-        &[CONFIRMED, SendIn, Inspect(false, &["X5", "X4"], PAID, "INSPECTED")],
+        &[CONFIRMED, SendIn, Inspect(false, &["X5", "X4"], PAID, "INSPECTED"), Quote, Repair, Pay, SendOut("REPAIRED")],
     ),
     dealer("solved by telephone", &["M8"], 3, DIRECT, &[Guide("SOLVED", "", "RESOLVED")]),
     dealer("cancelled by the dealer on the 15th day", &["T1"], 15, DIRECT, &[Cancel]),

@@ -7,7 +7,7 @@ use crate::{
     contract::v1,
     domain::{
         actor::Actor,
-        claim::{Appeal, Claim, Outcome, OutcomeName, VoucherDispute},
+        claim::{Appeal, Claim, Outcome, OutcomeName},
         event::Stage,
         next::NextAction,
     },
@@ -17,7 +17,7 @@ use crate::{
     },
     store::{
         self,
-        claims::{self, StoredDecision},
+        claims::{self, Decided, StoredDecision},
     },
 };
 
@@ -56,6 +56,12 @@ pub async fn one(
     Ok(claims(conn, vec![found], reader).await?.pop())
 }
 
+/// A claim just filed, whose decision nobody has to read again.
+pub fn filed<'a>(found: Claim, decided: Decided, reader: impl Into<Reader<'a>>) -> v1::Claim {
+    let made = StoredDecision { claim_id: found.id, sequence: found.version, stage: found.decided, decided };
+    claim(found, &[made], reader.into())
+}
+
 /// What may come next with it.
 pub fn next_actions(claim: &Claim, today: NaiveDate) -> Vec<v1::NextAction> {
     let told = |next: NextAction| v1::NextAction {
@@ -67,13 +73,15 @@ pub fn next_actions(claim: &Claim, today: NaiveDate) -> Vec<v1::NextAction> {
     claim.next_actions().into_iter().map(told).collect()
 }
 
-/// A contradiction. The registered day is for staff, and for the dealer who registered it: it filed with no voucher needed.
-pub fn dispute(dispute: VoucherDispute, shows_registered: bool) -> v1::VoucherDispute {
-    v1::VoucherDispute {
+/// A contradiction. The registered day is for staff, and for the applicant where it is the one who registered it.
+pub fn dispute(claim: &Claim, reader: &Actor) -> Option<v1::VoucherDispute> {
+    let dispute = claim.filing.dispute?;
+    let shown = reader.is_staff() || (dispute.by_seller && *reader == claim.filing.applicant);
+    Some(v1::VoucherDispute {
         given_date: Some(date(dispute.given_on)),
-        registered_date: shows_registered.then(|| date(dispute.registered_on)),
+        registered_date: shown.then(|| date(dispute.registered_on)),
         verdict: dispute.verdict.map_or(0, |verdict| number!(verdict)),
-    }
+    })
 }
 
 fn appeal(appeal: Appeal) -> v1::Appeal {
@@ -119,7 +127,7 @@ fn claim(claim: Claim, decisions: &[StoredDecision], reader: Reader<'_>) -> v1::
         due_date: due_on.map(date),
         late: due_on.is_some_and(|due| reader.today > due),
         next_actions: next_actions(&claim, reader.today),
-        voucher_dispute: claim.filing.dispute.map(|open| dispute(open, reader.actor.is_staff())),
+        voucher_dispute: dispute(&claim, reader.actor),
         symptoms: claim.symptoms,
         quote_id: text(claim.quote),
         charge: charge.map(|charge| money(charge.total)),

@@ -20,7 +20,7 @@ use crate::{
     },
     service::{App, Moment, Reply, fields::Fields, open},
     store::{
-        self, Error, claims,
+        self, Error, billing, claims,
         history::{self, Repair, Replacement},
         units,
     },
@@ -118,7 +118,32 @@ async fn repair_now(
         claim_id: Some(claim.id),
     };
     history::record_repair(&mut *conn, &repair, &moment.actor, moment.now).await?;
-    claims::advance(conn, claim, vec![event], None, &moment.actor, moment.now).await
+    let claim = claims::advance(&mut *conn, claim, vec![event], None, &moment.actor, moment.now).await?;
+    if let Some(charge) = claim.owed() {
+        billing::add(conn, &claim, billing::Kind::Charge, charge, None, moment.now).await?;
+    }
+    Ok(claim)
+}
+
+pub(super) async fn beyond_repair(
+    app: &App,
+    request: Request<v1::RecordBeyondRepairRequest>,
+) -> Reply<v1::RecordBeyondRepairResponse> {
+    let (call, request) = open(request)?;
+    let mut fields = Fields::default();
+    let id = fields.request_id(&request.request_id);
+    let on = on_claim(&mut fields, &request.claim_id, request.version);
+    let reason = fields.text("reason", &request.reason, 500);
+    let (id, on, reason) = fields.finish(|| Some((id?, on?, reason?)))?;
+    app.write(&call, id, &request, reason, move |conn, reason, moment| {
+        Box::pin(async move {
+            let claim = hold(&mut *conn, moment, on, Action::DeclareBeyondRepair).await?;
+            let event = claim.beyond_repair(reason)?;
+            let claim = claims::advance(&mut *conn, claim, vec![event], None, &moment.actor, moment.now).await?;
+            Ok(v1::RecordBeyondRepairResponse { claim: answer::one(conn, claim, moment).await? })
+        })
+    })
+    .await
 }
 
 pub(super) async fn replace(

@@ -2,11 +2,14 @@
 
 use tonic::Request;
 
-use super::answer::{self, Reader};
+use super::{
+    answer::{self, Reader},
+    evidence::on_the_wire,
+};
 use crate::{
     clock::civil_date,
     contract::v1::{self, ClaimEventType},
-    domain::claim::StateName,
+    domain::{claim::StateName, period::end_of_day},
     service::{
         App, Reply, decision,
         fields::Fields,
@@ -17,6 +20,7 @@ use crate::{
     store::{
         claims::{self, Filter, StoredDecision, StoredEvent},
         error::Error,
+        evidence,
     },
 };
 
@@ -31,11 +35,13 @@ pub(super) async fn get(app: &App, request: Request<v1::GetClaimRequest>) -> Rep
             let found = claims::get(&mut *conn, actor, id).await?;
             let remedy = found.remedy;
             let claim = answer::one(&mut *conn, found, Reader { actor, today }).await?;
+            let evidence = evidence::of_claim(&mut *conn, id, None).await?;
             let policies = rules.current(conn).await?;
             let latest =
                 claim.as_ref().and_then(|claim| claim.final_decision.as_ref().or(claim.provisional_decision.as_ref()));
             let contact = latest.and_then(|latest| decision::contact(&policies, remedy, &latest.policy_version));
-            Ok(v1::GetClaimResponse { claim, contact, evidence: Vec::new() })
+            let evidence = evidence.iter().map(on_the_wire).collect();
+            Ok(v1::GetClaimResponse { claim, contact, evidence })
         })
     })
     .await
@@ -54,15 +60,19 @@ pub(super) async fn list(app: &App, request: Request<v1::ListClaimsRequest>) -> 
         "" => Some(None),
         id => fields.name("dealer_id", id, "._-").map(Some),
     };
+    let filed_until = fields.optional_date("filed_until_date", request.filed_until_date.as_ref());
+    let today = civil_date(app.clock.now());
+    let due_before = request.late.then_some(today);
     let before = match page.as_ref().and_then(|page| page.after.as_deref()) {
         None => Some(None),
         Some(key) => fields.uuid("page_token", key).map(Some),
     };
     let (page, filter) = fields.finish(|| {
         let states = states.into_iter().collect::<Option<Vec<_>>>()?;
-        Some((page?, Filter { states, serial: serial?, dealer_id: dealer_id?, before: before? }))
+        let filed_until = filed_until?.map(end_of_day);
+        let (serial, dealer_id, before) = (serial?, dealer_id?, before?);
+        Some((page?, Filter { states, serial, dealer_id, filed_until, due_before, before }))
     })?;
-    let today = civil_date(app.clock.now());
     app.read(&call, (page, filter), move |conn, (page, filter), actor| {
         Box::pin(async move {
             let mut found = claims::list(&mut *conn, actor, &filter, page.fetch()).await?;
@@ -103,7 +113,8 @@ pub(super) async fn events(
     .await
 }
 
-fn event(stored: StoredEvent, decisions: &[StoredDecision]) -> Result<v1::ClaimEvent, Error> {
+/// An event on the wire, with its decision where that is among these.
+pub(super) fn event(stored: StoredEvent, decisions: &[StoredDecision]) -> Result<v1::ClaimEvent, Error> {
     let name: &'static str = (&stored.event).into();
     let kind = ClaimEventType::from_str_name(&format!("CLAIM_EVENT_TYPE_{name}"));
     let made = decisions.iter().find(|decided| decided.sequence == stored.sequence);

@@ -6,20 +6,18 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use prost::Message;
 use tonic::Status;
 
 use super::{Coverage, question::Question};
 use crate::{
     auth::Call,
-    contract::{google, v1},
+    contract::v1,
     domain::{
         coverage::{Decision, decide},
-        event::Vouchers,
         policy::Policies,
         refusal::Refusal,
         serial::Serial,
-        vouchers::{RegisteredSale, verify},
+        vouchers::RegisteredSale,
     },
     service::{decision, registry::promises::promise, status},
     store::{
@@ -220,7 +218,8 @@ impl Beside {
         let serial = decided.unit.serial.to_string();
         let models = decided.models_to_give().filter(|model| self.in_stock.contains(*model)).cloned().collect();
         let Decided { question, unit, decision } = decided;
-        let standing = question.vouchers.as_ref().map(|given| standing(call, given, self.sales.get(&serial)));
+        let standing =
+            question.vouchers.as_ref().map(|given| decision::standing(&call.actor, given, self.sales.get(&serial)));
         let known = |promise: &&Promise| question.known_at.is_none_or(|at| promise.recorded_at <= at);
         let promises = self.promises.get(&serial).into_iter().flatten().filter(known);
         let told = decision::decision(&decision, question.language);
@@ -237,28 +236,12 @@ impl Beside {
     }
 }
 
-/// How the caller would stand who filed with these vouchers.
-fn standing(call: &Call, given: &Vouchers, sale: Option<&RegisteredSale>) -> v1::VoucherStanding {
-    let verify = |given: &Vouchers| verify(&call.actor, given, sale);
-    match (verify(&Vouchers::default()), verify(given)) {
-        (Ok(true), _) => v1::VoucherStanding::NotNeeded,
-        (_, Ok(true)) => v1::VoucherStanding::Verified,
-        (_, Ok(false)) => v1::VoucherStanding::Unverified,
-        (_, Err(Refusal::VoucherRequired)) => v1::VoucherStanding::Required,
-        (_, Err(_)) => v1::VoucherStanding::Mismatch,
-    }
-}
-
 /// An answer, or the refusal as CheckCoverage would have told it: its details hold a whole google.rpc.Status.
 pub(super) fn result(answer: Result<Answer, Status>) -> v1::CoverageResult {
     use v1::coverage_result::Result as Told;
     let told = match answer {
         Ok(answer) => Told::Answer(answer.response),
-        Err(refused) => Told::Status(google::rpc::Status::decode(refused.details()).unwrap_or(google::rpc::Status {
-            code: refused.code().into(),
-            message: refused.message().to_owned(),
-            details: Vec::new(),
-        })),
+        Err(refused) => Told::Status(status::whole(&refused)),
     };
     v1::CoverageResult { result: Some(told) }
 }

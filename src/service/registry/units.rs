@@ -112,6 +112,7 @@ fn sees(actor: &Actor, sale: &Sale) -> bool {
         Actor::Staff(_) => true,
         Actor::Dealer(id) => *id == sale.dealer_id,
         Actor::Customer(id) => Some(*id) == sale.customer_id,
+        Actor::Worker(_) => false,
     }
 }
 

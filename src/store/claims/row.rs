@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use sqlx::{FromRow, PgConnection, types::Json};
+use sqlx::{FromRow, PgConnection, Postgres, postgres::PgArguments, query::Query, types::Json};
 use uuid::Uuid;
 
 use crate::{
@@ -59,6 +59,7 @@ pub(super) struct Row {
     invoice_on: Option<NaiveDate>,
     dispute_given_on: Option<NaiveDate>,
     dispute_registered_on: Option<NaiveDate>,
+    dispute_by_seller: bool,
     dispute_verdict: Option<String>,
     symptoms: Vec<String>,
     quote_id: Option<Uuid>,
@@ -173,7 +174,8 @@ impl Row {
     fn dispute(&self) -> Result<Option<VoucherDispute>> {
         let verdict = named(self.dispute_verdict.as_deref())?;
         let dates = self.dispute_given_on.zip(self.dispute_registered_on);
-        Ok(dates.map(|(given_on, registered_on)| VoucherDispute { given_on, registered_on, verdict }))
+        let by_seller = self.dispute_by_seller;
+        Ok(dates.map(|(given_on, registered_on)| VoucherDispute { given_on, registered_on, by_seller, verdict }))
     }
 
     fn appeal(&self) -> Result<Option<Appeal>> {
@@ -221,44 +223,43 @@ pub(super) async fn by_ids(
     rows.into_iter().map(|row| Ok((row.claim_id, Claim::try_from(row)?))).collect()
 }
 
-pub(super) async fn insert(conn: &mut PgConnection, claim: &Claim) -> Result<()> {
-    let filing = &claim.filing;
-    sqlx::query(
+/// The columns of a claim as filed, and its values: from $13 on, where those of its event are the first twelve.
+macro_rules! insert_claim {
+    () => {
         "INSERT INTO claims (claim_id, serial, dealer_id, customer_id, part, fault_code, performance_fault, appearance,
              power_supply_damage, region_of_use, invoice_number, warranty_card_number, voucher_verified, filed_at, reported_on,
              state, no_fault_found, findings, remedy, decided, version, entered_at, due_on, targets, invoice_on, dispute_given_on,
-             dispute_registered_on)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, false, '{}', $17, $18, $19, $20, $21, $22, $23,
-             $24, $25)",
-    )
-    .bind(claim.id)
-    .bind(filing.serial.as_str())
-    .bind(filing.applicant.dealer_id())
-    .bind(filing.customer_id)
-    .bind(filing.told.part.map(|part| part.to_string()))
-    .bind(&filing.told.fault)
-    .bind(filing.told.performance_fault)
-    .bind(filing.told.appearance.map(|appearance| appearance.to_string()))
-    .bind(filing.told.power_supply_damage)
-    .bind(filing.told.region_of_use.as_ref().map(Region::as_str))
-    .bind(&filing.vouchers.invoice_number)
-    .bind(&filing.vouchers.warranty_card_number)
-    .bind(filing.voucher_verified)
-    .bind(filing.filed_at)
-    .bind(filing.reported_on)
-    .bind(claim.state_name().to_string())
-    .bind(claim.remedy.to_string())
-    .bind(claim.decided.to_string())
-    .bind(claim.version)
-    .bind(claim.entered_at)
-    .bind(claim.due_on())
-    .bind(Json(filing.targets))
-    .bind(filing.vouchers.invoice_date)
-    .bind(filing.dispute.map(|dispute| dispute.given_on))
-    .bind(filing.dispute.map(|dispute| dispute.registered_on))
-    .execute(conn)
-    .await?;
-    Ok(())
+             dispute_registered_on, dispute_by_seller)
+         VALUES ($1, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $5, $25, $4, false, '{}', $8, $26, $2, $5, $27, $28,
+             $29, $30, $31, $32)"
+    };
+}
+pub(super) use insert_claim;
+
+/// Binds those values.
+pub(super) fn bind<'q>(query: Query<'q, Postgres, PgArguments>, claim: &'q Claim) -> Query<'q, Postgres, PgArguments> {
+    let filing = &claim.filing;
+    query
+        .bind(filing.serial.as_str())
+        .bind(filing.applicant.dealer_id())
+        .bind(filing.customer_id)
+        .bind(filing.told.part.map(|part| part.to_string()))
+        .bind(&filing.told.fault)
+        .bind(filing.told.performance_fault)
+        .bind(filing.told.appearance.map(|appearance| appearance.to_string()))
+        .bind(filing.told.power_supply_damage)
+        .bind(filing.told.region_of_use.as_ref().map(Region::as_str))
+        .bind(&filing.vouchers.invoice_number)
+        .bind(&filing.vouchers.warranty_card_number)
+        .bind(filing.voucher_verified)
+        .bind(filing.reported_on)
+        .bind(claim.decided.to_string())
+        .bind(claim.due_on())
+        .bind(Json(filing.targets))
+        .bind(filing.vouchers.invoice_date)
+        .bind(filing.dispute.map(|dispute| dispute.given_on))
+        .bind(filing.dispute.map(|dispute| dispute.registered_on))
+        .bind(filing.dispute.is_some_and(|dispute| dispute.by_seller))
 }
 
 pub(super) async fn update(conn: &mut PgConnection, claim: &Claim) -> Result<()> {

@@ -1,0 +1,127 @@
+//! What the clock drives: quotes expire, authorizations lapse, old requests are forgotten. Any number of processes share the work.
+
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, NaiveDate, Utc};
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    clock::{Clock, civil_date},
+    domain::{actor::Actor, event::Event},
+    store::{
+        self, Error,
+        claims::{self, overdue},
+        quotes::{self, Verdict},
+        requests,
+    },
+};
+
+const EVERY: Duration = Duration::from_secs(30);
+/// How long one transaction may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How much is taken in hand at once.
+const BATCH: i64 = 500;
+/// For how long the reply to a request is kept, days.
+const REQUESTS_KEPT: i64 = 90;
+
+/// What one step did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    /// Quotes whose time passed.
+    pub expired: u64,
+    /// Authorizations whose time passed.
+    pub lapsed: u64,
+    /// Requests that were forgotten.
+    pub forgotten: u64,
+}
+
+/// Takes a step every 30 seconds until `stop`. `pool` is under the worker's role.
+pub async fn run(pool: PgPool, clock: Clock, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let work = async {
+        loop {
+            ticks.tick().await;
+            match step(&pool, clock.now()).await {
+                Ok(done) if done == Done::default() => {}
+                Ok(done) => tracing::info!(?done, "the clock's work"),
+                Err(error) => tracing::warn!(%error, "the clock's work waits"),
+            }
+        }
+    };
+    // A transaction that has begun ends all the same: it runs in a task of its own.
+    stop.run_until_cancelled(work).await.unwrap_or(())
+}
+
+/// Does all that is due at `now`, each claim in a transaction of its own. What another process holds is left to it.
+/// Fails where the database is away: the rest is done with the next step.
+pub async fn step(pool: &PgPool, now: DateTime<Utc>) -> store::Result<Done> {
+    let (today, mut done, mut after) = (civil_date(now), Done::default(), None);
+    loop {
+        let due = due(pool, today, after).await?;
+        for (_, id) in &due {
+            match run_out(pool, *id, now).await {
+                Ok(Some(Event::QuoteExpired { .. })) => done.expired += 1,
+                Ok(Some(_)) => done.lapsed += 1,
+                Ok(None) => {}
+                // One row that cannot be read does not keep the others waiting.
+                Err(Error::Broken(what)) => tracing::error!(what, claim_id = %id, "a claim cannot run out"),
+                Err(error) => return Err(error),
+            }
+        }
+        match due.last() {
+            Some(last) => after = Some(*last),
+            None => break,
+        }
+    }
+    let before = now - chrono::Duration::days(REQUESTS_KEPT);
+    loop {
+        let forgotten = in_transaction(pool, move |conn| Box::pin(requests::forget(conn, before, BATCH))).await?;
+        done.forgotten += forgotten;
+        if forgotten < BATCH.unsigned_abs() {
+            return Ok(done);
+        }
+    }
+}
+
+async fn due(
+    pool: &PgPool,
+    today: NaiveDate,
+    after: Option<(NaiveDate, Uuid)>,
+) -> store::Result<Vec<(NaiveDate, Uuid)>> {
+    in_transaction(pool, move |conn| Box::pin(overdue::list(conn, today, after, BATCH))).await
+}
+
+/// Lets a claim's quote expire, or its authorization lapse; nothing where that is not due, or somebody holds it.
+async fn run_out(pool: &PgPool, id: Uuid, now: DateTime<Utc>) -> store::Result<Option<Event>> {
+    in_transaction(pool, move |conn| {
+        Box::pin(async move {
+            let Some(claim) = overdue::hold(&mut *conn, id).await? else { return Ok(None) };
+            let Some(event) = claim.run_out(civil_date(now)) else { return Ok(None) };
+            if let Event::QuoteExpired { quote_id } = event {
+                quotes::decide(&mut *conn, quote_id, Verdict::Expired, &clock(), now).await?;
+            }
+            claims::advance(conn, claim, vec![event.clone()], None, &clock(), now).await?;
+            Ok(Some(event))
+        })
+    })
+    .await
+}
+
+/// As it stands in events: `worker/clock`.
+fn clock() -> Actor {
+    Actor::Worker("clock".to_owned())
+}
+
+async fn in_transaction<T, F>(pool: &PgPool, work: F) -> store::Result<T>
+where
+    T: Send + 'static,
+    F: for<'c> Fn(&'c mut sqlx::PgConnection) -> futures::future::BoxFuture<'c, store::Result<T>>
+        + Send
+        + Sync
+        + 'static,
+{
+    store::transaction(pool, "worker", &clock(), Instant::now() + PATIENCE, work).await
+}

@@ -1,0 +1,221 @@
+//! Scans and photos of claims: complete ones, and what came of others so far.
+
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::{
+    error::{Error, Result},
+    objects::Objects,
+    transaction,
+};
+use crate::domain::{
+    actor::Actor,
+    evidence::{EvidenceKind, MOST_OF_A_CLAIM, MediaType, Whole},
+    refusal::Refusal,
+};
+
+/// A scan or photo, complete.
+#[derive(Clone, Debug)]
+pub struct Evidence {
+    /// The applicant's UUID for it, within its claim.
+    pub id: Uuid,
+    /// What it shows.
+    pub kind: EvidenceKind,
+    /// By its content.
+    pub media_type: MediaType,
+    /// Its size and content.
+    pub whole: Whole,
+    /// Where its bytes are.
+    pub object_id: Uuid,
+    /// When it was completed.
+    pub added_at: DateTime<Utc>,
+    /// Other claims that show the same, at most 20: for staff.
+    pub seen_on: Vec<Uuid>,
+}
+
+/// A scan or photo that is not complete.
+#[derive(Clone, Debug)]
+pub struct Upload {
+    /// What it shows.
+    pub kind: EvidenceKind,
+    /// Where its bytes will be.
+    pub object_id: Uuid,
+    /// How many bytes came, from the first on.
+    pub received: u64,
+}
+
+#[derive(FromRow)]
+struct Row {
+    evidence_id: Uuid,
+    kind: String,
+    media_type: String,
+    size_bytes: i64,
+    sha256: Vec<u8>,
+    object_id: Uuid,
+    added_at: DateTime<Utc>,
+    seen_on: Vec<Uuid>,
+}
+
+impl TryFrom<Row> for Evidence {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self> {
+        let sha256 = row.sha256.try_into().map_err(|_| Error::broken("evidence.sha256 has another length"))?;
+        Ok(Self {
+            id: row.evidence_id,
+            kind: row.kind.parse().map_err(Error::broken)?,
+            media_type: row.media_type.parse().map_err(Error::broken)?,
+            whole: Whole { size: row.size_bytes.unsigned_abs(), sha256 },
+            object_id: row.object_id,
+            added_at: row.added_at,
+            seen_on: row.seen_on,
+        })
+    }
+}
+
+/// The scans and photos of a claim, or one of them, in the order they were added. The claim must be the caller's.
+pub async fn of_claim(conn: &mut PgConnection, claim: Uuid, only: Option<Uuid>) -> Result<Vec<Evidence>> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT evidence_id, kind, media_type, size_bytes, sha256, object_id, added_at,
+                CASE WHEN caller_is_staff() THEN
+                    ARRAY(SELECT DISTINCT o.claim_id FROM evidence o WHERE o.sha256 = e.sha256 AND o.claim_id <> e.claim_id
+                           ORDER BY o.claim_id LIMIT 20)
+                ELSE '{}' END AS seen_on
+           FROM evidence e WHERE claim_id = $1 AND ($2::uuid IS NULL OR evidence_id = $2) ORDER BY number",
+    )
+    .bind(claim)
+    .bind(only)
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(Evidence::try_from).collect()
+}
+
+/// What came of one so far, held to the end of the transaction. The claim must be held.
+pub async fn upload(conn: &mut PgConnection, claim: Uuid, id: Uuid) -> Result<Option<Upload>> {
+    let row: Option<(String, Uuid)> = sqlx::query_as(
+        "SELECT kind, object_id FROM evidence_uploads WHERE claim_id = $1 AND evidence_id = $2 FOR NO KEY UPDATE",
+    )
+    .bind(claim)
+    .bind(id)
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some((kind, object_id)) = row else { return Ok(None) };
+    let received: i64 = sqlx::query_scalar(
+        "SELECT coalesce(sum(length(data)), 0)::bigint FROM evidence_chunks WHERE claim_id = $1 AND evidence_id = $2",
+    )
+    .bind(claim)
+    .bind(id)
+    .fetch_one(conn)
+    .await?;
+    Ok(Some(Upload { kind: kind.parse().map_err(Error::broken)?, object_id, received: received.unsigned_abs() }))
+}
+
+/// Begins one, where the claim has room for it. The claim must be held.
+pub async fn begin(
+    conn: &mut PgConnection,
+    claim: Uuid,
+    id: Uuid,
+    kind: EvidenceKind,
+    now: DateTime<Utc>,
+) -> Result<Upload> {
+    let object_id = Uuid::new_v4();
+    let begun = sqlx::query(
+        "INSERT INTO evidence_uploads (claim_id, evidence_id, kind, object_id, began_at) SELECT $1, $2, $3, $4, $5
+          WHERE $6 > (SELECT count(*) FROM evidence WHERE claim_id = $1) AND $6 > (SELECT count(*) FROM evidence_uploads WHERE claim_id = $1)",
+    )
+    .bind(claim)
+    .bind(id)
+    .bind(kind.to_string())
+    .bind(object_id)
+    .bind(now)
+    .bind(MOST_OF_A_CLAIM)
+    .execute(conn)
+    .await?;
+    match begun.rows_affected() {
+        1 => Ok(Upload { kind, object_id, received: 0 }),
+        _ => Err(Refusal::EvidenceRefused("a claim has 20 at most").into()),
+    }
+}
+
+/// Keeps a chunk.
+pub async fn keep(conn: &mut PgConnection, claim: Uuid, id: Uuid, offset: u64, data: &[u8]) -> Result<()> {
+    sqlx::query("INSERT INTO evidence_chunks (claim_id, evidence_id, offset_bytes, data) VALUES ($1, $2, $3, $4)")
+        .bind(claim)
+        .bind(id)
+        .bind(offset.cast_signed())
+        .bind(data)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Whether this very chunk was kept before.
+pub async fn has(conn: &mut PgConnection, claim: Uuid, id: Uuid, offset: u64, data: &[u8]) -> Result<bool> {
+    let has = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM evidence_chunks WHERE claim_id = $1 AND evidence_id = $2 AND offset_bytes = $3 AND data = $4)",
+    );
+    Ok(has.bind(claim).bind(id).bind(offset.cast_signed()).bind(data).fetch_one(conn).await?)
+}
+
+/// All that came.
+pub async fn content(conn: &mut PgConnection, claim: Uuid, id: Uuid) -> Result<Vec<u8>> {
+    let chunks: Vec<Vec<u8>> = sqlx::query_scalar(
+        "SELECT data FROM evidence_chunks WHERE claim_id = $1 AND evidence_id = $2 ORDER BY offset_bytes",
+    )
+    .bind(claim)
+    .bind(id)
+    .fetch_all(conn)
+    .await?;
+    Ok(chunks.concat())
+}
+
+/// Completes one: it has its place, and its chunks go. The claim must be held.
+pub async fn complete(conn: &mut PgConnection, claim: Uuid, evidence: &Evidence) -> Result<()> {
+    sqlx::query(
+        "WITH upload AS (DELETE FROM evidence_uploads WHERE claim_id = $1 AND evidence_id = $2)
+         INSERT INTO evidence (claim_id, evidence_id, number, kind, media_type, size_bytes, sha256, object_id, added_at)
+         SELECT $1, $2, (SELECT count(*) + 1 FROM evidence WHERE claim_id = $1), $3, $4, $5, $6, $7, $8",
+    )
+    .bind(claim)
+    .bind(evidence.id)
+    .bind(evidence.kind.to_string())
+    .bind(evidence.media_type.to_string())
+    .bind(evidence.whole.size.cast_signed())
+    .bind(evidence.whole.sha256.as_slice())
+    .bind(evidence.object_id)
+    .bind(evidence.added_at)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Drops at most 100 uploads that began before a moment and were not completed, with their chunks. Gives the objects that may be
+/// left of them: to be deleted before this transaction commits, so that none is forgotten. One that is being completed is left.
+pub async fn drop_stale(conn: &mut PgConnection, before: DateTime<Utc>) -> Result<Vec<Uuid>> {
+    let objects = sqlx::query_scalar(
+        "DELETE FROM evidence_uploads WHERE (claim_id, evidence_id) IN
+             (SELECT claim_id, evidence_id FROM evidence_uploads WHERE began_at < $1 ORDER BY began_at LIMIT 100 FOR UPDATE SKIP LOCKED)
+         RETURNING object_id",
+    );
+    Ok(objects.bind(before).fetch_all(conn).await?)
+}
+
+/// What a worker does now and then, under its own role: drops what was begun a day ago and not completed, objects and all.
+/// Gives how many went.
+pub async fn sweep(pool: &PgPool, worker: &Actor, objects: &Objects, now: DateTime<Utc>) -> Result<usize> {
+    let (objects, deadline) = (objects.clone(), Instant::now() + Duration::from_secs(60));
+    transaction(pool, "sweep_evidence", worker, deadline, move |conn| {
+        let objects = objects.clone();
+        Box::pin(async move {
+            let stale = drop_stale(conn, now - chrono::Duration::days(1)).await?;
+            for object in &stale {
+                objects.delete(*object).await?;
+            }
+            Ok(stale.len())
+        })
+    })
+    .await
+}

@@ -1,0 +1,154 @@
+//! Prices and the rate of VAT, each from a day on. In force on a day is the latest that has begun.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use sqlx::{FromRow, PgConnection};
+
+use super::error::{Error, Result};
+use crate::domain::{
+    actor::Actor,
+    facts::ProductType,
+    money::Fen,
+    quote::{PriceKey, PriceList},
+    refusal::Refusal,
+};
+
+/// A price from a day on.
+#[derive(Clone, Debug)]
+pub struct Price {
+    /// What it is for.
+    pub key: PriceKey,
+    /// For one, before tax; none where it is not offered any more.
+    pub amount: Option<Fen>,
+    /// The first day it holds.
+    pub valid_from: NaiveDate,
+}
+
+/// The rate of VAT from a day on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VatRate {
+    /// Hundredths of a per cent.
+    pub basis_points: u32,
+    /// The first day it holds.
+    pub valid_from: NaiveDate,
+}
+
+#[derive(FromRow)]
+struct Row {
+    kind: String,
+    product_type: String,
+    code: String,
+    valid_from: NaiveDate,
+    amount_fen: Option<i64>,
+}
+
+impl TryFrom<Row> for Price {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self> {
+        let product_type = (!row.product_type.is_empty()).then(|| row.product_type.parse::<ProductType>());
+        let key = PriceKey {
+            kind: row.kind.parse().map_err(Error::broken)?,
+            product_type: product_type.transpose().map_err(Error::broken)?,
+            code: row.code,
+        };
+        Ok(Self { key, amount: row.amount_fen.map(Fen), valid_from: row.valid_from })
+    }
+}
+
+/// The columns of keys: kinds, product types, codes.
+fn columns<'a>(keys: impl Iterator<Item = &'a PriceKey>) -> (Vec<String>, Vec<String>, Vec<&'a str>) {
+    let column = |key: &'a PriceKey| {
+        let product_type = key.product_type.map(|product_type| product_type.to_string()).unwrap_or_default();
+        (key.kind.to_string(), product_type, key.code.as_str())
+    };
+    keys.map(column).collect()
+}
+
+/// The prices of these keys in force on a day, and the rate of VAT.
+pub async fn in_force(conn: &mut PgConnection, day: NaiveDate, keys: &[PriceKey]) -> Result<PriceList> {
+    let (kinds, product_types, codes) = columns(keys.iter());
+    let prices = sqlx::query_as(
+        "SELECT DISTINCT ON (kind, product_type, code) kind, product_type, code, valid_from, amount_fen
+           FROM prices JOIN unnest($2::text[], $3::text[], $4::text[]) asked (kind, product_type, code) USING (kind, product_type, code)
+          WHERE valid_from <= $1 ORDER BY kind, product_type, code, valid_from DESC",
+    );
+    let rows: Vec<Row> = prices.bind(day).bind(kinds).bind(product_types).bind(codes).fetch_all(&mut *conn).await?;
+    let prices = rows.into_iter().map(Price::try_from).collect::<Result<Vec<_>>>()?;
+    let prices = prices.into_iter().filter_map(|price| Some((price.key, price.amount?))).collect();
+    Ok(PriceList { prices, vat_basis_points: vat(conn, day).await?.map(|vat| vat.basis_points) })
+}
+
+/// The rate of VAT in force on a day.
+pub async fn vat(conn: &mut PgConnection, day: NaiveDate) -> Result<Option<VatRate>> {
+    let vat: Option<(i32, NaiveDate)> = sqlx::query_as(
+        "SELECT basis_points, valid_from FROM vat_rates WHERE valid_from <= $1 ORDER BY valid_from DESC LIMIT 1",
+    )
+    .bind(day)
+    .fetch_optional(conn)
+    .await?;
+    Ok(vat.map(|(basis_points, valid_from)| VatRate { basis_points: basis_points.unsigned_abs(), valid_from }))
+}
+
+/// At most `limit` prices in force on a day, by key, after the key of one of them.
+pub async fn list(
+    conn: &mut PgConnection,
+    day: NaiveDate,
+    after: &(String, String, String),
+    limit: i64,
+) -> Result<Vec<Price>> {
+    let prices = sqlx::query_as(
+        "SELECT * FROM (SELECT DISTINCT ON (kind, product_type, code) kind, product_type, code, valid_from, amount_fen FROM prices
+                         WHERE valid_from <= $1 AND (kind, product_type, code) > ($2, $3, $4)
+                         ORDER BY kind, product_type, code, valid_from DESC) latest
+          WHERE amount_fen IS NOT NULL ORDER BY kind, product_type, code LIMIT $5",
+    );
+    let prices = prices.bind(day).bind(&after.0).bind(&after.1).bind(&after.2).bind(limit);
+    let rows: Vec<Row> = prices.fetch_all(conn).await?;
+    rows.into_iter().map(Price::try_from).collect()
+}
+
+/// Sets prices and the rate of VAT, each of another key or day, none before `today`. What has begun is never changed.
+pub async fn set(
+    conn: &mut PgConnection,
+    prices: &[Price],
+    vat: Option<VatRate>,
+    actor: &Actor,
+    (now, today): (DateTime<Utc>, NaiveDate),
+) -> Result<()> {
+    let (kinds, product_types, codes) = columns(prices.iter().map(|price| &price.key));
+    let set = sqlx::query(
+        "INSERT INTO prices (kind, product_type, code, valid_from, amount_fen, set_at, set_by)
+         SELECT kind, product_type, code, valid_from, amount_fen, $6, $7
+           FROM unnest($1::text[], $2::text[], $3::text[], $4::date[], $5::bigint[]) p (kind, product_type, code, valid_from, amount_fen)
+          ORDER BY kind, product_type, code, valid_from
+         ON CONFLICT (kind, product_type, code, valid_from)
+         DO UPDATE SET amount_fen = excluded.amount_fen, set_at = excluded.set_at, set_by = excluded.set_by
+          WHERE prices.valid_from > $8",
+    )
+    .bind(kinds)
+    .bind(product_types)
+    .bind(codes)
+    .bind(prices.iter().map(|price| price.valid_from).collect::<Vec<_>>())
+    .bind(prices.iter().map(|price| price.amount.map(|amount| amount.0)).collect::<Vec<_>>())
+    .bind(now)
+    .bind(actor.to_string())
+    .bind(today)
+    .execute(&mut *conn)
+    .await?;
+    if set.rows_affected() < prices.len() as u64 {
+        return Err(Refusal::AlreadyExists("a price that is in force".to_owned()).into());
+    }
+    let Some(vat) = vat else { return Ok(()) };
+    let set = sqlx::query(
+        "INSERT INTO vat_rates (valid_from, basis_points, set_at, set_by) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (valid_from)
+         DO UPDATE SET basis_points = excluded.basis_points, set_at = excluded.set_at, set_by = excluded.set_by
+          WHERE vat_rates.valid_from > $5",
+    );
+    let set =
+        set.bind(vat.valid_from).bind(vat.basis_points.cast_signed()).bind(now).bind(actor.to_string()).bind(today);
+    match set.execute(conn).await?.rows_affected() {
+        0 => Err(Refusal::AlreadyExists("a rate of VAT that is in force".to_owned()).into()),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,260 @@
+//! The feed of events over all claims, read in its order with nothing missed.
+//!
+//! Numbers are drawn in order, but transactions commit in another, and one that rolls back leaves a gap. Whoever draws a number
+//! has an xid by then (he holds the claim's row, or inserted it), so a gap is final once every xid that was given out when a
+//! later number was seen has ended: then a row that is still not there never comes. NOTIFY is a hint to look sooner, never
+//! inside the transaction that writes: such commits would wait for each other.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, PgConnection, PgPool, postgres::PgListener, types::Json};
+use uuid::Uuid;
+
+use super::{
+    Role,
+    claims::StoredEvent,
+    error::{Error, Result},
+    pool_to,
+};
+use crate::domain::{actor::Actor, event::Event, serial::Serial};
+
+/// Numbers looked through in one transaction of a caller's: one who sees few of them still gets on.
+const WINDOW: i64 = 20_000;
+/// Events read at once.
+pub const PAGE: usize = 500;
+
+/// An event of some claim, with what tells who may see it.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    /// Its number in the feed.
+    pub feed: i64,
+    /// The claim.
+    pub claim_id: Uuid,
+    /// Its unit.
+    pub serial: String,
+    /// The dealer who filed it.
+    pub dealer_id: Option<String>,
+    /// The customer it is for.
+    pub customer_id: Uuid,
+    /// What happened.
+    pub event: StoredEvent,
+}
+
+#[derive(FromRow)]
+struct WatchedRow {
+    feed: i64,
+    claim_id: Uuid,
+    serial: String,
+    dealer_id: Option<String>,
+    customer_id: Uuid,
+    sequence: i64,
+    facts: Json<Event>,
+    state: String,
+    recorded_at: DateTime<Utc>,
+    actor: String,
+}
+
+impl TryFrom<WatchedRow> for Watched {
+    type Error = Error;
+
+    fn try_from(row: WatchedRow) -> Result<Self> {
+        let event = StoredEvent {
+            sequence: row.sequence,
+            event: row.facts.0,
+            state: row.state.parse().map_err(Error::broken)?,
+            recorded_at: row.recorded_at,
+            actor: row.actor,
+        };
+        let WatchedRow { feed, claim_id, serial, dealer_id, customer_id, .. } = row;
+        Ok(Self { feed, claim_id, serial, dealer_id, customer_id, event })
+    }
+}
+
+/// How far the feed is final, and what is known about the gap behind that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Safe {
+    /// Nothing appears at this number or before any more.
+    pub at: i64,
+    /// Up to this number everything is final once every xid before this one has ended.
+    barrier: Option<(i64, i64)>,
+}
+
+impl Safe {
+    /// Takes what is final of the `numbers` that were seen after `at`, in order; gives how many that are. `oldest` is the first
+    /// xid that had not ended in the same snapshot. The second is the number up to which a barrier is to be set.
+    fn take(&mut self, numbers: &[i64], oldest: i64) -> (usize, Option<i64>) {
+        let passed = self.barrier.filter(|(_, xid)| oldest >= *xid).map_or(0, |(up_to, _)| up_to);
+        let mut taken = 0;
+        for number in numbers {
+            if *number > passed && *number != self.at + 1 {
+                break;
+            }
+            (self.at, taken) = (*number, taken + 1);
+        }
+        self.barrier = self.barrier.filter(|(up_to, _)| *up_to > self.at);
+        let gap = taken < numbers.len() && self.barrier.is_none();
+        (taken, numbers.last().copied().filter(|_| gap))
+    }
+}
+
+/// The poller's own connection, under the role that sees the whole feed.
+pub struct Feed {
+    listener: PgListener,
+}
+
+impl Feed {
+    /// Connects beside a pool, to the same server.
+    pub async fn open(beside: &PgPool) -> Result<Self> {
+        let pool = pool_to((*beside.connect_options()).clone(), 1, Role::Watch);
+        let mut listener = PgListener::connect_with(&pool).await?;
+        listener.listen("claim_events").await?;
+        Ok(Self { listener })
+    }
+
+    /// The newest number, once everything before it is final.
+    pub async fn newest(&mut self) -> Result<Safe> {
+        let newest = "SELECT coalesce(max(feed), 0) FROM claim_events";
+        let at: i64 = sqlx::query_scalar(newest).fetch_one(&mut self.listener).await?;
+        let xid = self.next_xid().await?;
+        let oldest = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint";
+        while sqlx::query_scalar::<_, i64>(oldest).fetch_one(&mut self.listener).await? < xid {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(Safe { at, barrier: None })
+    }
+
+    /// An xid after all that were given out: its own. A snapshot's xmax would not do, for xids after it may be at work.
+    async fn next_xid(&mut self) -> Result<i64> {
+        let next = "SELECT pg_current_xact_id()::text::bigint";
+        Ok(sqlx::query_scalar(next).fetch_one(&mut self.listener).await?)
+    }
+
+    /// The next events that are final, in order, none where there are none yet; moves `safe` behind them.
+    pub async fn next(&mut self, safe: &mut Safe) -> Result<Vec<Watched>> {
+        #[derive(FromRow)]
+        struct Seen {
+            #[sqlx(flatten)]
+            row: WatchedRow,
+            oldest: i64,
+        }
+        let seen: Vec<Seen> = sqlx::query_as(
+            "SELECT feed, claim_id, serial, dealer_id, customer_id, sequence, facts, e.state, recorded_at, actor,
+                    pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest
+               FROM claim_events e JOIN claims USING (claim_id) WHERE feed > $1 ORDER BY feed LIMIT $2",
+        )
+        .bind(safe.at)
+        .bind(PAGE as i64)
+        .fetch_all(&mut self.listener)
+        .await?;
+        let numbers: Vec<i64> = seen.iter().map(|seen| seen.row.feed).collect();
+        let (taken, gap) = safe.take(&numbers, seen.first().map_or(0, |seen| seen.oldest));
+        if let Some(up_to) = gap {
+            safe.barrier = Some((up_to, self.next_xid().await?));
+        }
+        seen.into_iter().take(taken).map(|seen| seen.row.try_into()).collect()
+    }
+
+    /// Waits for a hint that there is more, at most until it is time to look anyway: sooner where a gap is waited for.
+    pub async fn wait(&mut self, safe: &Safe) -> Result<()> {
+        let pause = Duration::from_millis(if safe.barrier.is_some() { 10 } else { 100 });
+        match tokio::time::timeout(pause, self.listener.recv()).await {
+            Ok(hint) => Ok(hint.map(drop)?),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+/// Hints to every poller that there is more. In a transaction of its own, which nobody waits for.
+pub async fn hint(pool: &PgPool) -> Result<()> {
+    let hint = "SELECT set_config('synchronous_commit', 'off', false), pg_notify('claim_events', '')";
+    sqlx::query(hint).execute(pool).await?;
+    Ok(())
+}
+
+/// A pool of one connection beside another, with its settings.
+pub fn one_beside(pool: &PgPool) -> PgPool {
+    pool.options().clone().max_connections(1).connect_lazy_with((*pool.connect_options()).clone())
+}
+
+/// Which events someone wants to be told of, of those that he may see.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// For this unit.
+    pub serial: Option<Serial>,
+    /// Of claims that this dealer filed.
+    pub dealer_id: Option<String>,
+    /// Of these types, by name; all where empty.
+    pub types: Vec<&'static str>,
+}
+
+impl Wanted {
+    /// Whether an event of the feed is shown to a caller: the one gate between the poller, which sees all, and who watches.
+    pub fn shows(&self, actor: &Actor, watched: &Watched) -> bool {
+        let name: &'static str = (&watched.event.event).into();
+        actor.may_see(watched.dealer_id.as_deref(), watched.customer_id)
+            && self.serial.as_ref().is_none_or(|serial| serial.as_str() == watched.serial)
+            && self.dealer_id.as_ref().is_none_or(|dealer| Some(dealer) == watched.dealer_id.as_ref())
+            && (self.types.is_empty() || self.types.contains(&name))
+    }
+}
+
+/// Events after `after` and up to `up_to`, which must be final, that the caller may see and wants: at most a page of them,
+/// and how far it got.
+pub async fn backlog(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    wanted: &Wanted,
+    after: i64,
+    up_to: i64,
+) -> Result<(Vec<Watched>, i64)> {
+    let up_to = up_to.min(after.saturating_add(WINDOW));
+    let rows: Vec<WatchedRow> = sqlx::query_as(
+        "SELECT feed, claim_id, serial, dealer_id, customer_id, sequence, facts, e.state, recorded_at, actor
+           FROM claim_events e JOIN claims USING (claim_id)
+          WHERE feed > $1 AND feed <= $2 AND ($3::text IS NULL OR dealer_id = $3) AND ($4::uuid IS NULL OR customer_id = $4)
+            AND ($5::text IS NULL OR serial = $5) AND ($6::text IS NULL OR dealer_id = $6)
+            AND (cardinality($7::text[]) = 0 OR facts->>'type' = ANY ($7))
+          ORDER BY feed LIMIT $8",
+    )
+    .bind(after)
+    .bind(up_to)
+    .bind(actor.dealer_id())
+    .bind(actor.customer_id())
+    .bind(wanted.serial.as_ref().map(Serial::as_str))
+    .bind(&wanted.dealer_id)
+    .bind(&wanted.types)
+    .bind(PAGE as i64)
+    .fetch_all(conn)
+    .await?;
+    let full = rows.len() == PAGE;
+    let events = rows.into_iter().map(Watched::try_from).collect::<Result<Vec<_>>>()?;
+    let got = events.last().filter(|_| full).map_or(up_to, |last| last.feed);
+    Ok((events, got))
+}
+
+/// The last number that was drawn: no cursor that was ever told is after it.
+pub async fn last_drawn(conn: &mut PgConnection) -> Result<i64> {
+    Ok(sqlx::query_scalar("SELECT last_value FROM claim_event_feed").fetch_one(conn).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_is_passed_when_it_is_filled_or_when_all_that_could_fill_it_has_ended() {
+        let mut safe = Safe { at: 4, barrier: None };
+        assert_eq!(safe.take(&[5, 6], 90), (2, None));
+        // 7 is missing: what was given out by now ends before 100.
+        assert_eq!(safe.take(&[8, 10], 90), (0, Some(10)));
+        safe.barrier = Some((10, 100));
+        assert_eq!(safe.take(&[8, 10], 99), (0, None));
+        // It was filled; 9 is still missing, under the same barrier.
+        assert_eq!((safe.take(&[7, 8, 10, 12], 99), safe.at), ((2, None), 8));
+        // 9 never comes; 11, which was seen missing later, has a barrier of its own.
+        assert_eq!((safe.take(&[10, 12], 100), safe.at), ((1, Some(12)), 10));
+        safe.barrier = Some((12, 130));
+        assert_eq!((safe.take(&[12, 13], 130), safe), ((2, None), Safe { at: 13, barrier: None }));
+    }
+}

@@ -1,0 +1,513 @@
+//! Before and at filing: a preview says what filing then does, many claims at once, what a voucher contradicts, what support
+//! asks on the telephone.
+
+use std::collections::BTreeMap;
+
+use futures::future::join_all;
+use prost::Message;
+use sqlx::AssertSqlSafe;
+use tonic::{Code, Request, Status};
+use tonic_types::StatusExt;
+use uuid::Uuid;
+use warranty::contract::{google, v1::*};
+
+use crate::{
+    claims::Life,
+    twice::{Line, Process, old_unit, real_time, with_voucher},
+    world::{Caller, World, contact, date, filing, id, metadata, refusal, violations},
+};
+
+// ---- a preview
+
+/// What each table holds.
+async fn contents(world: &World) -> BTreeMap<String, Option<String>> {
+    let mut owner = world.owner().await;
+    let tables = "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'";
+    let tables: Vec<String> = sqlx::query_scalar(tables).fetch_all(&mut owner).await.unwrap();
+    let mut contents = BTreeMap::new();
+    for table in tables {
+        let rows = AssertSqlSafe(format!("SELECT md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {table} t"));
+        let rows = sqlx::query_scalar(rows).fetch_one(&mut owner).await.unwrap();
+        contents.insert(table, rows);
+    }
+    let sequences = "SELECT string_agg(sequencename || last_value, ' ') FROM pg_sequences";
+    contents.insert("sequences".into(), sqlx::query_scalar(sequences).fetch_one(&mut owner).await.unwrap());
+    contents
+}
+
+fn invoice(number: &str) -> Option<Vouchers> {
+    Some(Vouchers { invoice_number: number.into(), ..Default::default() })
+}
+
+fn named(customer: Uuid) -> Option<Customer> {
+    Some(Customer { customer: Some(customer::Customer::CustomerId(customer.to_string())) })
+}
+
+fn told(change: impl FnOnce(&mut FaultReport)) -> Option<FaultReport> {
+    let mut report = FaultReport { fault_code: "NO_POWER".into(), ..Default::default() };
+    change(&mut report);
+    Some(report)
+}
+
+/// Previews and then files; both must say the same. Gives what was said: the remedy, or every reason against it.
+async fn previewed_and_filed(world: &World, caller: &mut Caller, file: FileClaimRequest) -> Vec<String> {
+    let FileClaimRequest { serial, report, customer, vouchers, .. } = file.clone();
+    let asked = PreviewClaimRequest { serial, report, customer, vouchers, language: 0 };
+    let before = contents(world).await;
+    let preview = caller.claims.preview_claim(asked).await;
+    assert_eq!(contents(world).await, before, "a preview writes nothing");
+    let filed = caller.claims.file_claim(file).await;
+    match preview.map(tonic::Response::into_inner) {
+        Ok(preview) if preview.obstacles.is_empty() => {
+            let FileClaimResponse { claim, contact } = filed.unwrap().into_inner();
+            let claim = claim.unwrap();
+            assert_eq!(preview.decision, claim.provisional_decision);
+            assert_eq!(preview.next_actions, claim.next_actions);
+            assert_eq!(preview.voucher_dispute, claim.voucher_dispute);
+            assert_eq!(preview.contact, contact);
+            let standing = preview.voucher_standing().as_str_name().replace("VOUCHER_STANDING_", "");
+            vec![preview.decision.unwrap().remedy().as_str_name().replace("REMEDY_", ""), standing]
+        }
+        Ok(preview) => {
+            let refused = filed.unwrap_err();
+            let reasons =
+                preview.obstacles.iter().map(|obstacle| obstacle.reason().as_str_name().replace("ERROR_REASON_", ""));
+            let reasons: Vec<String> = reasons.collect();
+            assert_eq!(
+                (refusal(&refused).1, refused.message()),
+                (reasons[0].clone(), preview.obstacles[0].message.as_str())
+            );
+            assert_eq!(preview.next_actions, []);
+            reasons
+        }
+        Err(preview) => {
+            let refused = filed.unwrap_err();
+            assert_eq!((preview.code(), preview.message()), (refused.code(), refused.message()));
+            assert_eq!(violations(&preview), violations(&refused));
+            assert_eq!(metadata(&preview, "suggestions"), metadata(&refused, "suggestions"));
+            vec![refusal(&refused).1]
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preview_says_what_filing_then_does() {
+    let world = World::stocked().await;
+    let life = Life(&world);
+    let (mut d1, mut d2, mut d3) = (world.dealer("D1"), world.dealer("D2"), world.dealer("D3"));
+    let mut staff = world.staff();
+    let third = CreateDealerRequest { request_id: id(), dealer_id: "D3".into(), name: "Dealer D3".into() };
+    staff.registry.create_dealer(third).await.unwrap();
+    let status = DealerStatus::Suspended.into();
+    let third = SetDealerStatusRequest { request_id: id(), dealer_id: "D3".into(), status, version: 0 };
+    staff.registry.set_dealer_status(third).await.unwrap();
+    let buyer = world.sold("COVERED1", 60).await;
+    for (serial, days) in [("NEW1", 3), ("PAID1", 60), ("OPEN1", 60), ("BOUGHT1", 60), ("OTHERS1", 60), ("DATED1", 60)]
+    {
+        world.sold(serial, days).await;
+    }
+    let buyer_of = world.sold("BOUGHT2", 60).await;
+    world.unit("UNSOLD1").await;
+    world.unit("UNSOLD2").await;
+    d1.claims.file_claim(filing("OPEN1")).await.unwrap();
+    life.in_state("SWAPPED1", 3, ClaimState::Swapped).await;
+    world.sold("LATER1", 0).await;
+
+    let at = |serial: &str| FileClaimRequest { ..filing(serial) };
+    let by_other = |serial: &str, vouchers| FileClaimRequest { customer: Some(contact()), vouchers, ..filing(serial) };
+    let dated = |number: &str, day: &str| {
+        Some(Vouchers { invoice_number: number.into(), invoice_date: Some(date(day)), ..Default::default() })
+    };
+    let abroad = told(|report| report.region_of_use = "CN-HK".into());
+    let said = [
+        ("covered", previewed_and_filed(&world, &mut d1, at("COVERED1")).await),
+        ("in the first days", previewed_and_filed(&world, &mut d1, at("NEW1")).await),
+        ("used abroad", previewed_and_filed(&world, &mut d1, FileClaimRequest { report: abroad, ..at("PAID1") }).await),
+        ("by the buyer", previewed_and_filed(&world, &mut world.customer(buyer_of), at("BOUGHT2")).await),
+        ("a customer known by a sale", {
+            let file = FileClaimRequest { customer: named(buyer), vouchers: invoice("F9"), ..at("UNSOLD1") };
+            previewed_and_filed(&world, &mut d1, file).await
+        }),
+        ("open already", previewed_and_filed(&world, &mut d1, at("OPEN1")).await),
+        ("swapped", previewed_and_filed(&world, &mut d1, at("SWAPPED1")).await),
+        ("no voucher", previewed_and_filed(&world, &mut d2, by_other("BOUGHT1", None)).await),
+        ("another voucher", previewed_and_filed(&world, &mut d2, by_other("BOUGHT1", invoice("F-1"))).await),
+        ("suspended", previewed_and_filed(&world, &mut d3, by_other("BOUGHT1", None)).await),
+        (
+            "no customer",
+            previewed_and_filed(&world, &mut d2, FileClaimRequest { vouchers: invoice("F-BOUGHT1"), ..at("BOUGHT1") })
+                .await,
+        ),
+        (
+            "another's customer",
+            previewed_and_filed(&world, &mut d2, FileClaimRequest { customer: named(buyer), ..at("BOUGHT1") }).await,
+        ),
+        ("unknown", previewed_and_filed(&world, &mut d1, at("C0VERED1")).await),
+        (
+            "badly written",
+            previewed_and_filed(&world, &mut d1, FileClaimRequest { customer: named(Uuid::nil()), ..at("?") }).await,
+        ),
+        ("right voucher", previewed_and_filed(&world, &mut d2, by_other("OTHERS1", invoice("F-OTHERS1"))).await),
+        ("unverified", previewed_and_filed(&world, &mut d2, by_other("UNSOLD2", invoice("F9"))).await),
+        (
+            "another day",
+            previewed_and_filed(&world, &mut d2, by_other("DATED1", dated("F-DATED1", "2026-01-15"))).await,
+        ),
+        ("before the sale", {
+            world.set("2026-06-14T04:00:00Z");
+            previewed_and_filed(&world, &mut world.dealer("D1"), at("LATER1")).await
+        }),
+    ];
+    let said: Vec<String> = said.iter().map(|(what, said)| format!("{what}: {}", said.join(", "))).collect();
+    assert_eq!(
+        said,
+        [
+            "covered: FREE_REPAIR, NOT_NEEDED",
+            "in the first days: DIRECT_REPLACEMENT, NOT_NEEDED",
+            "used abroad: PAID_SERVICE, NOT_NEEDED",
+            "by the buyer: FREE_REPAIR, NOT_NEEDED",
+            "a customer known by a sale: FREE_REPAIR, UNVERIFIED",
+            "open already: OPEN_CLAIM_EXISTS",
+            "swapped: UNIT_SUPERSEDED, OPEN_CLAIM_EXISTS",
+            "no voucher: VOUCHER_REQUIRED",
+            "another voucher: VOUCHER_MISMATCH",
+            "suspended: DEALER_NOT_ACTIVE, VOUCHER_REQUIRED",
+            "no customer: INVALID_FIELDS",
+            "another's customer: NOT_FOUND",
+            "unknown: NOT_FOUND",
+            "badly written: INVALID_FIELDS",
+            "right voucher: FREE_REPAIR, VERIFIED",
+            "unverified: FREE_REPAIR, UNVERIFIED",
+            "another day: FREE_REPAIR, VERIFIED",
+            "before the sale: WARRANTY_NOT_STARTED",
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preview_speaks_the_callers_language_and_waits_for_nobody() {
+    let world = World::stocked().await;
+    world.sold("UNIT1", 60).await;
+    // Somebody holds the unit: a filing would wait.
+    let mut owner = world.owner().await;
+    sqlx::raw_sql("BEGIN; SELECT 1 FROM units WHERE serial = 'UNIT1' FOR UPDATE").execute(&mut owner).await.unwrap();
+    let language = Language::Chinese.into();
+    let asked = PreviewClaimRequest { serial: "UNIT1".into(), language, ..Default::default() };
+    let preview = world.dealer("D1").claims.preview_claim(asked).await.unwrap().into_inner();
+    assert!(preview.summary.contains("免费"), "{}", preview.summary);
+    assert_eq!(preview.estimate, None);
+}
+
+// ---- many at once
+
+fn told_of(result: &FileClaimResult) -> Result<&Claim, &google::rpc::Status> {
+    match result.result.as_ref().unwrap() {
+        file_claim_result::Result::Filed(filed) => Ok(filed.claim.as_ref().unwrap()),
+        file_claim_result::Result::Status(status) => Err(status),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_answers_each_as_filing_would_in_the_order_asked() {
+    let world = World::stocked().await;
+    let mut dealer = world.dealer("D1");
+    for serial in ["UNIT1", "UNIT2", "OPEN1"] {
+        world.sold(serial, 60).await;
+    }
+    dealer.claims.file_claim(filing("OPEN1")).await.unwrap();
+    let claims = vec![filing("UNIT1"), filing("OPEN1"), filing("NOBODY"), filing("?"), filing("UNIT2")];
+    let batch = BatchFileClaimsRequest { claims: claims.clone() };
+    let results = dealer.claims.batch_file_claims(batch).await.unwrap().into_inner().results;
+    assert_eq!(results.len(), 5);
+    for (at, serial) in [(0, "UNIT1"), (4, "UNIT2")] {
+        let filed = told_of(&results[at]).unwrap();
+        assert_eq!((filed.serial.as_str(), filed.state()), (serial, ClaimState::Filed));
+        // Sent alone it is the same request.
+        let alone = dealer.claims.file_claim(claims[at].clone()).await.unwrap().into_inner();
+        assert_eq!(alone.claim.as_ref(), Some(filed));
+    }
+    for (at, reason) in [(1, "OPEN_CLAIM_EXISTS"), (2, "NOT_FOUND"), (3, "INVALID_FIELDS")] {
+        let alone = dealer.claims.file_claim(claims[at].clone()).await.unwrap_err();
+        assert_eq!(refusal(&alone).1, reason);
+        assert_eq!(told_of(&results[at]).unwrap_err().encode_to_vec(), alone.details(), "{reason}");
+    }
+    let (none, many) = (vec![], vec![FileClaimRequest::default(); 101]);
+    let refused = dealer.claims.batch_file_claims(BatchFileClaimsRequest { claims: none }).await.unwrap_err();
+    assert_eq!(violations(&refused), [("claims".to_owned(), "must have at least one entry".to_owned())]);
+    let refused = dealer.claims.batch_file_claims(BatchFileClaimsRequest { claims: many }).await.unwrap_err();
+    assert_eq!(refusal(&refused), (Code::ResourceExhausted, "TOO_LARGE".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_sent_twice_at_once_and_again_files_none_twice() {
+    let world = World::stocked().await;
+    let serials: Vec<String> = (0..25).map(|at| format!("MANY{at:02}")).collect();
+    for serial in &serials {
+        world.unit(serial).await;
+    }
+    let with_vouchers =
+        |serial: &String| FileClaimRequest { customer: Some(contact()), vouchers: invoice("F1"), ..filing(serial) };
+    let batch = BatchFileClaimsRequest { claims: serials.iter().map(with_vouchers).collect() };
+    let send = async || world.dealer("D1").claims.batch_file_claims(batch.clone()).await.unwrap().into_inner();
+    let mut replies = join_all([send(), send(), send()]).await;
+    replies.push(send().await);
+    for reply in &replies {
+        let filed: Vec<&str> = reply.results.iter().map(|result| told_of(result).unwrap().serial.as_str()).collect();
+        assert_eq!(filed, serials);
+        assert_eq!(reply.encode_to_vec(), replies[0].encode_to_vec(), "each gets the first reply");
+    }
+    let mut owner = world.owner().await;
+    for table in ["claims", "claim_events", "claim_decisions", "customers"] {
+        let rows = AssertSqlSafe(format!("SELECT count(*) FROM {table}"));
+        assert_eq!(sqlx::query_scalar::<_, i64>(rows).fetch_one(&mut owner).await.unwrap(), 25, "{table}");
+    }
+}
+
+// ---- what it costs
+
+#[tokio::test(flavor = "multi_thread")]
+async fn filing_takes_six_round_trips() {
+    let world = real_time().await;
+    let line = Line::to(&world.url).await;
+    let process = Process::start(&world, "claim", &line.url, &["--pool-size", "1"]).await;
+    let mut claims = process.claims(&world);
+    // The first prepares the statements, and reads the policies.
+    for serial in ["WARM1", "WARM2"] {
+        old_unit(&world, serial).await;
+        claims.file_claim(with_voucher(serial)).await.unwrap();
+    }
+    let before = line.trips.load(std::sync::atomic::Ordering::Relaxed);
+    let file = with_voucher("UNIT1");
+    claims.file_claim(file.clone()).await.unwrap();
+    let after = line.trips.load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(after - before, 6, "BEGIN, begin_filing, the facts, the claim, the reply, COMMIT");
+    claims.file_claim(file).await.unwrap();
+    assert_eq!(line.trips.load(std::sync::atomic::Ordering::Relaxed) - after, 3, "the first reply again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filing_waits_for_who_holds_the_unit_and_sees_what_he_did() {
+    let world = World::stocked().await;
+    world.sold("UNIT1", 60).await;
+    let mut owner = world.owner().await;
+    let held = "BEGIN; SELECT 1 FROM units WHERE serial = 'UNIT1' FOR UPDATE; UPDATE sales SET dealer_id = 'D2' WHERE serial = 'UNIT1'";
+    sqlx::raw_sql(held).execute(&mut owner).await.unwrap();
+    let mut dealer = world.dealer("D1");
+    let filing = tokio::spawn(async move { dealer.claims.file_claim(filing("UNIT1")).await });
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'warranty-claim' AND wait_event_type = 'Lock' AND datname = current_database()";
+    let mut watcher = world.owner().await;
+    crate::twice::until("the filing waits", async || {
+        sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut watcher).await.unwrap() == 1
+    })
+    .await;
+    sqlx::raw_sql("COMMIT").execute(&mut owner).await.unwrap();
+    // D1 is the seller no more: it is asked for whom the claim is.
+    let refused = filing.await.unwrap().unwrap_err();
+    assert_eq!(violations(&refused)[0].0, "customer");
+}
+
+// ---- what a voucher contradicts
+
+/// A claim of D2's, whose invoice is of another day than D1's registered sale.
+async fn disputed(world: &World, serial: &str) -> Claim {
+    world.sold(serial, 60).await;
+    let vouchers =
+        Vouchers { invoice_number: format!("F-{serial}"), invoice_date: Some(world.today(-70)), ..Default::default() };
+    let file = FileClaimRequest { customer: Some(contact()), vouchers: Some(vouchers), ..filing(serial) };
+    world.dealer("D2").claims.file_claim(file).await.unwrap().into_inner().claim.unwrap()
+}
+
+fn settle(claim: &Claim, verdict: VoucherVerdict) -> SettleVoucherDisputeRequest {
+    let (request_id, claim_id) = (id(), claim.claim_id.clone());
+    SettleVoucherDisputeRequest {
+        request_id,
+        claim_id,
+        version: 0,
+        verdict: verdict.into(),
+        reason: "as the scan says".into(),
+    }
+}
+
+fn guide(claim: &Claim, outcome: GuidanceOutcome) -> RecordGuidanceRequest {
+    let (request_id, claim_id) = (id(), claim.claim_id.clone());
+    RecordGuidanceRequest { request_id, claim_id, outcome: outcome.into(), ..Default::default() }
+}
+
+/// The sale of `serial` as D1 corrects it to `days` ago.
+async fn corrected(world: &World, serial: &str, days: i64) {
+    let request = RegisterSaleRequest {
+        request_id: id(),
+        serial: serial.into(),
+        version: 1,
+        sold_date: Some(world.today(-days)),
+        invoice_number: format!("F-{serial}"),
+        ..Default::default()
+    };
+    world.staff().registry.register_sale(RegisterSaleRequest { dealer_id: "D1".into(), ..request }).await.unwrap();
+}
+
+async fn read(mut caller: Caller, claim: &Claim) -> Claim {
+    let request = GetClaimRequest { claim_id: claim.claim_id.clone() };
+    caller.claims.get_claim(request).await.unwrap().into_inner().claim.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_voucher_of_another_day_is_a_dispute_that_support_settles() {
+    let world = World::stocked().await;
+    let mut staff = world.staff();
+    let claim = disputed(&world, "UNIT1").await;
+    let open = VoucherDispute { given_date: Some(world.today(-70)), registered_date: None, verdict: 0 };
+    assert_eq!(claim.voucher_dispute, Some(open), "what is registered is not told to another dealer");
+    let start = claim.provisional_decision.as_ref().unwrap().start_date;
+    assert_eq!(start, Some(world.today(-60)), "a voucher never moves the start");
+    let both = VoucherDispute { registered_date: Some(world.today(-60)), ..open };
+    assert_eq!(read(world.staff(), &claim).await.voucher_dispute, Some(both));
+    let actions: Vec<ClaimAction> = claim.next_actions.iter().map(NextAction::action).collect();
+    assert_eq!(actions, [ClaimAction::SettleVoucherDispute, ClaimAction::Cancel]);
+
+    for outcome in [GuidanceOutcome::Confirmed, GuidanceOutcome::Waived] {
+        let guide = RecordGuidanceRequest { reason: "as told".into(), ..guide(&claim, outcome) };
+        let refused = staff.claims.record_guidance(guide).await.unwrap_err();
+        assert_eq!(refusal(&refused), (Code::FailedPrecondition, "VOUCHER_DISPUTE_OPEN".into()));
+    }
+    let early = staff.claims.settle_voucher_dispute(settle(&claim, VoucherVerdict::SaleCorrected)).await.unwrap_err();
+    let rule = "the registered sale's day is what it was: correct it first".to_owned();
+    assert_eq!(violations(&early), [("verdict".to_owned(), rule)]);
+
+    let stands = settle(&claim, VoucherVerdict::SaleStands);
+    let settled = staff.claims.settle_voucher_dispute(stands.clone()).await.unwrap().into_inner().claim.unwrap();
+    let verdict = VoucherVerdict::SaleStands.into();
+    assert_eq!(settled.voucher_dispute, Some(VoucherDispute { verdict, ..both }));
+    assert_eq!((settled.state(), settled.version), (ClaimState::Filed, 2));
+    let again = staff.claims.settle_voucher_dispute(stands.clone()).await.unwrap().into_inner();
+    assert_eq!(again.claim, Some(settled));
+    let twice = SettleVoucherDisputeRequest { request_id: id(), ..stands };
+    let twice = staff.claims.settle_voucher_dispute(twice).await.unwrap_err();
+    assert_eq!(refusal(&twice), (Code::FailedPrecondition, "NO_DISPUTE".into()));
+    let guided = staff.claims.record_guidance(guide(&claim, GuidanceOutcome::Confirmed)).await.unwrap().into_inner();
+    assert_eq!(guided.claim.unwrap().state(), ClaimState::Authorized);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_corrected_sale_decides_anew() {
+    let world = World::stocked().await;
+    let mut staff = world.staff();
+    let claim = disputed(&world, "UNIT1").await;
+    corrected(&world, "UNIT1", 70).await;
+    let refused = staff.claims.settle_voucher_dispute(settle(&claim, VoucherVerdict::SaleStands)).await.unwrap_err();
+    let rule = "the registered sale's day was corrected meanwhile".to_owned();
+    assert_eq!(violations(&refused), [("verdict".to_owned(), rule)]);
+    let settled = staff.claims.settle_voucher_dispute(settle(&claim, VoucherVerdict::SaleCorrected)).await.unwrap();
+    let settled = settled.into_inner().claim.unwrap();
+    let decided = settled.provisional_decision.unwrap();
+    assert_eq!(decided.start_date, Some(world.today(-70)));
+    // Both decisions stay with the claim.
+    let events = ListClaimEventsRequest { claim_id: claim.claim_id.clone(), ..Default::default() };
+    let events = staff.claims.list_claim_events(events).await.unwrap().into_inner().events;
+    let made: Vec<_> = events.iter().map(|event| event.decision.as_ref().unwrap().start_date).collect();
+    assert_eq!(made, [Some(world.today(-60)), Some(world.today(-70))]);
+    assert_eq!(events[1].r#type(), ClaimEventType::VoucherDisputeSettled);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_selling_dealer_reads_its_own_day() {
+    let world = World::stocked().await;
+    let buyer = world.sold("UNIT1", 60).await;
+    let vouchers = Some(Vouchers { invoice_date: Some(world.today(-61)), ..Default::default() });
+    let file = FileClaimRequest { vouchers, ..filing("UNIT1") };
+    let claim = world.dealer("D1").claims.file_claim(file).await.unwrap().into_inner().claim.unwrap();
+    let (given_date, registered_date) = (Some(world.today(-61)), Some(world.today(-60)));
+    let both = VoucherDispute { given_date, registered_date, verdict: 0 };
+    assert_eq!(claim.voucher_dispute, Some(both));
+    assert_eq!(read(world.dealer("D1"), &claim).await.voucher_dispute, Some(both));
+    let hidden = VoucherDispute { registered_date: None, ..both };
+    assert_eq!(read(world.customer(buyer), &claim).await.voucher_dispute, Some(hidden));
+}
+
+// ---- the fault catalogue
+
+fn paths(status: &Status) -> Vec<String> {
+    assert_eq!(refusal(status), (Code::InvalidArgument, "INVALID_FIELDS".into()), "{}", status.message());
+    violations(status).into_iter().map(|(path, _)| path).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn symptoms_are_those_that_the_product_may_have() {
+    let world = World::stocked().await;
+    let mut staff = world.staff();
+    let claim = world.filed("UNIT1", 60).await;
+    let symptoms = |codes: &[&str]| codes.iter().map(|code| (*code).to_owned()).collect();
+    let asked =
+        |codes| RecordGuidanceRequest { symptoms: symptoms(codes), ..guide(&claim, GuidanceOutcome::Confirmed) };
+    // PS-1 is a PoE switch: it has no picture, and nobody knows the last.
+    let refused =
+        staff.claims.record_guidance(asked(&["NO_POWER", "NO_VIDEO", "FAN_NOISE", "SMELLS"])).await.unwrap_err();
+    assert_eq!(paths(&refused), ["symptoms[1]", "symptoms[3]"]);
+    let refused = staff.claims.record_guidance(asked(&["no power", ""])).await.unwrap_err();
+    assert_eq!(paths(&refused), ["symptoms[0]", "symptoms[1]"]);
+    let refused = staff.claims.record_guidance(asked(&["NO_POWER"; 21])).await.unwrap_err();
+    assert_eq!(refusal(&refused), (Code::ResourceExhausted, "TOO_LARGE".into()));
+    let guided = staff.claims.record_guidance(asked(&["NO_POWER", "FAN_NOISE"])).await.unwrap().into_inner();
+    assert_eq!(guided.claim.unwrap().symptoms, ["NO_POWER", "FAN_NOISE"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_catalogue_is_kept_by_staff_and_read_by_all() {
+    let world = World::stocked().await;
+    let (mut staff, mut dealer) = (world.staff(), world.dealer("D1"));
+    let fault = Fault {
+        fault_code: "SMELLS".into(),
+        chinese: "有异味".into(),
+        english: "Smells".into(),
+        product_types: vec![ProductType::PoeSwitch.into()],
+    };
+    let put = PutFaultRequest { request_id: id(), fault: Some(fault.clone()) };
+    for _ in 0..2 {
+        let kept = staff.claims.put_fault(put.clone()).await.unwrap().into_inner().fault;
+        assert_eq!(kept.as_ref(), Some(&fault));
+    }
+    let changed = Fault { english: "Smells burnt".into(), ..fault };
+    let put = PutFaultRequest { request_id: id(), fault: Some(changed.clone()) };
+    staff.claims.put_fault(put).await.unwrap();
+
+    let mut listed = Vec::new();
+    let mut page =
+        ListFaultsRequest { product_type: ProductType::PoeSwitch.into(), page_size: 4, ..Default::default() };
+    loop {
+        let reply = dealer.claims.list_faults(page.clone()).await.unwrap().into_inner();
+        listed.extend(reply.faults);
+        page.page_token = reply.next_page_token;
+        if page.page_token.is_empty() {
+            break;
+        }
+    }
+    let codes: Vec<&str> = listed.iter().map(|fault| fault.fault_code.as_str()).collect();
+    let expected = [
+        "FAN_NOISE",
+        "NO_LINK",
+        "NO_POWER",
+        "OVERHEAT",
+        "PACKET_LOSS",
+        "POE_NO_OUTPUT",
+        "PORT_DEAD",
+        "RESTARTS",
+        "SMELLS",
+    ];
+    assert_eq!(codes, expected);
+    assert_eq!(listed.last(), Some(&changed));
+
+    let bad = Fault { fault_code: "smells".into(), product_types: vec![99, 1, 1], ..Default::default() };
+    let refused =
+        staff.claims.put_fault(PutFaultRequest { request_id: String::new(), fault: Some(bad) }).await.unwrap_err();
+    let expected = [
+        "request_id",
+        "fault.fault_code",
+        "fault.chinese",
+        "fault.english",
+        "fault.product_types[0]",
+        "fault.product_types[2]",
+    ];
+    assert_eq!(paths(&refused), expected);
+    let refused = dealer.claims.put_fault(Request::new(PutFaultRequest::default())).await.unwrap_err();
+    assert!(refused.get_error_details().error_info().is_some_and(|info| info.reason == "CALLER_KIND"));
+}
