@@ -54,7 +54,7 @@ pub fn dispute(applicant: &Actor, given: &Vouchers, sale: Option<&RegisteredSale
 pub struct Prospect {
     /// Whether the applicant may apply: a dealer only while active.
     pub dealer_is_active: bool,
-    /// Whether anyone has an open claim for the unit.
+    /// Whether anyone is known to have an open claim for the unit: a preview asks, and filing comes upon the constraint.
     pub has_open_claim: bool,
     /// Whether the customer that the applicant names by number is one of its own.
     pub customer_is_known: bool,

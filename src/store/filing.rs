@@ -30,6 +30,7 @@ struct Row {
     request_sha256: Option<Vec<u8>>,
     reply: Option<Vec<u8>>,
     dealer_is_active: bool,
+    #[sqlx(default)]
     has_open_claim: bool,
     customer_is_known: bool,
     dealer_id: Option<String>,
@@ -86,10 +87,11 @@ pub async fn begin(
     }
 }
 
-/// Looks, and holds nothing.
+/// Looks, also for an open claim, and holds nothing.
 pub async fn look(conn: &mut PgConnection, actor: &Actor, serial: &Serial, customer: Option<Uuid>) -> Result<Prospect> {
     let row: Row = sqlx::query_as(
-        "SELECT NULL::text AS method, NULL::bytea AS request_sha256, NULL::bytea AS reply, p.* FROM prospect($1, $2, $3) p",
+        "SELECT NULL::text AS method, NULL::bytea AS request_sha256, NULL::bytea AS reply, p.*, unit_has_open_claim($1) AS has_open_claim
+           FROM prospect($1, $2, $3) p",
     )
     .bind(serial.as_str())
     .bind(actor.to_string())

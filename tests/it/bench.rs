@@ -19,6 +19,7 @@ use tonic::{Code, Request, Response, Status, Streaming, server::StreamingService
 use tonic_prost::ProstCodec;
 use uuid::Uuid;
 use warranty::{
+    clock::Clock,
     contract::v1::{
         coverage_service_server::{CoverageService, CoverageServiceServer},
         *,
@@ -412,6 +413,32 @@ async fn units_are_imported_beside_copy_of_the_same() {
     let serials: BTreeSet<&str> = units.iter().map(|unit| unit.serial.as_str()).collect();
     assert_eq!((units.len(), serials.len()), (2_500, 2_500), "each row once");
     assert_eq!((units[0].model.as_str(), units[0].sold_by_maker), ("PS-1", true));
+}
+
+#[tokio::test]
+async fn claims_are_filed_each_for_a_unit_of_its_own() {
+    let (world, folder) = (World::start().await, Folder::new());
+    world.set(&Clock::system().now().to_rfc3339());
+    let seeded = folder.bench(&["seed", "--units", "20", "--database-url", &world.url]).await;
+    assert!(seeded.status.success(), "{seeded:?}");
+    let hour = chrono::Duration::hours(1);
+    let dealer = Actor::Dealer("D1001".to_owned());
+    let token = world.issuer.mint(&dealer, Kind::Dealer.scopes(), hour, ISSUER, AUDIENCE, world.clock.now()).unwrap();
+    let (coverage, claim) = (format!("http://{}", world.coverage), format!("http://{}", world.claim));
+    let at =
+        ["--coverage-address", &coverage, "--claim-address", &claim, "--database-url", &world.url, "--token", &token];
+    let how = ["run", "--mix", "file", "--in-flight", "4", "--seconds", "1", "--json", "report.json"];
+    let output = folder.bench(&[&how[..], &at].concat()).await;
+    assert!(output.status.success(), "{output:?}");
+    let report: Value = serde_json::from_str(&folder.read("report.json")).unwrap();
+    let kind = &report["phases"][0]["kinds"][0];
+    assert_eq!((&kind["kind"], keys(&kind["codes"])), (&"file".into(), vec!["OK"]));
+    let claims: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM claims WHERE dealer_id = 'D1001' AND remedy = 'FREE_REPAIR'")
+            .fetch_one(&mut world.owner().await)
+            .await
+            .unwrap();
+    assert!(claims >= kind["codes"]["OK"].as_i64().unwrap(), "{claims} claims, {kind:#}");
 }
 
 #[tokio::test]

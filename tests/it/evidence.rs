@@ -285,7 +285,7 @@ async fn a_claim_has_twenty_whoever_races() {
     for status in answers.into_iter().filter_map(Result::err) {
         assert_eq!(refused(&status), evidence_refused("a claim has 20 at most"));
     }
-    assert_eq!(listed(world.dealer("D1"), &claim).await.evidence.len(), 20);
+    assert_eq!((listed(world.dealer("D1"), &claim).await.evidence.len(), kept(&world)), (20, 40));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -407,6 +407,27 @@ async fn what_was_begun_a_day_ago_and_left_is_dropped_with_its_object() {
     // It may begin again.
     left.whole(&mut dealer).await.unwrap();
     assert_eq!(left.read(&mut dealer).await.unwrap().1, left.content);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_whose_commit_failed_is_swept_also_where_it_came_in_one_chunk() {
+    let world = World::stocked().await;
+    let mut dealer = world.dealer("D1");
+    let claim = world.filed("UNIT1", 20).await;
+    let fails =
+        "CREATE FUNCTION fails() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'at COMMIT'; END $$;
+                 CREATE CONSTRAINT TRIGGER fails AFTER INSERT ON evidence DEFERRABLE INITIALLY DEFERRED
+                     FOR EACH ROW EXECUTE FUNCTION fails()";
+    let mut owner = world.owner().await;
+    sqlx::raw_sql(fails).execute(&mut owner).await.unwrap();
+    let sent = Sent::new(&claim, photo(500, 2));
+    assert_eq!(sent.whole(&mut dealer).await.unwrap_err().code(), Code::Internal);
+    assert_eq!((count(&mut owner, "evidence").await, kept(&world)), (0, 1), "the object was put before");
+    sqlx::raw_sql("DROP TRIGGER fails ON evidence").execute(&mut owner).await.unwrap();
+
+    let (pool, actor) = (worker(&world).await, Actor::Staff("worker".into()));
+    let later = world.clock.now() + chrono::Duration::hours(25);
+    assert_eq!((sweep(&pool, &actor, &world.evidence, later).await.unwrap(), kept(&world)), (1, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

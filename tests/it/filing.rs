@@ -90,98 +90,66 @@ async fn previewed_and_filed(world: &World, caller: &mut Caller, file: FileClaim
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_preview_says_what_filing_then_does() {
+/// A world with a unit for each situation, D3 suspended; gives the buyers of COVERED1 and of BOUGHT2.
+async fn situations() -> (World, Uuid, Uuid) {
     let world = World::stocked().await;
-    let life = Life(&world);
-    let (mut d1, mut d2, mut d3) = (world.dealer("D1"), world.dealer("D2"), world.dealer("D3"));
     let mut staff = world.staff();
     let third = CreateDealerRequest { request_id: id(), dealer_id: "D3".into(), name: "Dealer D3".into() };
     staff.registry.create_dealer(third).await.unwrap();
     let status = DealerStatus::Suspended.into();
     let third = SetDealerStatusRequest { request_id: id(), dealer_id: "D3".into(), status, version: 0 };
     staff.registry.set_dealer_status(third).await.unwrap();
-    let buyer = world.sold("COVERED1", 60).await;
-    for (serial, days) in [("NEW1", 3), ("PAID1", 60), ("OPEN1", 60), ("BOUGHT1", 60), ("OTHERS1", 60), ("DATED1", 60)]
+    for (serial, days) in
+        [("NEW1", 3), ("ABROAD1", 60), ("OPEN1", 60), ("BOUGHT1", 60), ("OTHERS1", 60), ("DATED1", 60)]
     {
         world.sold(serial, days).await;
     }
-    let buyer_of = world.sold("BOUGHT2", 60).await;
-    world.unit("UNSOLD1").await;
-    world.unit("UNSOLD2").await;
-    d1.claims.file_claim(filing("OPEN1")).await.unwrap();
-    life.in_state("SWAPPED1", 3, ClaimState::Swapped).await;
-    world.sold("LATER1", 0).await;
+    let buyers = (world.sold("COVERED1", 60).await, world.sold("BOUGHT2", 60).await);
+    for serial in ["UNSOLD1", "UNSOLD2"] {
+        world.unit(serial).await;
+    }
+    world.dealer("D1").claims.file_claim(filing("OPEN1")).await.unwrap();
+    Life(&world).in_state("SWAPPED1", 3, ClaimState::Swapped).await;
+    (world, buyers.0, buyers.1)
+}
 
-    let at = |serial: &str| FileClaimRequest { ..filing(serial) };
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preview_says_what_filing_then_does() {
+    let (world, covered, bought) = situations().await;
+    let at = |serial: &str| filing(serial);
     let by_other = |serial: &str, vouchers| FileClaimRequest { customer: Some(contact()), vouchers, ..filing(serial) };
-    let dated = |number: &str, day: &str| {
-        Some(Vouchers { invoice_number: number.into(), invoice_date: Some(date(day)), ..Default::default() })
-    };
-    let abroad = told(|report| report.region_of_use = "CN-HK".into());
-    let said = [
-        ("covered", previewed_and_filed(&world, &mut d1, at("COVERED1")).await),
-        ("in the first days", previewed_and_filed(&world, &mut d1, at("NEW1")).await),
-        ("used abroad", previewed_and_filed(&world, &mut d1, FileClaimRequest { report: abroad, ..at("PAID1") }).await),
-        ("by the buyer", previewed_and_filed(&world, &mut world.customer(buyer_of), at("BOUGHT2")).await),
-        ("a customer known by a sale", {
-            let file = FileClaimRequest { customer: named(buyer), vouchers: invoice("F9"), ..at("UNSOLD1") };
-            previewed_and_filed(&world, &mut d1, file).await
-        }),
-        ("open already", previewed_and_filed(&world, &mut d1, at("OPEN1")).await),
-        ("swapped", previewed_and_filed(&world, &mut d1, at("SWAPPED1")).await),
-        ("no voucher", previewed_and_filed(&world, &mut d2, by_other("BOUGHT1", None)).await),
-        ("another voucher", previewed_and_filed(&world, &mut d2, by_other("BOUGHT1", invoice("F-1"))).await),
-        ("suspended", previewed_and_filed(&world, &mut d3, by_other("BOUGHT1", None)).await),
-        (
-            "no customer",
-            previewed_and_filed(&world, &mut d2, FileClaimRequest { vouchers: invoice("F-BOUGHT1"), ..at("BOUGHT1") })
-                .await,
-        ),
-        (
-            "another's customer",
-            previewed_and_filed(&world, &mut d2, FileClaimRequest { customer: named(buyer), ..at("BOUGHT1") }).await,
-        ),
-        ("unknown", previewed_and_filed(&world, &mut d1, at("C0VERED1")).await),
-        (
-            "badly written",
-            previewed_and_filed(&world, &mut d1, FileClaimRequest { customer: named(Uuid::nil()), ..at("?") }).await,
-        ),
-        ("right voucher", previewed_and_filed(&world, &mut d2, by_other("OTHERS1", invoice("F-OTHERS1"))).await),
-        ("unverified", previewed_and_filed(&world, &mut d2, by_other("UNSOLD2", invoice("F9"))).await),
-        (
-            "another day",
-            previewed_and_filed(&world, &mut d2, by_other("DATED1", dated("F-DATED1", "2026-01-15"))).await,
-        ),
-        ("before the sale", {
-            world.set("2026-06-14T04:00:00Z");
-            previewed_and_filed(&world, &mut world.dealer("D1"), at("LATER1")).await
-        }),
-    ];
-    let said: Vec<String> = said.iter().map(|(what, said)| format!("{what}: {}", said.join(", "))).collect();
-    assert_eq!(
-        said,
-        [
-            "covered: FREE_REPAIR, NOT_NEEDED",
-            "in the first days: DIRECT_REPLACEMENT, NOT_NEEDED",
-            "used abroad: PAID_SERVICE, NOT_NEEDED",
-            "by the buyer: FREE_REPAIR, NOT_NEEDED",
-            "a customer known by a sale: FREE_REPAIR, UNVERIFIED",
-            "open already: OPEN_CLAIM_EXISTS",
-            "swapped: UNIT_SUPERSEDED, OPEN_CLAIM_EXISTS",
-            "no voucher: VOUCHER_REQUIRED",
-            "another voucher: VOUCHER_MISMATCH",
-            "suspended: DEALER_NOT_ACTIVE, VOUCHER_REQUIRED",
-            "no customer: INVALID_FIELDS",
-            "another's customer: NOT_FOUND",
-            "unknown: NOT_FOUND",
-            "badly written: INVALID_FIELDS",
-            "right voucher: FREE_REPAIR, VERIFIED",
-            "unverified: FREE_REPAIR, UNVERIFIED",
-            "another day: FREE_REPAIR, VERIFIED",
-            "before the sale: WARRANTY_NOT_STARTED",
-        ]
-    );
+    let abroad = FileClaimRequest { report: told(|report| report.region_of_use = "CN-HK".into()), ..at("ABROAD1") };
+    let known = FileClaimRequest { customer: named(covered), vouchers: invoice("F9"), ..at("UNSOLD1") };
+    let for_nobody = FileClaimRequest { vouchers: invoice("F-BOUGHT1"), ..at("BOUGHT1") };
+    let anothers = FileClaimRequest { customer: named(covered), ..at("BOUGHT1") };
+    let badly = FileClaimRequest { report: told(|report| report.part = 99), ..at("?") };
+    let another_day = Vouchers { invoice_date: Some(date("2026-01-15")), ..invoice("F-DATED1").unwrap() };
+    for (what, who, file, expected) in [
+        ("covered", "D1", at("COVERED1"), "FREE_REPAIR, NOT_NEEDED"),
+        ("in the first days", "D1", at("NEW1"), "DIRECT_REPLACEMENT, NOT_NEEDED"),
+        ("used abroad", "D1", abroad, "PAID_SERVICE, NOT_NEEDED"),
+        ("by the buyer", "", at("BOUGHT2"), "FREE_REPAIR, NOT_NEEDED"),
+        ("for a customer known by a sale", "D1", known, "FREE_REPAIR, UNVERIFIED"),
+        ("open already", "D1", at("OPEN1"), "OPEN_CLAIM_EXISTS"),
+        ("swapped", "D1", at("SWAPPED1"), "UNIT_SUPERSEDED, OPEN_CLAIM_EXISTS"),
+        ("without a voucher", "D2", by_other("BOUGHT1", None), "VOUCHER_REQUIRED"),
+        ("with another voucher", "D2", by_other("BOUGHT1", invoice("F-1")), "VOUCHER_MISMATCH"),
+        ("by a suspended dealer", "D3", by_other("BOUGHT1", None), "DEALER_NOT_ACTIVE, VOUCHER_REQUIRED"),
+        ("for nobody", "D2", for_nobody, "INVALID_FIELDS"),
+        ("for another's customer", "D2", anothers, "NOT_FOUND"),
+        ("unknown", "D1", at("C0VERED1"), "NOT_FOUND"),
+        ("badly written", "D1", badly, "INVALID_FIELDS"),
+        ("with the right voucher", "D2", by_other("OTHERS1", invoice("F-OTHERS1")), "FREE_REPAIR, VERIFIED"),
+        ("never sold", "D2", by_other("UNSOLD2", invoice("F9")), "FREE_REPAIR, UNVERIFIED"),
+        ("of another day", "D2", by_other("DATED1", Some(another_day)), "FREE_REPAIR, VERIFIED"),
+    ] {
+        let mut caller = if who.is_empty() { world.customer(bought) } else { world.dealer(who) };
+        assert_eq!(previewed_and_filed(&world, &mut caller, file).await.join(", "), expected, "{what}");
+    }
+    world.sold("LATER1", 0).await;
+    world.set("2026-06-14T04:00:00Z");
+    let said = previewed_and_filed(&world, &mut world.dealer("D1"), at("LATER1")).await;
+    assert_eq!(said, ["WARRANTY_NOT_STARTED"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,7 @@
 //! Scans and photos: in chunks up, as a stream down (M1).
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use sha2::{Digest, Sha256};
@@ -9,6 +11,7 @@ use uuid::Uuid;
 
 use super::Claims;
 use crate::{
+    auth::Call,
     contract::v1,
     domain::{
         event::Event,
@@ -42,6 +45,15 @@ struct Asked {
     offset: u64,
     data: Bytes,
     whole: Option<Whole>,
+}
+
+impl Asked {
+    /// Whether this one chunk is the whole, as it says.
+    fn is_all(&self) -> bool {
+        let Some(meant) = self.whole.filter(|_| self.offset == 0) else { return false };
+        let came = Whole { size: self.data.len() as u64, sha256: Sha256::digest(&self.data).into() };
+        is_whole(&meant, &came).is_ok() && MediaType::of(&self.data).is_ok()
+    }
 }
 
 pub(super) fn on_the_wire(evidence: &Evidence) -> v1::Evidence {
@@ -84,12 +96,34 @@ pub(super) async fn add(desk: &Claims, request: Request<v1::AddEvidenceRequest>)
         let data = Bytes::copy_from_slice(&request.data);
         Some((id?, Asked { claim: claim?, id: evidence?, kind: kind?, offset: offset.ok()?, data, whole }))
     })?;
+    if asked.is_all() {
+        begin(desk, &call, asked.clone()).await.map_err(|error| status::of(&error))?;
+    }
     let objects = desk.evidence.clone();
     let written = desk.app.write(&call, id, &request, asked, move |conn, asked, moment| {
         let objects = objects.clone();
         Box::pin(async move { add_now(conn, &objects, asked, moment).await })
     });
     written.await
+}
+
+/// Keeps one that comes whole as an upload first: whatever breaks off its completion, its object is known and goes with it.
+async fn begin(desk: &Claims, call: &Call, asked: Asked) -> store::Result<()> {
+    let given = Arc::new((asked, desk.app.moment(call), call.place.clone()));
+    store::transaction(&desk.app.pool, "BeginEvidence", &call.actor, call.deadline, move |conn| {
+        let given = Arc::clone(&given);
+        Box::pin(async move {
+            let (asked, moment, _) = &*given;
+            let claim = claims::lock(&mut *conn, &moment.actor, asked.claim).await?;
+            if evidence::of_claim(&mut *conn, claim.id, Some(asked.id)).await?.is_empty() {
+                claim.may_be_added_to(&moment.actor)?;
+                let upload = evidence::upload(&mut *conn, claim.id, asked.id).await?;
+                keep(conn, asked, upload, moment).await?;
+            }
+            Ok(())
+        })
+    })
+    .await
 }
 
 async fn add_now(
@@ -122,12 +156,12 @@ async fn add_now(
         added_at: moment.now,
         seen_on: Vec::new(),
     };
-    // Before the row: an object without one is found by its upload and dropped with it, a row without one never would be.
-    objects.put(complete.object_id, content.into()).await?;
     evidence::complete(&mut *conn, claim.id, &complete).await?;
     let sha256 = came.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
     let event = Event::EvidenceAdded { evidence_id: complete.id, sha256 };
     claims::advance(conn, claim, vec![event], None, &moment.actor, moment.now).await?;
+    // Last, and before the commit: where that fails the upload is still there, and the object goes with it.
+    objects.put(complete.object_id, content.into()).await?;
     Ok(answered(&complete))
 }
 
