@@ -17,7 +17,13 @@ use crate::{
         logistics_service_server::LogisticsServiceServer, registry_service_server::RegistryServiceServer,
     },
     server::{self, Chassis, probe, signals},
-    service::{App, claim::{Claims, worker}, coverage::Coverage, logistics::Logistics, registry::Registry},
+    service::{
+        App,
+        claim::{Claims, worker},
+        coverage::Coverage,
+        logistics::Logistics,
+        registry::Registry,
+    },
     store::{self, Role},
     telemetry,
 };

@@ -152,7 +152,8 @@ pub fn build(
     changes: &[Change],
 ) -> Result<Priced, Unpriced> {
     let own = [(PriceKind::Inspection, ""), (PriceKind::Labour, fault.unwrap_or_default())];
-    let changes_of = |kind: PriceKind, code: &str| changes.iter().any(|change| change.kind == kind && change.code == code);
+    let changes_of =
+        |kind: PriceKind, code: &str| changes.iter().any(|change| change.kind == kind && change.code == code);
     let mut lines = Vec::new();
     for (kind, code) in own.into_iter().filter(|(kind, code)| !changes_of(*kind, code)) {
         let unit_price = list.price(product_type, kind, code).ok_or_else(|| no_price(kind, code))?;
@@ -250,7 +251,10 @@ mod tests {
             ),
             (
                 Some("NO_POWER"),
-                vec![change(Labour, "NO_POWER", 1, Some(8_000), "a good customer"), change(Part, "X", 1, Some(1), "rare")],
+                vec![
+                    change(Labour, "NO_POWER", 1, Some(8_000), "a good customer"),
+                    change(Part, "X", 1, Some(1), "rare"),
+                ],
                 &[(Inspection, "", 1, 5_000), (Labour, "NO_POWER", 1, 8_000), (Part, "X", 1, 1)],
                 13_001,
                 1_690,
@@ -266,8 +270,11 @@ mod tests {
         ];
         for (fault, changes, lines, subtotal, vat) in rows {
             let built = build(&usual, SWITCH, fault, &changes).unwrap();
-            let found: Vec<_> =
-                built.lines.iter().map(|line| (line.kind, line.code.as_str(), line.quantity, line.unit_price.0)).collect();
+            let found: Vec<_> = built
+                .lines
+                .iter()
+                .map(|line| (line.kind, line.code.as_str(), line.quantity, line.unit_price.0))
+                .collect();
             assert_eq!((found.as_slice(), built.subtotal, built.vat), (lines, Fen(subtotal), Fen(vat)), "{fault:?}");
             assert_eq!(built.charge(), Charge { total: Fen(subtotal + vat), vat: Fen(vat) });
         }

@@ -84,7 +84,10 @@ impl ClaimService for Claims {
     async fn put_fault(&self, _: Request<PutFaultRequest>) -> Reply<PutFaultResponse> {
         Err(tonic::Status::unimplemented("not built yet"))
     }
-    async fn record_beyond_repair(&self, request: Request<RecordBeyondRepairRequest>) -> Reply<RecordBeyondRepairResponse> {
+    async fn record_beyond_repair(
+        &self,
+        request: Request<RecordBeyondRepairRequest>,
+    ) -> Reply<RecordBeyondRepairResponse> {
         depot::beyond_repair(&self.0, request).await
     }
     async fn quote_repair(&self, request: Request<QuoteRepairRequest>) -> Reply<QuoteRepairResponse> {

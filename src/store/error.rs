@@ -120,7 +120,9 @@ fn by_constraint(name: &str) -> Option<Error> {
         "dealer_promises_certificate_once" => {
             Some(Error::Refused(Refusal::AlreadyExists("the certificate".to_owned())))
         }
-        "billables_reference_once" => Some(Error::Refused(Refusal::AlreadyExists("the payment's reference".to_owned()))),
+        "billables_reference_once" => {
+            Some(Error::Refused(Refusal::AlreadyExists("the payment's reference".to_owned())))
+        }
         "dealers_pkey" => Some(Error::Refused(Refusal::AlreadyExists("the dealer".to_owned()))),
         "contracts_pkey" => Some(Error::Refused(Refusal::AlreadyExists("the contract".to_owned()))),
         "policies_pkey" => Some(Error::Refused(Refusal::AlreadyExists("the policy version".to_owned()))),
@@ -134,6 +136,8 @@ fn by_constraint(name: &str) -> Option<Error> {
         | "contract_versions_one_current"
         | "claim_events_one_for_a_number"
         | "request_log_once"
+        | "quotes_one_live_for_a_claim"
+        | "billables_one_of_a_kind_for_a_claim"
         | "units_pkey" => Some(Error::Contended),
         _ => None,
     }

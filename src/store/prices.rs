@@ -72,8 +72,7 @@ pub async fn in_force(conn: &mut PgConnection, day: NaiveDate, keys: &[PriceKey]
            FROM prices JOIN unnest($2::text[], $3::text[], $4::text[]) asked (kind, product_type, code) USING (kind, product_type, code)
           WHERE valid_from <= $1 ORDER BY kind, product_type, code, valid_from DESC",
     );
-    let rows: Vec<Row> =
-        prices.bind(day).bind(kinds).bind(product_types).bind(codes).fetch_all(&mut *conn).await?;
+    let rows: Vec<Row> = prices.bind(day).bind(kinds).bind(product_types).bind(codes).fetch_all(&mut *conn).await?;
     let prices = rows.into_iter().map(Price::try_from).collect::<Result<Vec<_>>>()?;
     let prices = prices.into_iter().filter_map(|price| Some((price.key, price.amount?))).collect();
     Ok(PriceList { prices, vat_basis_points: vat(conn, day).await?.map(|vat| vat.basis_points) })
@@ -146,7 +145,8 @@ pub async fn set(
          DO UPDATE SET basis_points = excluded.basis_points, set_at = excluded.set_at, set_by = excluded.set_by
           WHERE vat_rates.valid_from > $5",
     );
-    let set = set.bind(vat.valid_from).bind(vat.basis_points.cast_signed()).bind(now).bind(actor.to_string()).bind(today);
+    let set =
+        set.bind(vat.valid_from).bind(vat.basis_points.cast_signed()).bind(now).bind(actor.to_string()).bind(today);
     match set.execute(conn).await?.rows_affected() {
         0 => Err(Refusal::AlreadyExists("a rate of VAT that is in force".to_owned()).into()),
         _ => Ok(()),

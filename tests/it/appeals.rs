@@ -119,7 +119,8 @@ async fn an_override_repairs_as_goodwill_and_opens_no_window() {
     assert_eq!(coverage(&world, "GOOD0001", "2027-05-01").await.0, Remedy::PaidService);
     let request = ListBillableRepairsRequest::default();
     let told = world.staff().claims.list_billable_repairs(request).await.unwrap().into_inner().entries;
-    let counted: Vec<_> = told.iter().map(|entry| (entry.kind(), entry.amount.clone(), entry.quote_id.as_str())).collect();
+    let counted: Vec<_> =
+        told.iter().map(|entry| (entry.kind(), entry.amount.clone(), entry.quote_id.as_str())).collect();
     assert_eq!(counted, [(BillableKind::Goodwill, Some(fen_as_money(4_321)), "")]);
 }
 
@@ -144,7 +145,8 @@ async fn an_override_replaces_as_goodwill_and_the_lineage_goes_on() {
     let replaced = life.replace(&received, "NEXT0001").await.unwrap();
     assert_eq!((replaced.outcome(), replaced.outcome_serial.as_str()), (ClaimOutcome::Replaced, "NEXT0001"));
     assert_eq!(replaced.final_decision.unwrap().clauses, [i32::from(Clause::T9)]);
-    let unit = world.staff().registry.get_unit(GetUnitRequest { serial: "NEXT0001".into() }).await.unwrap().into_inner();
+    let unit =
+        world.staff().registry.get_unit(GetUnitRequest { serial: "NEXT0001".into() }).await.unwrap().into_inner();
     assert_eq!(unit.lineage.len(), 1);
     assert_eq!(coverage(&world, "GOOD0002", "2026-06-15").await, (Remedy::None, vec![]));
     // T5: the original's year, from 16 April on.
@@ -157,8 +159,12 @@ async fn who_appeals_when_and_once() {
     let world = World::stocked().await;
     let life = Life(&world);
     let inspected = life.in_state("ONCE0001", 60, ClaimState::Inspected).await;
-    let request =
-        AppealDecisionRequest { request_id: id(), claim_id: inspected.claim_id.clone(), version: 0, reason: "x".into() };
+    let request = AppealDecisionRequest {
+        request_id: id(),
+        claim_id: inspected.claim_id.clone(),
+        version: 0,
+        reason: "x".into(),
+    };
     for (mut caller, expected) in [
         (world.dealer("D2"), (Code::NotFound, "NOT_FOUND")),
         (world.customer(Uuid::from_u128(9)), (Code::NotFound, "NOT_FOUND")),

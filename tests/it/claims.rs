@@ -19,7 +19,7 @@ use warranty::{
     store::{self, Role},
 };
 
-use crate::world::{World, filing, fen_as_money, id, metadata, refusal, violations};
+use crate::world::{World, fen_as_money, filing, id, metadata, refusal, violations};
 
 pub type Outcome<T> = Result<T, Status>;
 

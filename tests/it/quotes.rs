@@ -32,6 +32,11 @@ fn change(kind: PriceKind, code: &str, quantity: i32, price: Option<i64>, reason
     QuoteLineChange { kind: kind.into(), code: code.into(), quantity, unit_price, reason: reason.into() }
 }
 
+fn at(text: &str) -> Option<prost_types::Timestamp> {
+    let at: DateTime<Utc> = text.parse().unwrap();
+    Some(prost_types::Timestamp { seconds: at.timestamp(), nanos: at.timestamp_subsec_nanos() as i32 })
+}
+
 async fn feed(world: &World, after_sequence: i64) -> Vec<BillableRepair> {
     let request = ListBillableRepairsRequest { after_sequence, page_size: 500 };
     world.staff().claims.list_billable_repairs(request).await.unwrap().into_inner().entries
@@ -103,18 +108,16 @@ async fn prices_hold_from_a_day_on_and_what_has_begun_is_never_changed() {
 // ---- a quote
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_paid_repair_from_its_quote_to_the_months_after_it() {
+async fn a_quote_is_issued_and_accepted_on_behalf_of_the_customer_under_a_token() {
     let world = World::stocked().await;
     let life = Life(&world);
-    world.set("2027-01-10T04:00:00Z");
-    // Within its year, which ends on 2027-01-15.
-    let claim = life.in_state("PAID0001", 360, ClaimState::Inspected).await;
+    let claim = life.in_state("PAID0001", 60, ClaimState::Inspected).await;
     let of = claim.claim_id.as_str();
     world.priced().await;
     let (quoted, quote) = life.quote(of, vec![]).await.unwrap();
     assert_eq!(
         (quoted.state(), quoted.quote_id.as_str(), &quoted.charge, quoted.due_date),
-        (ClaimState::Quoted, quote.quote_id.as_str(), &None, Some(date("2027-01-25")))
+        (ClaimState::Quoted, quote.quote_id.as_str(), &None, Some(date("2026-06-30")))
     );
     let line = |kind: PriceKind, code: &str, fen| QuoteLine {
         kind: kind.into(),
@@ -123,10 +126,6 @@ async fn a_paid_repair_from_its_quote_to_the_months_after_it() {
         unit_price: Some(fen_as_money(fen)),
         amount: Some(fen_as_money(fen)),
         reason: String::new(),
-    };
-    let at = |text: &str| {
-        let at: DateTime<Utc> = text.parse().unwrap();
-        Some(prost_types::Timestamp { seconds: at.timestamp(), nanos: at.timestamp_subsec_nanos() as i32 })
     };
     let expected = Quote {
         quote_id: quote.quote_id.clone(),
@@ -137,8 +136,8 @@ async fn a_paid_repair_from_its_quote_to_the_months_after_it() {
         vat_basis_points: 1_300,
         vat: Some(fen_as_money(1_690)),
         total: Some(fen_as_money(TOTAL)),
-        issued_time: at("2027-01-10T04:00:00Z"),
-        expires_time: at("2027-01-25T15:59:59.999999Z"),
+        issued_time: at("2026-06-15T04:00:00Z"),
+        expires_time: at("2026-06-30T15:59:59.999999Z"),
         ..Default::default()
     };
     assert_eq!(quote, expected);
@@ -153,14 +152,24 @@ async fn a_paid_repair_from_its_quote_to_the_months_after_it() {
     let fingerprint = digest[..16].iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let expected = Quote {
         state: QuoteState::Accepted.into(),
-        decided_time: at("2027-01-10T04:00:00Z"),
+        decided_time: at("2026-06-15T04:00:00Z"),
         decided_by: "dealer/D1".into(),
         on_behalf_of: claim.customer_id.clone(),
         ..expected
     };
     assert_eq!((accepted.state(), &quote), (ClaimState::InRepair, &expected), "the fingerprint is for staff");
     assert_eq!(quotes(&world, of).await, [Quote { token_fingerprint: fingerprint, ..expected }]);
+}
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_charged_repair_is_paid_leaves_and_is_free_for_three_months() {
+    let world = World::stocked().await;
+    let life = Life(&world);
+    world.set("2027-01-10T04:00:00Z");
+    // Within its year, which ends on 2027-01-15.
+    let claim = life.in_state("PAID0001", 360, ClaimState::Quoted).await;
+    let of = claim.claim_id.as_str();
+    life.accept(of, &claim.quote_id).await.unwrap();
     let repaired = life.repair(of).await.unwrap();
     assert_eq!((repaired.state(), fen(&repaired.charge), repaired.paid), (ClaimState::Ready, TOTAL, false));
     let refused = life.dispatch(&[(of, "")]).await.unwrap_err();
@@ -183,7 +192,7 @@ async fn a_paid_repair_from_its_quote_to_the_months_after_it() {
         serial: "PAID0001".into(),
         dealer_id: "D1".into(),
         customer_id: claim.customer_id.clone(),
-        quote_id: quote.quote_id.clone(),
+        quote_id: claim.quote_id.clone(),
         amount: Some(fen_as_money(TOTAL)),
         vat: Some(fen_as_money(1_690)),
         reference: reference.into(),
@@ -246,6 +255,8 @@ async fn billing_changes_lines_with_a_reason() {
     assert_eq!((refusal(&unlisted).1.as_str(), metadata(&unlisted, "code").as_str()), ("NO_PRICE", "FAN"));
     assert_eq!(count(&world, "SELECT count(*) FROM quotes").await, 0);
 
+    // Tomorrow's price is not today's.
+    set(&world, vec![part("PSU", Some(1), "2026-06-16")], None).await.unwrap();
     let changes = vec![
         change(PriceKind::Inspection, "", 0, None, ""),
         change(PriceKind::Part, "PSU", 2, None, ""),
@@ -314,7 +325,8 @@ async fn a_dealer_accepts_only_what_it_read() {
     // The second has its own 15 days.
     world.set("2026-07-05T15:59:59Z");
     life.accept(of, &second.quote_id).await.unwrap();
-    let states: Vec<_> = quotes(&world, of).await.iter().map(|quote| (quote.state(), quote.decided_by.clone())).collect();
+    let states: Vec<_> =
+        quotes(&world, of).await.iter().map(|quote| (quote.state(), quote.decided_by.clone())).collect();
     assert_eq!(
         states,
         [(QuoteState::Accepted, "dealer/D1".to_owned()), (QuoteState::Superseded, "staff/S1".to_owned())]
@@ -329,7 +341,10 @@ async fn declined_or_beyond_repair_it_goes_back_as_it_came_and_nothing_is_charge
     let declined = life.in_state("BACK0001", 60, ClaimState::Quoted).await;
     let (claim, quote) = life.decline(&declined.claim_id, &declined.quote_id).await.unwrap();
     assert_eq!((claim.state(), claim.outcome()), (ClaimState::Ready, ClaimOutcome::AsItCame));
-    assert_eq!((quote.state(), quote.reason.as_str(), quote.on_behalf_of.as_str()), (QuoteState::Declined, "too dear", ""));
+    assert_eq!(
+        (quote.state(), quote.reason.as_str(), quote.on_behalf_of.as_str()),
+        (QuoteState::Declined, "too dear", "")
+    );
     let broken = life.in_state("BACK0002", 60, ClaimState::Quoted).await;
     life.accept(&broken.claim_id, &broken.quote_id).await.unwrap();
     let claim = life.beyond_repair(&broken.claim_id).await.unwrap();
@@ -343,6 +358,36 @@ async fn declined_or_beyond_repair_it_goes_back_as_it_came_and_nothing_is_charge
     // What the commitment repairs free is not declared beyond repair, but replaced.
     let free = life.in_state("BACK0003", 60, ClaimState::InRepair).await.claim_id;
     assert_eq!(refusal(&life.beyond_repair(&free).await.unwrap_err()).1, "REMEDY_MISMATCH");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sent_twice_is_quoted_accepted_and_paid_once() {
+    let world = World::stocked().await;
+    let life = Life(&world);
+    let claim_id = life.in_state("TWICE001", 60, ClaimState::Inspected).await.claim_id;
+    world.priced().await;
+    let (mut dealer, mut staff) = (world.dealer("D1"), world.staff());
+    let request = QuoteRepairRequest { request_id: id(), claim_id: claim_id.clone(), version: 3, ..Default::default() };
+    let refused = staff.claims.quote_repair(request.clone()).await.unwrap_err();
+    assert_eq!((refusal(&refused).1.as_str(), metadata(&refused, "current").as_str()), ("VERSION_MISMATCH", "5"));
+    let request = QuoteRepairRequest { version: 5, ..request };
+    let first = staff.claims.quote_repair(request.clone()).await.unwrap().into_inner();
+    assert_eq!(staff.claims.quote_repair(request).await.unwrap().into_inner(), first);
+    let quote_id = first.quote.unwrap().quote_id;
+    let request = AcceptQuoteRequest { request_id: id(), claim_id: claim_id.clone(), version: 6, quote_id };
+    let first = dealer.claims.accept_quote(request.clone()).await.unwrap().into_inner();
+    assert_eq!(dealer.claims.accept_quote(request).await.unwrap().into_inner(), first);
+    life.repair(&claim_id).await.unwrap();
+    let (amount, reference) = (Some(fen_as_money(TOTAL)), "P-1".into());
+    let request = RecordPaymentRequest { request_id: id(), claim_id, version: 8, amount, reference };
+    let calls = join_all((0..20).map(|_| {
+        let (mut billing, request) = (world.staff(), request.clone());
+        async move { billing.claims.record_payment(request).await.unwrap().into_inner() }
+    }));
+    let replies = calls.await;
+    assert!(replies.iter().all(|reply| *reply == replies[0]));
+    assert_eq!(count(&world, "SELECT count(*) FROM quotes").await, 1);
+    assert_eq!(feed(&world, 0).await.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -429,10 +474,15 @@ async fn a_quote_is_accepted_or_it_expires_in_a_thousand_races_never_both() {
     assert_eq!(answers.get("FailedPrecondition QUOTE_EXPIRED"), Some(&(1_000 - accepted)), "{answers:?}");
     assert_eq!(expired, u64::try_from(1_000 - accepted).unwrap());
     assert!(accepted > 50 && expired > 50, "the two really met: {answers:?}");
-    let went = |sql: &str| format!("SELECT count(*) FROM claims c JOIN quotes q USING (claim_id) WHERE serial LIKE 'COPY%' AND {sql}");
+    let went = |sql: &str| {
+        format!("SELECT count(*) FROM claims c JOIN quotes q USING (claim_id) WHERE serial LIKE 'COPY%' AND {sql}")
+    };
     for (sql, expected) in [
         ("c.state = 'IN_REPAIR' AND q.state = 'ACCEPTED' AND c.charge_fen = q.total_fen", i64::from(accepted)),
-        ("c.state = 'READY' AND c.outcome = 'AS_IT_CAME' AND q.state = 'EXPIRED' AND c.quote_id IS NULL", 1_000 - i64::from(accepted)),
+        (
+            "c.state = 'READY' AND c.outcome = 'AS_IT_CAME' AND q.state = 'EXPIRED' AND c.quote_id IS NULL",
+            1_000 - i64::from(accepted),
+        ),
     ] {
         let found: i64 =
             sqlx::query_scalar(AssertSqlSafe(went(sql))).fetch_one(&mut world.owner().await).await.unwrap();
@@ -464,7 +514,10 @@ async fn a_quote_expires_at_the_end_of_its_day_and_is_told_so_before_the_worker_
     }
     assert_eq!(worker::step(&worker, world.clock.now()).await.unwrap(), Done { expired: 1, ..Done::default() });
     let claim = life.get(of).await;
-    assert_eq!((claim.state(), claim.outcome(), claim.quote_id.as_str()), (ClaimState::Ready, ClaimOutcome::AsItCame, ""));
+    assert_eq!(
+        (claim.state(), claim.outcome(), claim.quote_id.as_str()),
+        (ClaimState::Ready, ClaimOutcome::AsItCame, "")
+    );
     let quote = quotes(&world, of).await.remove(0);
     assert_eq!((quote.state(), quote.decided_by.as_str()), (QuoteState::Expired, "worker/clock"));
     assert_eq!(refusal(&life.accept(of, &quote.quote_id).await.unwrap_err()).1, "QUOTE_EXPIRED");
@@ -486,8 +539,7 @@ async fn what_nobody_sends_in_lapses_and_old_requests_are_forgotten() {
     assert_eq!(worker::step(&worker, world.clock.now()).await.unwrap(), Done::default());
     world.set("2026-07-15T16:00:00Z");
     // Two at once share the work.
-    let (one, two) =
-        tokio::join!(worker::step(&worker, world.clock.now()), worker::step(&worker, world.clock.now()));
+    let (one, two) = tokio::join!(worker::step(&worker, world.clock.now()), worker::step(&worker, world.clock.now()));
     assert_eq!(one.unwrap().lapsed + two.unwrap().lapsed, 1);
     assert_eq!(life.get(&authorized).await.state(), ClaimState::Cancelled);
     assert_eq!(life.get(&swapped).await.state(), ClaimState::Swapped, "that unit is owed");

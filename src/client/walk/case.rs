@@ -98,7 +98,8 @@ impl Case<'_> {
                 let fen = self.quoted();
                 let request = json!({"amount": money(fen), "reference": format!("PAY-{}", self.serial)});
                 let expected = json!({"paid": true, "charge": money(fen)});
-                self.advance(&Who::of(Kind::Billing), "RecordPayment", "P1", request, &[("PAID", "READY")], expected).await
+                self.advance(&Who::of(Kind::Billing), "RecordPayment", "P1", request, &[("PAID", "READY")], expected)
+                    .await
             }
             Step::Repair => {
                 let events = [("REPAIRED", "READY")];
@@ -137,9 +138,7 @@ impl Case<'_> {
 
     /// Billing names its own prices, with a reason; the applicant accepts what it read.
     async fn quote(&mut self) -> Result<()> {
-        let line = |kind: &str, code: &str, fen| {
-            json!({"kind": format!("PRICE_KIND_{kind}"), "code": code, "quantity": 1, "unitPrice": money(fen), "reason": "the walk's own price"})
-        };
+        let line = |kind: &str, code: &str, fen| json!({"kind": format!("PRICE_KIND_{kind}"), "code": code, "quantity": 1, "unitPrice": money(fen), "reason": "the walk's own price"});
         let changes = json!([line("INSPECTION", "", INSPECTION), line("LABOUR", "NO_POWER", LABOUR)]);
         let (request, applicant) = (json!({"changes": changes}), self.applicant.clone());
         self.advance(&Who::of(Kind::Billing), "QuoteRepair", "P1", request, &[("QUOTED", "QUOTED")], json!({})).await?;

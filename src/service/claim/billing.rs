@@ -95,8 +95,7 @@ pub(super) async fn set_prices(app: &App, request: Request<v1::SetPricesRequest>
             basis_points.zip(valid_from).map(|(basis_points, valid_from)| Some(VatRate { basis_points, valid_from }))
         }
     };
-    let (id, prices, vat) =
-        fields.finish(|| Some((id?, prices.into_iter().collect::<Option<Vec<_>>>()?, vat?)))?;
+    let (id, prices, vat) = fields.finish(|| Some((id?, prices.into_iter().collect::<Option<Vec<_>>>()?, vat?)))?;
     app.write(&call, id, &request, prices, move |conn, prices, moment| {
         Box::pin(async move {
             prices::set(conn, &prices, vat, &moment.actor, (moment.now, moment.today)).await?;
@@ -119,9 +118,8 @@ pub(super) async fn list_prices(app: &App, request: Request<v1::ListPricesReques
             let mut after = page.after.as_deref().unwrap_or("//").splitn(3, '/').map(str::to_owned);
             let mut part = || after.next().unwrap_or_default();
             let mut found = prices::list(&mut *conn, day, &(part(), part(), part()), page.fetch()).await?;
-            let next_page_token = page.cut(&mut found, |Price { key, .. }| {
-                format!("{}/{}/{}", key.kind, text(key.product_type), key.code)
-            });
+            let next_page_token = page
+                .cut(&mut found, |Price { key, .. }| format!("{}/{}/{}", key.kind, text(key.product_type), key.code));
             let vat = prices::vat(conn, day).await?.map(|vat| v1::VatRate {
                 basis_points: vat.basis_points.cast_signed(),
                 valid_from_date: Some(date(vat.valid_from)),

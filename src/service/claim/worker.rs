@@ -118,7 +118,10 @@ fn clock() -> Actor {
 async fn in_transaction<T, F>(pool: &PgPool, work: F) -> store::Result<T>
 where
     T: Send + 'static,
-    F: for<'c> Fn(&'c mut sqlx::PgConnection) -> futures::future::BoxFuture<'c, store::Result<T>> + Send + Sync + 'static,
+    F: for<'c> Fn(&'c mut sqlx::PgConnection) -> futures::future::BoxFuture<'c, store::Result<T>>
+        + Send
+        + Sync
+        + 'static,
 {
     store::transaction(pool, "worker", &clock(), Instant::now() + PATIENCE, work).await
 }
