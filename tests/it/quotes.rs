@@ -240,7 +240,7 @@ async fn billing_changes_lines_with_a_reason() {
         (
             vec![change(PriceKind::Inspection, "", 0, None, ""), change(PriceKind::Labour, "NO_POWER", 0, None, "")],
             "changes",
-            "must leave a line",
+            "must leave something to pay",
         ),
         (
             vec![change(PriceKind::Part, "GOLD", 1_000, Some(10_000_000_000), "gold")],
@@ -558,7 +558,7 @@ async fn the_worker_works_by_itself_until_it_is_told_to_stop() {
     let claim = Life(&world).in_state("LOOP0001", 60, ClaimState::Quoted).await;
     let clock = Clock::fixed("2026-07-01T00:00:00Z".parse().unwrap());
     let stop = tokio_util::sync::CancellationToken::new();
-    let running = tokio::spawn(worker::run(world.worker(), clock, stop.clone()));
+    let running = tokio::spawn(worker::run(world.worker(), clock, Duration::from_millis(20), stop.clone()));
     let expired = async {
         while Life(&world).get(&claim.claim_id).await.state() != ClaimState::Ready {
             tokio::task::yield_now().await;
