@@ -165,11 +165,18 @@ async fn a_quote_is_issued_and_accepted_on_behalf_of_the_customer_under_a_token(
 async fn a_charged_repair_is_paid_leaves_and_is_free_for_three_months() {
     let world = World::stocked().await;
     let life = Life(&world);
-    world.set("2027-01-10T04:00:00Z");
+    world.set("2027-01-09T04:00:00Z");
     // Within its year, which ends on 2027-01-15.
-    let claim = life.in_state("PAID0001", 360, ClaimState::Quoted).await;
+    let claim = life.in_state("PAID0001", 359, ClaimState::Quoted).await;
     let of = claim.claim_id.as_str();
+    world.set("2027-01-10T04:00:00Z");
     life.accept(of, &claim.quote_id).await.unwrap();
+    // P1: nothing is repaired for money before the quote is accepted.
+    let (claim_id, completed_date) = (of.to_owned(), Some(date("2027-01-09")));
+    let early = RecordRepairRequest { request_id: id(), claim_id, completed_date, ..Default::default() };
+    let refused = world.staff().claims.record_repair(early).await.unwrap_err();
+    let rule = "must not lie before the quote was accepted (P1)".to_owned();
+    assert_eq!(violations(&refused), [("completed_date".to_owned(), rule)]);
     let repaired = life.repair(of).await.unwrap();
     assert_eq!((repaired.state(), fen(&repaired.charge), repaired.paid), (ClaimState::Ready, TOTAL, false));
     let refused = life.dispatch(&[(of, "")]).await.unwrap_err();
@@ -505,7 +512,11 @@ async fn a_quote_expires_at_the_end_of_its_day_and_is_told_so_before_the_worker_
     assert_eq!(quotes(&world, of).await[0].state(), QuoteState::Issued);
     world.set("2026-06-30T16:00:00Z");
     assert_eq!(quotes(&world, of).await[0].state(), QuoteState::Expired);
-    for refused in [life.accept(of, &claim.quote_id).await, life.decline(of, &claim.quote_id).await] {
+    for refused in [
+        life.accept(of, &claim.quote_id).await.map(drop),
+        life.decline(of, &claim.quote_id).await.map(drop),
+        life.appeal(of).await.map(drop),
+    ] {
         let refused = refused.unwrap_err();
         assert_eq!(
             (refusal(&refused).1.as_str(), metadata(&refused, "expired").as_str()),
