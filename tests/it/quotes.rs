@@ -470,11 +470,12 @@ async fn a_quote_is_accepted_or_it_expires_in_a_thousand_races_never_both() {
         racing.shuffle(&mut rand::rng());
         let accepts = join_all(racing.iter().map(|(claim, quote)| life.accept(claim, quote)));
         let now = last + chrono::Duration::microseconds(1);
-        let (said, one, two) = tokio::join!(accepts, worker::step(&worker, now), worker::step(&other, now));
+        let workers = join_all([&worker, &worker, &other, &other].map(|pool| worker::step(pool, now)));
+        let (said, done) = tokio::join!(accepts, workers);
         for (answer, times) in tally(said) {
             *answers.entry(answer).or_default() += times;
         }
-        expired += one.unwrap().expired + two.unwrap().expired;
+        expired += done.into_iter().map(|done| done.unwrap().expired).sum::<u64>();
     }
     let accepted = answers["OK"];
     println!("{accepted} accepted, {expired} expired");
