@@ -46,7 +46,7 @@ CREATE TABLE quotes (
     subtotal_fen      bigint NOT NULL,
     vat_basis_points  integer NOT NULL CHECK (vat_basis_points BETWEEN 0 AND 10000),
     vat_fen           bigint NOT NULL,
-    total_fen         bigint NOT NULL CHECK (total_fen BETWEEN 0 AND 10000000000),
+    total_fen         bigint NOT NULL CHECK (total_fen BETWEEN 1 AND 10000000000),
     issued_at         timestamptz NOT NULL,
     issued_by         text NOT NULL,
     expires_at        timestamptz NOT NULL CHECK (expires_at >= issued_at),

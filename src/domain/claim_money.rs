@@ -95,11 +95,15 @@ impl Claim {
     }
 
     /// Whoever filed it appeals, once, against the decision at inspection.
-    pub fn appeal(&self, reason: String) -> Result<Event, Refusal> {
+    pub fn appeal(&self, reason: String, today: NaiveDate) -> Result<Event, Refusal> {
         if self.appeal.is_some() {
             return Err(Refusal::AppealedBefore);
         }
         self.allow(Action::Appeal)?;
+        // An appeal keeps a quote waiting; it does not bring back one whose time passed.
+        if let (State::Quoted(_), Some(on)) = (&self.state, self.overdue_since(today)) {
+            return Err(Refusal::QuoteExpired { on });
+        }
         if !self.may_be_appealed() {
             return Err(self.wrong_state(Action::Appeal));
         }

@@ -1,7 +1,7 @@
 //! PURE: the rules of the commitment and the life of a claim. Facts and the moment in, verdict out.
 //!
 //! Read `clause` and `facts` first, then the ladder in `coverage` with its `start`, `windows` and `proof` beside it, then the
-//! life in `claim`, its fold in `claim_fold` and its steps in `claim_steps` and `claim_money`.
+//! life in `claim`, its fold in `claim_fold`, its steps in `claim_steps` and `claim_money`, and what a repair costs in `quote`.
 
 pub mod actor;
 pub mod calendar;

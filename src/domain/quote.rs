@@ -175,16 +175,14 @@ pub fn build(
         lines.push(Line { kind: change.kind, code, quantity: change.quantity, unit_price, reason });
     }
     lines.sort_by(|one, other| (one.kind as u8, &one.code).cmp(&(other.kind as u8, &other.code)));
-    if lines.is_empty() {
-        return Err(Unpriced::Whole("must leave a line"));
-    }
     let vat_basis_points = list.vat_basis_points.ok_or_else(|| no_price("VAT", ""))?;
     // At most 52 lines of 1,000 times the most that a price may be: times 10,000 that is still less than an i64 holds.
     let subtotal = Fen(lines.iter().map(|line| line.amount().0).sum());
     let priced = Priced { lines, subtotal, vat_basis_points, vat: subtotal.vat(vat_basis_points) };
-    match priced.charge().total > MOST {
-        true => Err(Unpriced::Whole("must come to at most 100,000,000.00")),
-        false => Ok(priced),
+    match priced.charge().total {
+        Fen(0) => Err(Unpriced::Whole("must leave something to pay")),
+        total if total > MOST => Err(Unpriced::Whole("must come to at most 100,000,000.00")),
+        _ => Ok(priced),
     }
 }
 
@@ -307,7 +305,12 @@ mod tests {
             (
                 &whole,
                 vec![change(Inspection, "", 0, None, ""), change(Labour, "FAN", 0, None, "")],
-                Unpriced::Whole("must leave a line"),
+                Unpriced::Whole("must leave something to pay"),
+            ),
+            (
+                &whole,
+                vec![change(Inspection, "", 0, None, ""), change(Labour, "FAN", 1, Some(0), "a gift")],
+                Unpriced::Whole("must leave something to pay"),
             ),
             (
                 &whole,

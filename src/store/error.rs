@@ -135,6 +135,8 @@ fn by_constraint(name: &str) -> Option<Error> {
         | "contract_versions_one_current"
         | "claim_events_one_for_a_number"
         | "request_log_once"
+        | "quotes_one_live_for_a_claim"
+        | "billables_one_of_a_kind_for_a_claim"
         | "units_pkey" => Some(Error::Contended),
         _ => None,
     }

@@ -1,12 +1,11 @@
 //! Prices and the rate of VAT, each from a day on. In force on a day is the latest that has begun.
 
 use chrono::{DateTime, NaiveDate, Utc};
-use sqlx::{FromRow, PgConnection};
+use sqlx::{FromRow, PgConnection, Row as _, postgres::PgRow};
 
-use super::error::{Error, Result};
+use super::error::Result;
 use crate::domain::{
     actor::Actor,
-    facts::ProductType,
     money::Fen,
     quote::{PriceKey, PriceList},
     refusal::Refusal,
@@ -32,26 +31,14 @@ pub struct VatRate {
     pub valid_from: NaiveDate,
 }
 
-#[derive(FromRow)]
-struct Row {
-    kind: String,
-    product_type: String,
-    code: String,
-    valid_from: NaiveDate,
-    amount_fen: Option<i64>,
-}
-
-impl TryFrom<Row> for Price {
-    type Error = Error;
-
-    fn try_from(row: Row) -> Result<Self> {
-        let product_type = (!row.product_type.is_empty()).then(|| row.product_type.parse::<ProductType>());
-        let key = PriceKey {
-            kind: row.kind.parse().map_err(Error::broken)?,
-            product_type: product_type.transpose().map_err(Error::broken)?,
-            code: row.code,
-        };
-        Ok(Self { key, amount: row.amount_fen.map(Fen), valid_from: row.valid_from })
+impl<'r> FromRow<'r, PgRow> for Price {
+    fn from_row(row: &'r PgRow) -> sqlx::Result<Self> {
+        let (kind, product_type): (&str, &str) = (row.try_get("kind")?, row.try_get("product_type")?);
+        let invalid = |error: strum::ParseError| sqlx::Error::Decode(Box::new(error));
+        let product_type = (!product_type.is_empty()).then(|| product_type.parse().map_err(invalid)).transpose()?;
+        let key = PriceKey { kind: kind.parse().map_err(invalid)?, product_type, code: row.try_get("code")? };
+        let amount: Option<i64> = row.try_get("amount_fen")?;
+        Ok(Self { key, amount: amount.map(Fen), valid_from: row.try_get("valid_from")? })
     }
 }
 
@@ -72,8 +59,7 @@ pub async fn in_force(conn: &mut PgConnection, day: NaiveDate, keys: &[PriceKey]
            FROM prices JOIN unnest($2::text[], $3::text[], $4::text[]) asked (kind, product_type, code) USING (kind, product_type, code)
           WHERE valid_from <= $1 ORDER BY kind, product_type, code, valid_from DESC",
     );
-    let rows: Vec<Row> = prices.bind(day).bind(kinds).bind(product_types).bind(codes).fetch_all(&mut *conn).await?;
-    let prices = rows.into_iter().map(Price::try_from).collect::<Result<Vec<_>>>()?;
+    let prices: Vec<Price> = prices.bind(day).bind(kinds).bind(product_types).bind(codes).fetch_all(&mut *conn).await?;
     let prices = prices.into_iter().filter_map(|price| Some((price.key, price.amount?))).collect();
     Ok(PriceList { prices, vat_basis_points: vat(conn, day).await?.map(|vat| vat.basis_points) })
 }
@@ -103,8 +89,7 @@ pub async fn list(
           WHERE amount_fen IS NOT NULL ORDER BY kind, product_type, code LIMIT $5",
     );
     let prices = prices.bind(day).bind(&after.0).bind(&after.1).bind(&after.2).bind(limit);
-    let rows: Vec<Row> = prices.fetch_all(conn).await?;
-    rows.into_iter().map(Price::try_from).collect()
+    Ok(prices.fetch_all(conn).await?)
 }
 
 /// Sets prices and the rate of VAT, each of another key or day, none before `today`. What has begun is never changed.

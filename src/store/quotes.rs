@@ -1,7 +1,7 @@
 //! Quotes of claims (P1). Row-level security shows those of the claims that the caller sees.
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection, types::Json};
+use sqlx::{FromRow, PgConnection, Row as _, postgres::PgRow, types::Json};
 use uuid::Uuid;
 
 use super::error::{Error, Result};
@@ -38,11 +38,12 @@ pub struct Quote {
     pub reason: Option<String>,
 }
 
-/// What becomes of a quote.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What becomes of a quote; its name is that of the state.
+#[derive(Clone, Debug, PartialEq, Eq, strum::Display)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum Verdict {
-    /// Accepted for a customer, under a token of this fingerprint.
-    Accepted(Uuid, [u8; 16]),
+    /// Accepted on behalf of the claim's customer, under a token of this fingerprint.
+    Accepted([u8; 16]),
     /// Declined, and why.
     Declined(Option<String>),
     /// Its time passed.
@@ -51,45 +52,28 @@ pub enum Verdict {
     Superseded,
 }
 
-#[derive(FromRow)]
-struct Row {
-    quote_id: Uuid,
-    claim_id: Uuid,
-    state: String,
-    lines: Json<Vec<Line>>,
-    subtotal_fen: i64,
-    vat_basis_points: i32,
-    vat_fen: i64,
-    issued_at: DateTime<Utc>,
-    expires_at: DateTime<Utc>,
-    decided_at: Option<DateTime<Utc>>,
-    decided_by: Option<String>,
-    on_behalf_of: Option<Uuid>,
-    token_fingerprint: Option<String>,
-    reason: Option<String>,
-}
-
-impl TryFrom<Row> for Quote {
-    type Error = Error;
-
-    fn try_from(row: Row) -> Result<Self> {
+impl<'r> FromRow<'r, PgRow> for Quote {
+    fn from_row(row: &'r PgRow) -> sqlx::Result<Self> {
+        let state: &str = row.try_get("state")?;
+        let lines: Json<Vec<Line>> = row.try_get("lines")?;
+        let basis_points: i32 = row.try_get("vat_basis_points")?;
         Ok(Self {
-            quote_id: row.quote_id,
-            claim_id: row.claim_id,
-            state: row.state.parse().map_err(Error::broken)?,
+            quote_id: row.try_get("quote_id")?,
+            claim_id: row.try_get("claim_id")?,
+            state: state.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
             priced: Priced {
-                lines: row.lines.0,
-                subtotal: Fen(row.subtotal_fen),
-                vat_basis_points: row.vat_basis_points.unsigned_abs(),
-                vat: Fen(row.vat_fen),
+                lines: lines.0,
+                subtotal: Fen(row.try_get("subtotal_fen")?),
+                vat_basis_points: basis_points.unsigned_abs(),
+                vat: Fen(row.try_get("vat_fen")?),
             },
-            issued_at: row.issued_at,
-            expires_at: row.expires_at,
-            decided_at: row.decided_at,
-            decided_by: row.decided_by,
-            on_behalf_of: row.on_behalf_of,
-            token_fingerprint: row.token_fingerprint,
-            reason: row.reason,
+            issued_at: row.try_get("issued_at")?,
+            expires_at: row.try_get("expires_at")?,
+            decided_at: row.try_get("decided_at")?,
+            decided_by: row.try_get("decided_by")?,
+            on_behalf_of: row.try_get("on_behalf_of")?,
+            token_fingerprint: row.try_get("token_fingerprint")?,
+            reason: row.try_get("reason")?,
         })
     }
 }
@@ -103,7 +87,7 @@ pub async fn issue(
     actor: &Actor,
     now: DateTime<Utc>,
 ) -> Result<Quote> {
-    let row: Row = sqlx::query_as(
+    let issued = sqlx::query_as(
         "INSERT INTO quotes (quote_id, claim_id, state, lines, subtotal_fen, vat_basis_points, vat_fen, total_fen, issued_at, issued_by,
              expires_at)
          VALUES ($1, $2, 'ISSUED', $3, $4, $5, $6, $7, $8, $9, $10) RETURNING *",
@@ -117,33 +101,23 @@ pub async fn issue(
     .bind(priced.charge().total.0)
     .bind(now)
     .bind(actor.to_string())
-    .bind(expires_at)
-    .fetch_one(conn)
-    .await?;
-    row.try_into()
+    .bind(expires_at);
+    Ok(issued.fetch_one(conn).await?)
 }
 
 /// Gives a claim's quote.
 pub async fn get(conn: &mut PgConnection, claim_id: Uuid, quote_id: Uuid) -> Result<Quote> {
-    let row: Option<Row> = sqlx::query_as("SELECT * FROM quotes WHERE claim_id = $1 AND quote_id = $2")
-        .bind(claim_id)
-        .bind(quote_id)
-        .fetch_optional(conn)
-        .await?;
-    row.ok_or_else(|| Error::not_found("quote", quote_id))?.try_into()
+    let quote =
+        sqlx::query_as("SELECT * FROM quotes WHERE claim_id = $1 AND quote_id = $2").bind(claim_id).bind(quote_id);
+    quote.fetch_optional(conn).await?.ok_or_else(|| Error::not_found("quote", quote_id))
 }
 
 /// At most `limit` quotes of a claim before one of them, newest first. The claim must be the caller's (`claims::get`).
 pub async fn list(conn: &mut PgConnection, claim_id: Uuid, before: Option<Uuid>, limit: i64) -> Result<Vec<Quote>> {
-    let rows: Vec<Row> = sqlx::query_as(
+    let quotes = sqlx::query_as(
         "SELECT * FROM quotes WHERE claim_id = $1 AND ($2::uuid IS NULL OR quote_id < $2) ORDER BY quote_id DESC LIMIT $3",
-    )
-    .bind(claim_id)
-    .bind(before)
-    .bind(limit)
-    .fetch_all(conn)
-    .await?;
-    rows.into_iter().map(Quote::try_from).collect()
+    );
+    Ok(quotes.bind(claim_id).bind(before).bind(limit).fetch_all(conn).await?)
 }
 
 /// Records what became of an issued quote. The claim must be held.
@@ -154,32 +128,23 @@ pub async fn decide(
     actor: &Actor,
     now: DateTime<Utc>,
 ) -> Result<Quote> {
-    let state = match verdict {
-        Verdict::Accepted(..) => QuoteState::Accepted,
-        Verdict::Declined(_) => QuoteState::Declined,
-        Verdict::Expired => QuoteState::Expired,
-        Verdict::Superseded => QuoteState::Superseded,
+    let (fingerprint, reason) = match &verdict {
+        Verdict::Accepted(token) => (Some(token.as_slice()), None),
+        Verdict::Declined(reason) => (None, reason.as_deref()),
+        Verdict::Expired | Verdict::Superseded => (None, None),
     };
-    let (on_behalf_of, fingerprint) = match verdict {
-        Verdict::Accepted(customer, token) => (Some(customer), Some(token)),
-        _ => (None, None),
-    };
-    let reason = if let Verdict::Declined(reason) = verdict { reason } else { None };
-    let row: Option<Row> = sqlx::query_as(
-        "UPDATE quotes SET state = $2, decided_at = $3, decided_by = $4, on_behalf_of = $5, token_fingerprint = encode($6, 'hex'),
-             reason = $7
+    let decided = sqlx::query_as(
+        "UPDATE quotes SET state = $2, decided_at = $3, decided_by = $4, token_fingerprint = encode($5, 'hex'), reason = $6,
+             on_behalf_of = (SELECT c.customer_id FROM claims c WHERE c.claim_id = quotes.claim_id AND $5 IS NOT NULL)
           WHERE quote_id = $1 AND state = 'ISSUED' RETURNING *",
     )
     .bind(quote_id)
-    .bind(state.to_string())
+    .bind(verdict.to_string())
     .bind(now)
     .bind(actor.to_string())
-    .bind(on_behalf_of)
-    .bind(fingerprint.map(Vec::from))
-    .bind(reason)
-    .fetch_optional(conn)
-    .await?;
-    row.ok_or_else(|| Error::broken("a claim's current quote is not issued"))?.try_into()
+    .bind(fingerprint)
+    .bind(reason);
+    decided.fetch_optional(conn).await?.ok_or_else(|| Error::broken("a claim's current quote is not issued"))
 }
 
 /// Gives an issued quote its whole time again.

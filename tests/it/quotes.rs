@@ -32,6 +32,11 @@ fn change(kind: PriceKind, code: &str, quantity: i32, price: Option<i64>, reason
     QuoteLineChange { kind: kind.into(), code: code.into(), quantity, unit_price, reason: reason.into() }
 }
 
+fn at(text: &str) -> Option<prost_types::Timestamp> {
+    let at: DateTime<Utc> = text.parse().unwrap();
+    Some(prost_types::Timestamp { seconds: at.timestamp(), nanos: at.timestamp_subsec_nanos() as i32 })
+}
+
 async fn feed(world: &World, after_sequence: i64) -> Vec<BillableRepair> {
     let request = ListBillableRepairsRequest { after_sequence, page_size: 500 };
     world.staff().claims.list_billable_repairs(request).await.unwrap().into_inner().entries
@@ -103,18 +108,16 @@ async fn prices_hold_from_a_day_on_and_what_has_begun_is_never_changed() {
 // ---- a quote
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_paid_repair_from_its_quote_to_the_months_after_it() {
+async fn a_quote_is_issued_and_accepted_on_behalf_of_the_customer_under_a_token() {
     let world = World::stocked().await;
     let life = Life(&world);
-    world.set("2027-01-10T04:00:00Z");
-    // Within its year, which ends on 2027-01-15.
-    let claim = life.in_state("PAID0001", 360, ClaimState::Inspected).await;
+    let claim = life.in_state("PAID0001", 60, ClaimState::Inspected).await;
     let of = claim.claim_id.as_str();
     world.priced().await;
     let (quoted, quote) = life.quote(of, vec![]).await.unwrap();
     assert_eq!(
         (quoted.state(), quoted.quote_id.as_str(), &quoted.charge, quoted.due_date),
-        (ClaimState::Quoted, quote.quote_id.as_str(), &None, Some(date("2027-01-25")))
+        (ClaimState::Quoted, quote.quote_id.as_str(), &None, Some(date("2026-06-30")))
     );
     let line = |kind: PriceKind, code: &str, fen| QuoteLine {
         kind: kind.into(),
@@ -123,10 +126,6 @@ async fn a_paid_repair_from_its_quote_to_the_months_after_it() {
         unit_price: Some(fen_as_money(fen)),
         amount: Some(fen_as_money(fen)),
         reason: String::new(),
-    };
-    let at = |text: &str| {
-        let at: DateTime<Utc> = text.parse().unwrap();
-        Some(prost_types::Timestamp { seconds: at.timestamp(), nanos: at.timestamp_subsec_nanos() as i32 })
     };
     let expected = Quote {
         quote_id: quote.quote_id.clone(),
@@ -137,8 +136,8 @@ async fn a_paid_repair_from_its_quote_to_the_months_after_it() {
         vat_basis_points: 1_300,
         vat: Some(fen_as_money(1_690)),
         total: Some(fen_as_money(TOTAL)),
-        issued_time: at("2027-01-10T04:00:00Z"),
-        expires_time: at("2027-01-25T15:59:59.999999Z"),
+        issued_time: at("2026-06-15T04:00:00Z"),
+        expires_time: at("2026-06-30T15:59:59.999999Z"),
         ..Default::default()
     };
     assert_eq!(quote, expected);
@@ -153,14 +152,31 @@ async fn a_paid_repair_from_its_quote_to_the_months_after_it() {
     let fingerprint = digest[..16].iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let expected = Quote {
         state: QuoteState::Accepted.into(),
-        decided_time: at("2027-01-10T04:00:00Z"),
+        decided_time: at("2026-06-15T04:00:00Z"),
         decided_by: "dealer/D1".into(),
         on_behalf_of: claim.customer_id.clone(),
         ..expected
     };
     assert_eq!((accepted.state(), &quote), (ClaimState::InRepair, &expected), "the fingerprint is for staff");
     assert_eq!(quotes(&world, of).await, [Quote { token_fingerprint: fingerprint, ..expected }]);
+}
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_charged_repair_is_paid_leaves_and_is_free_for_three_months() {
+    let world = World::stocked().await;
+    let life = Life(&world);
+    world.set("2027-01-09T04:00:00Z");
+    // Within its year, which ends on 2027-01-15.
+    let claim = life.in_state("PAID0001", 359, ClaimState::Quoted).await;
+    let of = claim.claim_id.as_str();
+    world.set("2027-01-10T04:00:00Z");
+    life.accept(of, &claim.quote_id).await.unwrap();
+    // P1: nothing is repaired for money before the quote is accepted.
+    let (claim_id, completed_date) = (of.to_owned(), Some(date("2027-01-09")));
+    let early = RecordRepairRequest { request_id: id(), claim_id, completed_date, ..Default::default() };
+    let refused = world.staff().claims.record_repair(early).await.unwrap_err();
+    let rule = "must not lie before the quote was accepted (P1)".to_owned();
+    assert_eq!(violations(&refused), [("completed_date".to_owned(), rule)]);
     let repaired = life.repair(of).await.unwrap();
     assert_eq!((repaired.state(), fen(&repaired.charge), repaired.paid), (ClaimState::Ready, TOTAL, false));
     let refused = life.dispatch(&[(of, "")]).await.unwrap_err();
@@ -183,7 +199,7 @@ async fn a_paid_repair_from_its_quote_to_the_months_after_it() {
         serial: "PAID0001".into(),
         dealer_id: "D1".into(),
         customer_id: claim.customer_id.clone(),
-        quote_id: quote.quote_id.clone(),
+        quote_id: claim.quote_id.clone(),
         amount: Some(fen_as_money(TOTAL)),
         vat: Some(fen_as_money(1_690)),
         reference: reference.into(),
@@ -231,7 +247,7 @@ async fn billing_changes_lines_with_a_reason() {
         (
             vec![change(PriceKind::Inspection, "", 0, None, ""), change(PriceKind::Labour, "NO_POWER", 0, None, "")],
             "changes",
-            "must leave a line",
+            "must leave something to pay",
         ),
         (
             vec![change(PriceKind::Part, "GOLD", 1_000, Some(10_000_000_000), "gold")],
@@ -246,6 +262,8 @@ async fn billing_changes_lines_with_a_reason() {
     assert_eq!((refusal(&unlisted).1.as_str(), metadata(&unlisted, "code").as_str()), ("NO_PRICE", "FAN"));
     assert_eq!(count(&world, "SELECT count(*) FROM quotes").await, 0);
 
+    // Tomorrow's price is not today's.
+    set(&world, vec![part("PSU", Some(1), "2026-06-16")], None).await.unwrap();
     let changes = vec![
         change(PriceKind::Inspection, "", 0, None, ""),
         change(PriceKind::Part, "PSU", 2, None, ""),
@@ -350,6 +368,36 @@ async fn declined_or_beyond_repair_it_goes_back_as_it_came_and_nothing_is_charge
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_sent_twice_is_quoted_accepted_and_paid_once() {
+    let world = World::stocked().await;
+    let life = Life(&world);
+    let claim_id = life.in_state("TWICE001", 60, ClaimState::Inspected).await.claim_id;
+    world.priced().await;
+    let (mut dealer, mut staff) = (world.dealer("D1"), world.staff());
+    let request = QuoteRepairRequest { request_id: id(), claim_id: claim_id.clone(), version: 3, ..Default::default() };
+    let refused = staff.claims.quote_repair(request.clone()).await.unwrap_err();
+    assert_eq!((refusal(&refused).1.as_str(), metadata(&refused, "current").as_str()), ("VERSION_MISMATCH", "5"));
+    let request = QuoteRepairRequest { version: 5, ..request };
+    let first = staff.claims.quote_repair(request.clone()).await.unwrap().into_inner();
+    assert_eq!(staff.claims.quote_repair(request).await.unwrap().into_inner(), first);
+    let quote_id = first.quote.unwrap().quote_id;
+    let request = AcceptQuoteRequest { request_id: id(), claim_id: claim_id.clone(), version: 6, quote_id };
+    let first = dealer.claims.accept_quote(request.clone()).await.unwrap().into_inner();
+    assert_eq!(dealer.claims.accept_quote(request).await.unwrap().into_inner(), first);
+    life.repair(&claim_id).await.unwrap();
+    let (amount, reference) = (Some(fen_as_money(TOTAL)), "P-1".into());
+    let request = RecordPaymentRequest { request_id: id(), claim_id, version: 8, amount, reference };
+    let calls = join_all((0..20).map(|_| {
+        let (mut billing, request) = (world.staff(), request.clone());
+        async move { billing.claims.record_payment(request).await.unwrap().into_inner() }
+    }));
+    let replies = calls.await;
+    assert!(replies.iter().all(|reply| *reply == replies[0]));
+    assert_eq!(count(&world, "SELECT count(*) FROM quotes").await, 1);
+    assert_eq!(feed(&world, 0).await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn with_credit_terms_it_leaves_before_it_is_paid() {
     let world = World::stocked().await;
     let life = Life(&world);
@@ -423,11 +471,12 @@ async fn a_quote_is_accepted_or_it_expires_in_a_thousand_races_never_both() {
         racing.shuffle(&mut rand::rng());
         let accepts = join_all(racing.iter().map(|(claim, quote)| life.accept(claim, quote)));
         let now = last + chrono::Duration::microseconds(1);
-        let (said, one, two) = tokio::join!(accepts, worker::step(&worker, now), worker::step(&other, now));
+        let workers = join_all([&worker, &worker, &other, &other].map(|pool| worker::step(pool, now)));
+        let (said, done) = tokio::join!(accepts, workers);
         for (answer, times) in tally(said) {
             *answers.entry(answer).or_default() += times;
         }
-        expired += one.unwrap().expired + two.unwrap().expired;
+        expired += done.into_iter().map(|done| done.unwrap().expired).sum::<u64>();
     }
     let accepted = answers["OK"];
     println!("{accepted} accepted, {expired} expired");
@@ -465,7 +514,11 @@ async fn a_quote_expires_at_the_end_of_its_day_and_is_told_so_before_the_worker_
     assert_eq!(quotes(&world, of).await[0].state(), QuoteState::Issued);
     world.set("2026-06-30T16:00:00Z");
     assert_eq!(quotes(&world, of).await[0].state(), QuoteState::Expired);
-    for refused in [life.accept(of, &claim.quote_id).await, life.decline(of, &claim.quote_id).await] {
+    for refused in [
+        life.accept(of, &claim.quote_id).await.map(drop),
+        life.decline(of, &claim.quote_id).await.map(drop),
+        life.appeal(of).await.map(drop),
+    ] {
         let refused = refused.unwrap_err();
         assert_eq!(
             (refusal(&refused).1.as_str(), metadata(&refused, "expired").as_str()),
@@ -518,7 +571,7 @@ async fn the_worker_works_by_itself_until_it_is_told_to_stop() {
     let claim = Life(&world).in_state("LOOP0001", 60, ClaimState::Quoted).await;
     let clock = Clock::fixed("2026-07-01T00:00:00Z".parse().unwrap());
     let stop = tokio_util::sync::CancellationToken::new();
-    let running = tokio::spawn(worker::run(world.worker(), clock, stop.clone()));
+    let running = tokio::spawn(worker::run(world.worker(), clock, Duration::from_millis(20), stop.clone()));
     let expired = async {
         while Life(&world).get(&claim.claim_id).await.state() != ClaimState::Ready {
             tokio::task::yield_now().await;

@@ -1063,16 +1063,13 @@ async fn a_parcel_badly_written_is_refused_with_every_violation() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn money_badly_written_is_refused_with_every_violation() {
+async fn a_quote_badly_written_is_refused_with_every_violation() {
     let world = World::stocked().await;
     let before = everything(&world).await;
     let (mut dealer, mut staff) = (world.dealer("D1"), world.staff());
     let (request_id, claim_id, quote_id, version) = (nil(), "x".to_owned(), "y".to_owned(), -1);
-    let euro = Some(Money { currency_code: "EUR".into(), ..Default::default() });
     let reason = long(501);
-
-    let wrong =
-        QuoteLineChange { kind: 9, code: "a".into(), quantity: -1, unit_price: euro.clone(), reason: reason.clone() };
+    let wrong = QuoteLineChange { kind: 9, code: "a".into(), quantity: -1, unit_price: euro(), reason: reason.clone() };
     let twice =
         QuoteLineChange { kind: PriceKind::Inspection.into(), code: "X".into(), quantity: 1_001, ..Default::default() };
     let unnamed = QuoteLineChange { kind: PriceKind::Part.into(), ..Default::default() };
@@ -1106,21 +1103,29 @@ async fn money_badly_written_is_refused_with_every_violation() {
         quote_id: quote_id.clone(),
     };
     bad(dealer.claims.accept_quote(request).await, &[&named[..], &["quote_id"]].concat());
-    let request = DeclineQuoteRequest {
-        request_id: request_id.clone(),
-        claim_id: claim_id.clone(),
-        version,
-        quote_id,
-        reason: reason.clone(),
-    };
+    let request = DeclineQuoteRequest { request_id, claim_id: claim_id.clone(), version, quote_id, reason };
     bad(dealer.claims.decline_quote(request).await, &[&named[..], &["quote_id", "reason"]].concat());
-    let request = ListQuotesRequest { claim_id: claim_id.clone(), page_size: 501, page_token: "?".into() };
+    let request = ListQuotesRequest { claim_id, page_size: 501, page_token: "?".into() };
     bad(staff.claims.list_quotes(request).await, &["page_size", "page_token", "claim_id"]);
+    assert_eq!(everything(&world).await, before);
+}
+
+fn euro() -> Option<Money> {
+    Some(Money { currency_code: "EUR".into(), ..Default::default() })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_or_an_appeal_badly_written_is_refused_with_every_violation() {
+    let world = World::stocked().await;
+    let before = everything(&world).await;
+    let (mut dealer, mut staff) = (world.dealer("D1"), world.staff());
+    let (request_id, claim_id, version, reason) = (nil(), "x".to_owned(), -1, long(501));
+    let named = ["request_id", "claim_id", "version"];
     let request = RecordPaymentRequest {
         request_id: request_id.clone(),
         claim_id: claim_id.clone(),
         version,
-        amount: euro.clone(),
+        amount: euro(),
         reference: long(65),
     };
     bad(staff.claims.record_payment(request).await, &[&named[..], &["amount", "reference"]].concat());
@@ -1142,19 +1147,24 @@ async fn money_badly_written_is_refused_with_every_violation() {
     bad(dealer.claims.appeal_decision(request).await, &[&named[..], &["reason"]].concat());
     let outcome = AppealOutcome::Overridden.into();
     let request = DecideAppealRequest {
-        request_id: request_id.clone(),
+        request_id,
         claim_id,
         version,
         outcome,
         reason,
         goodwill_remedy: 99,
-        goodwill_cost: euro.clone(),
+        goodwill_cost: euro(),
     };
-    bad(
-        staff.claims.decide_appeal(request).await,
-        &[&named[..], &["reason", "goodwill_remedy", "goodwill_cost"]].concat(),
-    );
+    let expected = [&named[..], &["reason", "goodwill_remedy", "goodwill_cost"]].concat();
+    bad(staff.claims.decide_appeal(request).await, &expected);
+    assert_eq!(everything(&world).await, before);
+}
 
+#[tokio::test(flavor = "multi_thread")]
+async fn prices_badly_written_are_refused_with_every_violation() {
+    let world = World::stocked().await;
+    let before = everything(&world).await;
+    let mut staff = world.staff();
     let price = |kind: PriceKind, product_type: ProductType, code: &str, days| Price {
         kind: kind.into(),
         product_type: product_type.into(),
@@ -1164,7 +1174,7 @@ async fn money_badly_written_is_refused_with_every_violation() {
     };
     let fine = price(PriceKind::Part, ProductType::Unspecified, "PSU", 0);
     let prices = vec![
-        Price { kind: 9, product_type: 9, code: "a".into(), amount: euro, valid_from_date: None },
+        Price { kind: 9, product_type: 9, code: "a".into(), amount: euro(), valid_from_date: None },
         price(PriceKind::Labour, ProductType::Unspecified, "", 0),
         price(PriceKind::Part, ProductType::Other, "PSU", -1),
         price(PriceKind::Inspection, ProductType::Unspecified, "PSU", 0),
@@ -1172,7 +1182,7 @@ async fn money_badly_written_is_refused_with_every_violation() {
         fine.clone(),
     ];
     let vat = Some(VatRate { basis_points: 10_001, valid_from_date: Some(world.today(-1)) });
-    let request = SetPricesRequest { request_id, prices, vat };
+    let request = SetPricesRequest { request_id: nil(), prices, vat };
     let expected = [
         "request_id",
         "prices[0].kind",

@@ -36,7 +36,7 @@ pub(super) async fn appeal(
             let claim = claims::lock(&mut *conn, &moment.actor, on.id).await?;
             claim.applied_by(&moment.actor)?;
             claim.at_version(on.version)?;
-            let event = claim.appeal(reason)?;
+            let event = claim.appeal(reason, moment.today)?;
             let claim = claims::advance(&mut *conn, claim, vec![event], None, &moment.actor, moment.now).await?;
             Ok(v1::AppealDecisionResponse { claim: answer::one(conn, claim, moment).await? })
         })

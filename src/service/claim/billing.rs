@@ -9,7 +9,6 @@ use crate::{
     clock::civil_date,
     contract::v1,
     domain::{
-        claim::Charge,
         money::Fen,
         quote::{PriceKey, PriceKind},
     },
@@ -149,14 +148,13 @@ pub(super) async fn pay(app: &App, request: Request<v1::RecordPaymentRequest>) -
         Box::pin(async move {
             let claim = claims::lock(&mut *conn, &moment.actor, on.id).await?;
             claim.at_version(on.version)?;
-            let owed = claim.owed();
             let event = claim.pay(amount, reference.clone())?;
             let claim = claims::advance(&mut *conn, claim, vec![event], None, &moment.actor, moment.now).await?;
-            let response = v1::RecordPaymentResponse { claim: answer::one(&mut *conn, claim.clone(), moment).await? };
-            if let Some(paid) = owed {
+            let told = answer::one(&mut *conn, claim.clone(), moment).await?;
+            if let Some(paid) = claim.charge {
                 billing::add(conn, &claim, Kind::Payment, paid, Some(&reference), moment.now).await?;
             }
-            Ok(response)
+            Ok(v1::RecordPaymentResponse { claim: told })
         })
     })
     .await
@@ -185,7 +183,6 @@ pub(super) async fn feed(
 
 fn entry(entry: Entry) -> Result<v1::BillableRepair, Error> {
     let kind: Kind = entry.kind.parse().map_err(Error::broken)?;
-    let amount = Charge { total: Fen(entry.amount_fen), vat: Fen(entry.vat_fen) };
     Ok(v1::BillableRepair {
         sequence: entry.sequence,
         kind: number!(kind),
@@ -194,8 +191,8 @@ fn entry(entry: Entry) -> Result<v1::BillableRepair, Error> {
         dealer_id: text(entry.dealer_id),
         customer_id: entry.customer_id.to_string(),
         quote_id: text(entry.quote_id),
-        amount: Some(money(amount.total)),
-        vat: Some(money(amount.vat)),
+        amount: Some(money(Fen(entry.amount_fen))),
+        vat: Some(money(Fen(entry.vat_fen))),
         reference: text(entry.reference),
         recorded_time: Some(time(entry.recorded_at)),
     })

@@ -102,6 +102,9 @@ async fn repair_now(
     if completed_on < claim.filing.reported_on {
         return Err(Error::invalid("completed_date", "must not lie before the date of the report"));
     }
+    if claim.charge.is_some() && completed_on < civil_date(claim.entered_at) {
+        return Err(Error::invalid("completed_date", "must not lie before the quote was accepted (P1)"));
+    }
     let fault = fault.or_else(|| claim.filing.told.fault.clone());
     let event = claim.repair(completed_on, fault.clone())?;
     // Where its receipt was recorded late, the unit came in by the day of the repair.

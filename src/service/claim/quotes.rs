@@ -13,7 +13,8 @@ use crate::{
     contract::v1,
     domain::{
         actor::Actor,
-        claim::Action,
+        claim::{Action, Claim},
+        event::Event,
         period::{Period, end_of_day},
         quote::{self, Change, Line, MOST_OF_ONE, PriceKind, QuoteState, Unpriced},
         refusal::Refusal,
@@ -139,7 +140,8 @@ pub(super) async fn accept(app: &App, request: Request<v1::AcceptQuoteRequest>) 
     let (id, on, quote_id) = fields.finish(|| Some((id?, on?, quote_id?)))?;
     app.write(&call, id, &request, call.token, move |conn, token, moment| {
         Box::pin(async move {
-            let (claim, quote) = decide_now(conn, on, quote_id, Said::Yes { token }, moment).await?;
+            let step = |claim: &Claim| claim.accept_quote(quote_id, moment.today);
+            let (claim, quote) = decide_now(conn, (on, quote_id), Verdict::Accepted(token), step, moment).await?;
             Ok(v1::AcceptQuoteResponse { claim, quote })
         })
     })
@@ -156,24 +158,21 @@ pub(super) async fn decline(app: &App, request: Request<v1::DeclineQuoteRequest>
     let (id, on, quote_id, reason) = fields.finish(|| Some((id?, on?, quote_id?, reason?)))?;
     app.write(&call, id, &request, reason, move |conn, reason, moment| {
         Box::pin(async move {
-            let (claim, quote) = decide_now(conn, on, quote_id, Said::No { reason }, moment).await?;
+            let verdict = Verdict::Declined(reason.clone());
+            let step = |claim: &Claim| claim.decline_quote(quote_id, moment.today, reason);
+            let (claim, quote) = decide_now(conn, (on, quote_id), verdict, step, moment).await?;
             Ok(v1::DeclineQuoteResponse { claim, quote })
         })
     })
     .await
 }
 
-/// What the applicant says to a quote.
-enum Said {
-    Yes { token: [u8; 16] },
-    No { reason: Option<String> },
-}
-
+/// What the applicant says to the quote that it read: `step` judges whether it may.
 async fn decide_now(
     conn: &mut PgConnection,
-    on: OnClaim,
-    quote_id: Uuid,
-    said: Said,
+    (on, quote_id): (OnClaim, Uuid),
+    verdict: Verdict,
+    step: impl FnOnce(&Claim) -> Result<Event, Refusal> + Send,
     moment: &Moment,
 ) -> store::Result<(Option<v1::Claim>, Option<v1::Quote>)> {
     let claim = claims::lock(&mut *conn, &moment.actor, on.id).await?;
@@ -183,16 +182,7 @@ async fn decide_now(
     if read.state == QuoteState::Expired {
         return Err(Refusal::QuoteExpired { on: civil_date(read.expires_at) }.into());
     }
-    let (event, verdict) = match said {
-        Said::Yes { token } => {
-            let event = claim.accept_quote(quote_id, moment.today)?;
-            (event, Verdict::Accepted(claim.filing.customer_id, token))
-        }
-        Said::No { reason } => {
-            let event = claim.decline_quote(quote_id, moment.today, reason.clone())?;
-            (event, Verdict::Declined(reason))
-        }
-    };
+    let event = step(&claim)?;
     let decided = quotes::decide(&mut *conn, quote_id, verdict, &moment.actor, moment.now).await?;
     let claim = claims::advance(&mut *conn, claim, vec![event], None, &moment.actor, moment.now).await?;
     let quote = on_the_wire(decided, &moment.actor, moment.now, false);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -18,7 +18,8 @@ use crate::{
     },
 };
 
-const EVERY: Duration = Duration::from_secs(30);
+/// How long a process waits before each step.
+pub const EVERY: Duration = Duration::from_secs(30);
 /// How long one transaction may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How much is taken in hand at once.
@@ -37,13 +38,11 @@ pub struct Done {
     pub forgotten: u64,
 }
 
-/// Takes a step every 30 seconds until `stop`. `pool` is under the worker's role.
-pub async fn run(pool: PgPool, clock: Clock, stop: CancellationToken) {
-    let mut ticks = tokio::time::interval(EVERY);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+/// Waits and takes a step, until `stop`. `pool` is under the worker's role.
+pub async fn run(pool: PgPool, clock: Clock, every: Duration, stop: CancellationToken) {
     let work = async {
         loop {
-            ticks.tick().await;
+            tokio::time::sleep(every).await;
             match step(&pool, clock.now()).await {
                 Ok(done) if done == Done::default() => {}
                 Ok(done) => tracing::info!(?done, "the clock's work"),
@@ -60,7 +59,7 @@ pub async fn run(pool: PgPool, clock: Clock, stop: CancellationToken) {
 pub async fn step(pool: &PgPool, now: DateTime<Utc>) -> store::Result<Done> {
     let (today, mut done, mut after) = (civil_date(now), Done::default(), None);
     loop {
-        let due = due(pool, today, after).await?;
+        let due = in_transaction(pool, move |conn| Box::pin(overdue::list(conn, today, after, BATCH))).await?;
         for (_, id) in &due {
             match run_out(pool, *id, now).await {
                 Ok(Some(Event::QuoteExpired { .. })) => done.expired += 1,
@@ -84,14 +83,6 @@ pub async fn step(pool: &PgPool, now: DateTime<Utc>) -> store::Result<Done> {
             return Ok(done);
         }
     }
-}
-
-async fn due(
-    pool: &PgPool,
-    today: NaiveDate,
-    after: Option<(NaiveDate, Uuid)>,
-) -> store::Result<Vec<(NaiveDate, Uuid)>> {
-    in_transaction(pool, move |conn| Box::pin(overdue::list(conn, today, after, BATCH))).await
 }
 
 /// Lets a claim's quote expire, or its authorization lapse; nothing where that is not due, or somebody holds it.
