@@ -137,7 +137,7 @@ async fn listen(process: Process, config: &ServeConfig) -> anyhow::Result<()> {
     let asked = pools.clone();
     if process.roles().contains(&Role::Claim) {
         let pool = store::pool(&config.database_url, 1, Role::Worker)?;
-        tokio::spawn(worker::run(pool.clone(), Clock::system(), worker::EVERY, shutdown));
+        tokio::spawn(worker::run(pool.clone(), evidence, Clock::system(), worker::EVERY, shutdown));
         pools.push(pool);
     }
     server::serve(listener, admin, chassis, move || ready(asked.clone())).await?;

@@ -205,7 +205,7 @@ pub async fn drop_stale(conn: &mut PgConnection, before: DateTime<Utc>) -> Resul
 
 /// What a worker does now and then, under its own role: drops what was begun a day ago and not completed, objects and all.
 /// Gives how many went.
-pub async fn sweep(pool: &PgPool, worker: &Actor, objects: &Objects, now: DateTime<Utc>) -> Result<usize> {
+pub async fn sweep(pool: &PgPool, worker: &Actor, objects: &Objects, now: DateTime<Utc>) -> Result<u64> {
     let (objects, deadline) = (objects.clone(), Instant::now() + Duration::from_secs(60));
     transaction(pool, "sweep_evidence", worker, deadline, move |conn| {
         let objects = objects.clone();
@@ -214,7 +214,7 @@ pub async fn sweep(pool: &PgPool, worker: &Actor, objects: &Objects, now: DateTi
             for object in &stale {
                 objects.delete(*object).await?;
             }
-            Ok(stale.len())
+            Ok(stale.len() as u64)
         })
     })
     .await

@@ -73,7 +73,7 @@ async fn while_an_appeal_is_open_the_quote_and_the_dispatch_wait() {
 
     // The quote's last day, 30 June, passes; it was not the dealer who was slow. Upheld, the quote has its 15 days again.
     world.set("2026-07-02T04:00:00Z");
-    assert_eq!(worker::step(&world.worker(), world.clock.now()).await.unwrap(), Done::default());
+    assert_eq!(worker::step(&world.worker(), &world.evidence, world.clock.now()).await.unwrap(), Done::default());
     assert_eq!(quotes(world.dealer("D1"), claim).await, [QuoteState::Issued]);
     let upheld = decide(&world, claim, None).await.unwrap();
     assert_eq!(

@@ -17,7 +17,7 @@ use warranty::{
 
 use crate::{
     claims::{Life, count, tally},
-    world::{AUDIENCE, ISSUER, World, date, fen_as_money, id, metadata, refusal, violations},
+    world::{AUDIENCE, ISSUER, World, date, fen_as_money, filing, id, metadata, refusal, violations},
 };
 
 /// 50 for the inspection, 80.01 for labour, and 13 % of VAT, which is 16.9013.
@@ -159,6 +159,23 @@ async fn a_quote_is_issued_and_accepted_on_behalf_of_the_customer_under_a_token(
     };
     assert_eq!((accepted.state(), &quote), (ClaimState::InRepair, &expected), "the fingerprint is for staff");
     assert_eq!(quotes(&world, of).await, [Quote { token_fingerprint: fingerprint, ..expected }]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preview_of_paid_service_estimates_what_the_quote_then_asks_for() {
+    let world = World::stocked().await;
+    world.sold("PAID0001", 400).await;
+    world.sold("FREE0001", 60).await;
+    let preview = async |serial: &str| {
+        let report = filing(serial).report;
+        let request = PreviewClaimRequest { serial: serial.into(), report, ..Default::default() };
+        world.dealer("D1").claims.preview_claim(request).await.unwrap().into_inner()
+    };
+    assert_eq!(preview("PAID0001").await.estimate, None, "no prices are set");
+    world.priced().await;
+    let paid = preview("PAID0001").await;
+    assert_eq!((paid.decision.unwrap().remedy(), paid.estimate), (Remedy::PaidService, Some(fen_as_money(TOTAL))));
+    assert_eq!(preview("FREE0001").await.estimate, None, "it is repaired free");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -471,7 +488,7 @@ async fn a_quote_is_accepted_or_it_expires_in_a_thousand_races_never_both() {
         racing.shuffle(&mut rand::rng());
         let accepts = join_all(racing.iter().map(|(claim, quote)| life.accept(claim, quote)));
         let now = last + chrono::Duration::microseconds(1);
-        let workers = join_all([&worker, &worker, &other, &other].map(|pool| worker::step(pool, now)));
+        let workers = join_all([&worker, &worker, &other, &other].map(|pool| worker::step(pool, &world.evidence, now)));
         let (said, done) = tokio::join!(accepts, workers);
         for (answer, times) in tally(said) {
             *answers.entry(answer).or_default() += times;
@@ -510,7 +527,7 @@ async fn a_quote_expires_at_the_end_of_its_day_and_is_told_so_before_the_worker_
     let claim = life.in_state("EXPI0001", 60, ClaimState::Quoted).await;
     let (of, worker) = (claim.claim_id.as_str(), world.worker());
     world.set("2026-06-30T15:59:59.999999Z");
-    assert_eq!(worker::step(&worker, world.clock.now()).await.unwrap(), Done::default());
+    assert_eq!(worker::step(&worker, &world.evidence, world.clock.now()).await.unwrap(), Done::default());
     assert_eq!(quotes(&world, of).await[0].state(), QuoteState::Issued);
     world.set("2026-06-30T16:00:00Z");
     assert_eq!(quotes(&world, of).await[0].state(), QuoteState::Expired);
@@ -525,7 +542,10 @@ async fn a_quote_expires_at_the_end_of_its_day_and_is_told_so_before_the_worker_
             ("QUOTE_EXPIRED", "2026-06-30")
         );
     }
-    assert_eq!(worker::step(&worker, world.clock.now()).await.unwrap(), Done { expired: 1, ..Done::default() });
+    assert_eq!(
+        worker::step(&worker, &world.evidence, world.clock.now()).await.unwrap(),
+        Done { expired: 1, ..Done::default() }
+    );
     let claim = life.get(of).await;
     assert_eq!(
         (claim.state(), claim.outcome(), claim.quote_id.as_str()),
@@ -549,19 +569,25 @@ async fn what_nobody_sends_in_lapses_and_old_requests_are_forgotten() {
     let requests = count(&world, "SELECT count(*) FROM request_log").await;
     let worker = world.worker();
     world.set("2026-07-15T15:59:59Z");
-    assert_eq!(worker::step(&worker, world.clock.now()).await.unwrap(), Done::default());
+    assert_eq!(worker::step(&worker, &world.evidence, world.clock.now()).await.unwrap(), Done::default());
     world.set("2026-07-15T16:00:00Z");
     // Two at once share the work.
-    let (one, two) = tokio::join!(worker::step(&worker, world.clock.now()), worker::step(&worker, world.clock.now()));
+    let (one, two) = tokio::join!(
+        worker::step(&worker, &world.evidence, world.clock.now()),
+        worker::step(&worker, &world.evidence, world.clock.now())
+    );
     assert_eq!(one.unwrap().lapsed + two.unwrap().lapsed, 1);
     assert_eq!(life.get(&authorized).await.state(), ClaimState::Cancelled);
     assert_eq!(life.get(&swapped).await.state(), ClaimState::Swapped, "that unit is owed");
     // 90 days after they were written.
     world.set("2026-09-13T04:00:00Z");
-    assert_eq!(worker::step(&worker, world.clock.now()).await.unwrap(), Done::default());
+    assert_eq!(worker::step(&worker, &world.evidence, world.clock.now()).await.unwrap(), Done::default());
     world.set("2026-09-13T04:00:01Z");
     let forgotten = requests.unsigned_abs();
-    assert_eq!(worker::step(&worker, world.clock.now()).await.unwrap(), Done { forgotten, ..Done::default() });
+    assert_eq!(
+        worker::step(&worker, &world.evidence, world.clock.now()).await.unwrap(),
+        Done { forgotten, ..Done::default() }
+    );
     assert_eq!(count(&world, "SELECT count(*) FROM request_log").await, 0);
 }
 
@@ -571,7 +597,13 @@ async fn the_worker_works_by_itself_until_it_is_told_to_stop() {
     let claim = Life(&world).in_state("LOOP0001", 60, ClaimState::Quoted).await;
     let clock = Clock::fixed("2026-07-01T00:00:00Z".parse().unwrap());
     let stop = tokio_util::sync::CancellationToken::new();
-    let running = tokio::spawn(worker::run(world.worker(), clock, Duration::from_millis(20), stop.clone()));
+    let running = tokio::spawn(worker::run(
+        world.worker(),
+        world.evidence.clone(),
+        clock,
+        Duration::from_millis(20),
+        stop.clone(),
+    ));
     let expired = async {
         while Life(&world).get(&claim.claim_id).await.state() != ClaimState::Ready {
             tokio::task::yield_now().await;

@@ -1,5 +1,6 @@
 //! Before and at filing: a preview, one claim, many (M1, M2). A preview and a filing share one appraisal.
 
+use chrono::NaiveDate;
 use futures::{StreamExt, stream};
 use sqlx::PgConnection;
 use tonic::{Request, Response};
@@ -12,18 +13,22 @@ use crate::{
     domain::{
         actor::Actor,
         claim::Claim,
+        coverage::Remedy,
         event::{Filing, Ruling, Stage, Vouchers},
         facts::{Report, Told},
+        money::Fen,
+        quote,
         refusal::Refusal,
         serial::Serial,
         vouchers::{Prospect, dispute, obstacles, verify},
     },
-    service::{App, Moment, Reply, Written, decision, fields::Fields, open, status},
+    service::{App, Moment, Reply, Written, decision, fields::Fields, open, status, wire::money},
     store::{
-        self, Error, claims,
+        self, Error,
+        claims::{self, Decided},
         filing::{self, Begun},
         people::NamedCustomer,
-        units,
+        prices, units,
     },
 };
 
@@ -143,16 +148,19 @@ pub(super) async fn preview(app: &App, request: Request<v1::PreviewClaimRequest>
     app.read(&call, (asked, app.moment(&call)), move |conn, (asked, moment), actor| {
         Box::pin(async move {
             let prospect = filing::look(&mut *conn, actor, &asked.serial, asked.named()).await?;
-            let Appraisal { ruled, claim, obstacles } = appraise(conn, &asked, &prospect, &moment).await?;
+            let Appraisal { ruled, claim, obstacles } = appraise(&mut *conn, &asked, &prospect, &moment).await?;
             let decided = &ruled.decided.decision;
+            let estimate = match decided.remedy {
+                Remedy::PaidService => estimate(conn, &ruled, moment.today).await?,
+                _ => None,
+            };
             let next = if obstacles.is_empty() { answer::next_actions(&claim, moment.today) } else { Vec::new() };
             Ok(v1::PreviewClaimResponse {
                 decision: Some(decision::decision(decided, language)),
                 summary: decision::summary(&ruled.policies, decided, language),
                 voucher_standing: decision::standing(actor, &asked.vouchers, prospect.sale.as_ref()).into(),
                 obstacles: obstacles.iter().map(obstacle).collect(),
-                // The price list is billing's.
-                estimate: None,
+                estimate: estimate.map(money),
                 next_actions: next,
                 contact: ruled.contact,
                 voucher_dispute: answer::dispute(&claim, actor),
@@ -160,6 +168,14 @@ pub(super) async fn preview(app: &App, request: Request<v1::PreviewClaimRequest>
         })
     })
     .await
+}
+
+/// What a quote for the fault as told would come to today; none where the price list does not name it.
+async fn estimate(conn: &mut PgConnection, ruled: &Ruled, today: NaiveDate) -> store::Result<Option<Fen>> {
+    let Decided { facts, report, .. } = &ruled.decided;
+    let (product_type, fault) = (facts.original.product_type, report.told.fault.as_deref());
+    let list = prices::in_force(conn, today, &quote::keys(product_type, fault, &[])).await?;
+    Ok(quote::estimate(&list, product_type, fault))
 }
 
 fn obstacle(refusal: &Refusal) -> v1::Obstacle {

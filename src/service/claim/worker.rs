@@ -1,4 +1,5 @@
-//! What the clock drives: quotes expire, authorizations lapse, old requests are forgotten. Any number of processes share the work.
+//! What the clock drives: quotes expire, authorizations lapse, broken uploads are dropped, old requests are forgotten. Any number of
+//! processes share the work.
 
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,8 @@ use crate::{
     store::{
         self, Error,
         claims::{self, overdue},
+        evidence,
+        objects::Objects,
         quotes::{self, Verdict},
         requests,
     },
@@ -36,14 +39,16 @@ pub struct Done {
     pub lapsed: u64,
     /// Requests that were forgotten.
     pub forgotten: u64,
+    /// Uploads that were begun a day ago and not completed.
+    pub dropped: u64,
 }
 
-/// Waits and takes a step, until `stop`. `pool` is under the worker's role.
-pub async fn run(pool: PgPool, clock: Clock, every: Duration, stop: CancellationToken) {
+/// Waits and takes a step, until `stop`. `pool` is under the worker's role; scans and photos are kept in `objects`.
+pub async fn run(pool: PgPool, objects: Objects, clock: Clock, every: Duration, stop: CancellationToken) {
     let work = async {
         loop {
             tokio::time::sleep(every).await;
-            match step(&pool, clock.now()).await {
+            match step(&pool, &objects, clock.now()).await {
                 Ok(done) if done == Done::default() => {}
                 Ok(done) => tracing::info!(?done, "the clock's work"),
                 Err(error) => tracing::warn!(%error, "the clock's work waits"),
@@ -56,7 +61,7 @@ pub async fn run(pool: PgPool, clock: Clock, every: Duration, stop: Cancellation
 
 /// Does all that is due at `now`, each claim in a transaction of its own. What another process holds is left to it.
 /// Fails where the database is away: the rest is done with the next step.
-pub async fn step(pool: &PgPool, now: DateTime<Utc>) -> store::Result<Done> {
+pub async fn step(pool: &PgPool, objects: &Objects, now: DateTime<Utc>) -> store::Result<Done> {
     let (today, mut done, mut after) = (civil_date(now), Done::default(), None);
     loop {
         let due = in_transaction(pool, move |conn| Box::pin(overdue::list(conn, today, after, BATCH))).await?;
@@ -75,6 +80,7 @@ pub async fn step(pool: &PgPool, now: DateTime<Utc>) -> store::Result<Done> {
             None => break,
         }
     }
+    done.dropped = evidence::sweep(pool, &self::clock(), objects, now).await?;
     let before = now - chrono::Duration::days(REQUESTS_KEPT);
     loop {
         let forgotten = in_transaction(pool, move |conn| Box::pin(requests::forget(conn, before, BATCH))).await?;
