@@ -126,8 +126,10 @@ ALTER TABLE quotes    ENABLE ROW LEVEL SECURITY;
 ALTER TABLE quotes    FORCE  ROW LEVEL SECURITY;
 ALTER TABLE billables ENABLE ROW LEVEL SECURITY;
 ALTER TABLE billables FORCE  ROW LEVEL SECURITY;
--- Seen by whoever sees the claim: the subquery is under the claims' own policy.
-CREATE POLICY quotes_of_caller ON quotes USING (EXISTS (SELECT 1 FROM claims c WHERE c.claim_id = quotes.claim_id));
+-- Seen and decided by whoever sees the claim: the subquery is under the claims' own policy. Issued by staff alone.
+CREATE POLICY quotes_of_caller ON quotes FOR SELECT USING (EXISTS (SELECT 1 FROM claims c WHERE c.claim_id = quotes.claim_id));
+CREATE POLICY quotes_decided ON quotes FOR UPDATE USING (EXISTS (SELECT 1 FROM claims c WHERE c.claim_id = quotes.claim_id));
+CREATE POLICY quotes_issued ON quotes FOR INSERT WITH CHECK (caller_is_staff());
 CREATE POLICY billables_of_staff ON billables USING (caller_is_staff());
 
 GRANT SELECT, INSERT ON prices, vat_rates, quotes, billables TO warranty_claim;

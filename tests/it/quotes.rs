@@ -7,7 +7,7 @@ use futures::{StreamExt, future::join_all};
 use rand::seq::SliceRandom;
 use sha2::{Digest, Sha256};
 use sqlx::AssertSqlSafe;
-use tonic::Code;
+use tonic::{Code, Status};
 use warranty::{
     clock::Clock,
     contract::{google::r#type::Money, v1::*},
@@ -37,9 +37,20 @@ fn at(text: &str) -> Option<prost_types::Timestamp> {
     Some(prost_types::Timestamp { seconds: at.timestamp(), nanos: at.timestamp_subsec_nanos() as i32 })
 }
 
+/// Calls again where no connection came free in time, as a caller does: nothing was done then.
+async fn patiently<T, C: Future<Output = Result<T, Status>>>(call: impl Fn() -> C) -> Result<T, Status> {
+    loop {
+        match call().await {
+            Err(status) if refusal(&status).1 == "OVERLOADED" => {}
+            told => return told,
+        }
+    }
+}
+
 async fn feed(world: &World, after_sequence: i64) -> Vec<BillableRepair> {
     let request = ListBillableRepairsRequest { after_sequence, page_size: 500 };
-    world.staff().claims.list_billable_repairs(request).await.unwrap().into_inner().entries
+    let read = || async { world.staff().claims.list_billable_repairs(request.clone()).await };
+    patiently(read).await.unwrap().into_inner().entries
 }
 
 async fn quotes(world: &World, claim_id: &str) -> Vec<Quote> {
@@ -486,7 +497,7 @@ async fn a_quote_is_accepted_or_it_expires_in_a_thousand_races_never_both() {
         world.clock.set(last);
         let mut racing = due.to_vec();
         racing.shuffle(&mut rand::rng());
-        let accepts = join_all(racing.iter().map(|(claim, quote)| life.accept(claim, quote)));
+        let accepts = join_all(racing.iter().map(|(claim, quote)| patiently(|| life.accept(claim, quote))));
         let now = last + chrono::Duration::microseconds(1);
         let workers = join_all([&worker, &worker, &other, &other].map(|pool| worker::step(pool, &world.evidence, now)));
         let (said, done) = tokio::join!(accepts, workers);
@@ -625,7 +636,7 @@ async fn a_reader_of_billings_feed_misses_nothing_while_many_write() {
     life.accept(&claim.claim_id, &claim.quote_id).await.unwrap();
     let mut ids: Vec<_> = copies(&world, &claim, WRITTEN, WRITTEN).await.into_iter().map(|(claim, _)| claim).collect();
     // The process has 8 connections: the readers find one at any time.
-    let write = futures::stream::iter(ids.iter().map(|claim| life.repair(claim))).buffer_unordered(5);
+    let write = futures::stream::iter(ids.iter().map(|claim| patiently(|| life.repair(claim)))).buffer_unordered(5);
     let write = write.collect::<Vec<_>>();
     let read = |_| async {
         let (mut told, mut polls) = (Vec::new(), 0);

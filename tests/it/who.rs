@@ -571,6 +571,14 @@ async fn quotes_are_shown_with_their_claim_and_the_feed_to_staff_alone() {
         let found = [rows(&mut connection, "quotes").await, rows(&mut connection, "billables").await];
         assert_eq!(found, seen, "{caller:?}");
     }
+    let copied = "INSERT INTO quotes SELECT (jsonb_populate_record(q, jsonb_build_object('quote_id', gen_random_uuid(),
+        'state', 'SUPERSEDED', 'on_behalf_of', NULL, 'token_fingerprint', NULL))).* FROM quotes q";
+    for (caller, may) in [("dealer/D1", Some("42501")), ("staff/S1", None)] {
+        let mut connection = under(&world, "warranty_claim", Some(caller)).await;
+        let issued = sqlx::raw_sql(copied).execute(&mut connection).await.err();
+        let code = issued.and_then(|error| error.as_database_error().and_then(|error| error.code().map(String::from)));
+        assert_eq!(code.as_deref(), may, "{caller} issues a quote");
+    }
     for role in ["warranty_coverage", "warranty_logistics"] {
         let mut connection = under(&world, role, Some("staff/S1")).await;
         let found = [rows(&mut connection, "quotes").await, rows(&mut connection, "billables").await];
