@@ -49,7 +49,7 @@ async fn patiently<T, C: Future<Output = Result<T, Status>>>(call: impl Fn() -> 
 
 async fn feed(world: &World, after_sequence: i64) -> Vec<BillableRepair> {
     let request = ListBillableRepairsRequest { after_sequence, page_size: 500 };
-    let read = || async { world.staff().claims.list_billable_repairs(request.clone()).await };
+    let read = || async { world.staff().claims.list_billable_repairs(request).await };
     patiently(read).await.unwrap().into_inner().entries
 }
 
