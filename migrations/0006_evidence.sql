@@ -20,13 +20,13 @@ COMMENT ON FUNCTION prospect(text, text, uuid) IS
 -- One round trip for what filing must do in this order: wait for an earlier request of the same id and give its reply; else hold
 -- the unit, so that of two who file for it, or file and sell it, the second sees what the first did; then look. Each statement of
 -- a volatile function sees what was committed before it. Filing finds rows by their keys alone: its statements are planned once
--- for each connection. Whether the unit has an open claim is not asked, for a constraint tells.
+-- for each connection, and not for tables that were empty then. Whether the unit has an open claim is not asked, for a constraint tells.
 CREATE FUNCTION begin_filing(of_caller text, of_request uuid, of_serial text, of_customer uuid)
 RETURNS TABLE (method text, request_sha256 bytea, reply bytea, dealer_is_active boolean, customer_is_known boolean,
                dealer_id text, customer_id uuid, sold_on date, invoice_number text, warranty_card_number text)
 LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
-    PERFORM set_config('plan_cache_mode', 'force_generic_plan', true);
+    PERFORM set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true);
     RETURN QUERY SELECT e.method, e.request_sha256, e.reply, false, false, NULL::text, NULL::uuid, NULL::date, NULL::text, NULL::text
                    FROM earlier_request(of_caller, of_request) e;
     IF FOUND THEN
