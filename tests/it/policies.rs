@@ -438,8 +438,8 @@ async fn a_simulation_decides_those_recorded_from_a_moment_on_and_says_where_a_c
 async fn repeat(world: &World, claim: &Claim, last: i32) {
     let claim_id = &claim.claim_id;
     let events = format!(
-        "INSERT INTO claim_events (claim_id, sequence, facts, state, recorded_at, actor)
-         SELECT claim_id, n, facts, state, recorded_at, actor FROM claim_events, generate_series(2, {last}) n WHERE claim_id = '{claim_id}'"
+        "INSERT INTO claim_events (claim_id, sequence, facts, state, recorded_at, actor, hash)
+         SELECT claim_id, n, facts, state, recorded_at, actor, hash FROM claim_events, generate_series(2, {last}) n WHERE claim_id = '{claim_id}'"
     );
     let decisions = format!(
         "INSERT INTO claim_decisions (claim_id, sequence, stage, remedy, policy_version, facts, report, decision)
@@ -577,6 +577,13 @@ async fn verify_tells_every_fault_or_shows_the_draft_beside_the_standard() {
   product_types[3]                  POE_SWITCH                     POE_SWITCH
   repair_days_extend                NO                             NO
   replacement_after_repairs         never                          never
+  targets.authorization_days        30                             30
+  targets.guidance_days             2                              2
+  targets.inspection_days           5                              5
+  targets.quote_days                3                              3
+  targets.quote_valid_days          15                             15
+  targets.repair_days               10                             10
+  targets.return_days               3                              3
   terms.accessory_days              7                              7
   terms.after_paid_repair_months    3                              3
   terms.after_repair_months         3                              3
