@@ -172,9 +172,10 @@ pub async fn hint(pool: &PgPool) -> Result<()> {
     Ok(())
 }
 
-/// A pool of one connection beside another, with its settings.
-pub fn one_beside(pool: &PgPool) -> PgPool {
-    pool.options().clone().max_connections(1).connect_lazy_with((*pool.connect_options()).clone())
+/// A pool of one connection for hints, beside another and with its settings.
+pub fn hints_beside(pool: &PgPool) -> PgPool {
+    let server = (*pool.connect_options()).clone().application_name("warranty-hint");
+    pool.options().clone().max_connections(1).connect_lazy_with(server)
 }
 
 /// Which events someone wants to be told of, of those that he may see.

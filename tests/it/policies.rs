@@ -438,8 +438,8 @@ async fn a_simulation_decides_those_recorded_from_a_moment_on_and_says_where_a_c
 async fn repeat(world: &World, claim: &Claim, last: i32) {
     let claim_id = &claim.claim_id;
     let events = format!(
-        "INSERT INTO claim_events (claim_id, sequence, facts, state, recorded_at, actor)
-         SELECT claim_id, n, facts, state, recorded_at, actor FROM claim_events, generate_series(2, {last}) n WHERE claim_id = '{claim_id}'"
+        "INSERT INTO claim_events (claim_id, sequence, facts, state, recorded_at, actor, hash)
+         SELECT claim_id, n, facts, state, recorded_at, actor, hash FROM claim_events, generate_series(2, {last}) n WHERE claim_id = '{claim_id}'"
     );
     let decisions = format!(
         "INSERT INTO claim_decisions (claim_id, sequence, stage, remedy, policy_version, facts, report, decision)

@@ -24,7 +24,7 @@ use warranty::{
 use crate::world::{Authed, Caller, World, date, fen_as_money, id, refusal};
 
 const SEED: u64 = 20_260_615;
-const ACTIONS: usize = 1_000;
+const ACTIONS: usize = 500;
 /// Each acts on units of its own, in its own order; all act at once.
 const ACTORS: usize = 8;
 

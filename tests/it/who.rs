@@ -675,8 +675,8 @@ async fn a_process_may_write_what_it_needs_and_no_more() {
         (
             "warranty_worker",
             "claim_decisions claim_events",
-            "claims quotes(decided_at, decided_by, on_behalf_of, reason, state, token_fingerprint)",
-            "request_log",
+            "claims evidence_uploads(began_at) quotes(decided_at, decided_by, on_behalf_of, reason, state, token_fingerprint)",
+            "evidence_uploads request_log",
         ),
         (
             "warranty_logistics",

@@ -112,7 +112,7 @@ fn told(watched: Watched) -> store::Result<WatchClaimsResponse> {
 
 /// Hints to all pollers, after this process committed something: at most every 5 ms, and nobody waits for it.
 pub(in crate::service) async fn hint(app: App) {
-    let pool = store::watch::one_beside(&app.pool);
+    let pool = store::watch::hints_beside(&app.pool);
     loop {
         app.written.notified().await;
         // A hint that is lost costs the pollers' pause.
