@@ -108,6 +108,18 @@ async fn an_override_repairs_as_goodwill_and_opens_no_window() {
     let goodwill = |cost| Some(Goodwill { remedy: Remedy::FreeRepair.into(), cost });
     assert_eq!(overridden.goodwill, goodwill(Some(fen_as_money(4_321))));
     assert_eq!(life.get(claim).await.goodwill, goodwill(None));
+    let facts = async |mut caller: Caller| {
+        let request = ListClaimEventsRequest { claim_id: claim.into(), ..Default::default() };
+        caller.claims.list_claim_events(request).await.unwrap().into_inner().events.pop().unwrap().facts_json
+    };
+    let event = |cost| {
+        format!(
+            r#"{{"goodwill":{{{cost}"remedy":"FREE_REPAIR"}},"outcome":"OVERRIDDEN","reason":"REASON","type":"APPEAL_DECIDED"}}"#
+        )
+    };
+    let reason = overridden.appeal.as_ref().unwrap().outcome_reason.as_str();
+    assert_eq!(facts(world.staff()).await, event(r#""cost":4321,"#).replace("REASON", reason));
+    assert_eq!(facts(world.dealer("D1")).await, event("").replace("REASON", reason));
     assert_eq!(quotes(world.staff(), claim).await, [QuoteState::Superseded]);
 
     let repaired = life.repair(claim).await.unwrap();

@@ -175,18 +175,18 @@ async fn a_quote_is_issued_and_accepted_on_behalf_of_the_customer_under_a_token(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_preview_of_paid_service_estimates_what_the_quote_then_asks_for() {
     let world = World::stocked().await;
-    world.sold("PAID0001", 400).await;
-    world.sold("FREE0001", 60).await;
-    let preview = async |serial: &str| {
-        let report = filing(serial).report;
-        let request = PreviewClaimRequest { serial: serial.into(), report, ..Default::default() };
+    world.sold("UNIT1", 60).await;
+    let preview = async |region: &str| {
+        let report = filing("UNIT1").report.map(|report| FaultReport { region_of_use: region.into(), ..report });
+        let request = PreviewClaimRequest { serial: "UNIT1".into(), report, ..Default::default() };
         world.dealer("D1").claims.preview_claim(request).await.unwrap().into_inner()
     };
-    assert_eq!(preview("PAID0001").await.estimate, None, "no prices are set");
+    // Used outside the commitment's territory (S4).
+    assert_eq!(preview("CN-HK").await.estimate, None, "no prices are set");
     world.priced().await;
-    let paid = preview("PAID0001").await;
+    let paid = preview("CN-HK").await;
     assert_eq!((paid.decision.unwrap().remedy(), paid.estimate), (Remedy::PaidService, Some(fen_as_money(TOTAL))));
-    assert_eq!(preview("FREE0001").await.estimate, None, "it is repaired free");
+    assert_eq!(preview("CN-GD").await.estimate, None, "it is repaired free");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,6 @@
 //! Reading claims and what happened to them. A caller sees its own.
 
+use serde_json::Value;
 use tonic::Request;
 
 use super::{
@@ -106,15 +107,22 @@ pub(super) async fn events(
             let mut found = claims::events(&mut *conn, id, after, page.fetch()).await?;
             let next_page_token = page.cut(&mut found, |event| event.sequence.to_string());
             let decisions = claims::decisions(conn, &[id]).await?;
-            let events = found.into_iter().map(|stored| event(stored, &decisions)).collect::<Result<_, Error>>()?;
+            let events = found
+                .into_iter()
+                .map(|stored| event(stored, &decisions, actor.is_staff()))
+                .collect::<Result<_, Error>>()?;
             Ok(v1::ListClaimEventsResponse { events, next_page_token })
         })
     })
     .await
 }
 
-/// An event on the wire, with its decision where that is among these.
-pub(super) fn event(stored: StoredEvent, decisions: &[StoredDecision]) -> Result<v1::ClaimEvent, Error> {
+/// An event on the wire, with its decision where that is among these. What goodwill costs is for staff.
+pub(super) fn event(stored: StoredEvent, decisions: &[StoredDecision], staff: bool) -> Result<v1::ClaimEvent, Error> {
+    let mut facts = serde_json::to_value(&stored.event).map_err(Error::broken)?;
+    if let Some(goodwill) = facts.pointer_mut("/goodwill").filter(|_| !staff).and_then(Value::as_object_mut) {
+        goodwill.remove("cost");
+    }
     let name: &'static str = (&stored.event).into();
     let kind = ClaimEventType::from_str_name(&format!("CLAIM_EVENT_TYPE_{name}"));
     let made = decisions.iter().find(|decided| decided.sequence == stored.sequence);
@@ -125,6 +133,6 @@ pub(super) fn event(stored: StoredEvent, decisions: &[StoredDecision]) -> Result
         recorded_time: Some(time(stored.recorded_at)),
         actor: stored.actor,
         decision: made.map(|decided| decision::decision(&decided.decided.decision, None)),
-        facts_json: serde_json::to_string(&stored.event).map_err(Error::broken)?,
+        facts_json: facts.to_string(),
     })
 }

@@ -106,7 +106,7 @@ fn told(watched: Watched) -> store::Result<WatchClaimsResponse> {
         claim_id: watched.claim_id.to_string(),
         serial: watched.serial,
         dealer_id: text(watched.dealer_id),
-        event: Some(reading::event(watched.event, &[])?),
+        event: Some(reading::event(watched.event, &[], false)?),
     })
 }
 
