@@ -70,6 +70,7 @@ pub const METHODS: &[Method] = methods! {
         "ListDealers" REGISTRY_WRITE STAFF;
         "SetDealerStatus" REGISTRY_WRITE STAFF;
         "SetDealerCreditTerms" REGISTRY_WRITE STAFF;
+        "SetDealerDebtLimit" REGISTRY_WRITE STAFF;
         "CreateContract" REGISTRY_WRITE STAFF;
         "GetContract" REGISTRY_WRITE STAFF;
         "ListContracts" REGISTRY_WRITE STAFF;
@@ -128,6 +129,20 @@ pub const METHODS: &[Method] = methods! {
         "DispatchOutbound" DEPOT_WRITE STAFF;
         "ConfirmDelivery" DEPOT_WRITE STAFF;
         "GetShipment" LOGISTICS_READ ANYONE;
+        "PutStockLocation" DEPOT_WRITE STAFF;
+        "ListStockLocations" DEPOT_WRITE STAFF;
+        "ReceiveStock" DEPOT_WRITE STAFF;
+        "MoveStock" DEPOT_WRITE STAFF;
+        "ListStock" DEPOT_WRITE STAFF;
+        "ListStockMovements" DEPOT_WRITE STAFF;
+        "SetStockMinimum" DEPOT_WRITE STAFF;
+        "ListStockLevels" DEPOT_WRITE STAFF;
+        "AllocateReplacement" DEPOT_WRITE STAFF;
+        "ReleaseAllocation" DEPOT_WRITE STAFF;
+        "RefurbishUnit" DEPOT_WRITE STAFF;
+        "WriteOffDebt" DEPOT_WRITE STAFF;
+        "NetDebts" DEPOT_WRITE STAFF;
+        "GetDealerLedger" LOGISTICS_READ SELLERS;
     }
 };
 

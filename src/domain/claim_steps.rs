@@ -47,6 +47,12 @@ pub struct UnitToGive {
     pub replaced_before: bool,
     /// Whether it has an open claim of its own.
     pub has_open_claim: bool,
+    /// Whether it stands in the maker's stock. One that does not may be given all the same: not every shelf is in the system.
+    pub in_stock: bool,
+    /// Whether it stands there, and is neither new nor good.
+    pub not_good: bool,
+    /// Whether it is held for another claim.
+    pub held_for_another: bool,
 }
 
 impl Claim {
@@ -255,6 +261,8 @@ pub fn may_be_given(
         (unit.given_before, "it was given before"),
         (unit.replaced_before, "it was replaced before"),
         (unit.has_open_claim, "it has an open claim"),
+        (unit.not_good, "it is in stock and neither NEW nor GOOD"),
+        (unit.held_for_another, "it is held for another claim"),
         (
             unit.model != model && !equivalents.contains(&unit.model),
             "it is neither the same model nor a listed equivalent",

@@ -28,6 +28,8 @@ pub struct Targets {
     pub repair_days: u32,
     /// Until what is ready is sent.
     pub return_days: u32,
+    /// How long a unit in stock is held for a claim.
+    pub allocation_days: u32,
 }
 
 impl Default for Targets {
@@ -41,13 +43,14 @@ impl Default for Targets {
             quote_valid_days: 15,
             repair_days: 10,
             return_days: 3,
+            allocation_days: 7,
         }
     }
 }
 
 impl Targets {
     /// Each with its name.
-    pub fn named(&self) -> [(&'static str, u32); 7] {
+    pub fn named(&self) -> [(&'static str, u32); 8] {
         [
             ("guidance_days", self.guidance_days),
             ("authorization_days", self.authorization_days),
@@ -56,6 +59,7 @@ impl Targets {
             ("quote_valid_days", self.quote_valid_days),
             ("repair_days", self.repair_days),
             ("return_days", self.return_days),
+            ("allocation_days", self.allocation_days),
         ]
     }
 

@@ -174,6 +174,32 @@ pub enum Refusal {
     /// Nothing to decide.
     #[error("no appeal is open")]
     NoAppeal,
+    /// T4: what a unit in stock is, and may become.
+    #[error("{serial} cannot be in stock like that: {rule}")]
+    StockRefused {
+        /// The unit.
+        serial: String,
+        /// Which rule it breaks.
+        rule: &'static str,
+    },
+    /// T3: neither the model nor an equivalent.
+    #[error("no unit of {model} or an equivalent is free")]
+    OutOfStock {
+        /// The model.
+        model: String,
+    },
+    /// M3.
+    #[error("the dealer owes {limit} swapped units, as many as it may")]
+    LedgerLimit {
+        /// How many.
+        limit: i32,
+    },
+    /// Once.
+    #[error("the debt was closed before")]
+    DebtClosed,
+    /// One unit against one unit.
+    #[error("only a faulty unit that a dealer owes and a good unit that it is owed can be netted")]
+    DebtsDoNotMatch,
     /// `request_id` belongs to one request.
     #[error("the request_id was used before for another request")]
     RequestIdReused,

@@ -1,7 +1,9 @@
-//! LogisticsService: parcels to the maker and back, and who pays each way (M5, M6).
+//! LogisticsService: parcels to the maker and back, and who pays each way (M5, M6); stock; what dealer and maker owe each other (M3).
 
 mod inbound;
+mod ledger;
 mod outbound;
+mod stock;
 
 use sqlx::PgConnection;
 use tonic::Request;
@@ -49,6 +51,57 @@ impl LogisticsService for Logistics {
                 Box::pin(async move { Ok(GetShipmentResponse { shipment: Some(shipment(conn, actor, id).await?) }) })
             })
             .await
+    }
+    async fn put_stock_location(&self, request: Request<PutStockLocationRequest>) -> Reply<PutStockLocationResponse> {
+        stock::put_location(&self.0, request).await
+    }
+    async fn list_stock_locations(
+        &self,
+        request: Request<ListStockLocationsRequest>,
+    ) -> Reply<ListStockLocationsResponse> {
+        stock::list_locations(&self.0, request).await
+    }
+    async fn receive_stock(&self, request: Request<ReceiveStockRequest>) -> Reply<ReceiveStockResponse> {
+        stock::receive(&self.0, request).await
+    }
+    async fn move_stock(&self, request: Request<MoveStockRequest>) -> Reply<MoveStockResponse> {
+        stock::move_stock(&self.0, request).await
+    }
+    async fn list_stock(&self, request: Request<ListStockRequest>) -> Reply<ListStockResponse> {
+        stock::list(&self.0, request).await
+    }
+    async fn list_stock_movements(
+        &self,
+        request: Request<ListStockMovementsRequest>,
+    ) -> Reply<ListStockMovementsResponse> {
+        stock::list_movements(&self.0, request).await
+    }
+    async fn set_stock_minimum(&self, request: Request<SetStockMinimumRequest>) -> Reply<SetStockMinimumResponse> {
+        stock::set_minimum(&self.0, request).await
+    }
+    async fn list_stock_levels(&self, request: Request<ListStockLevelsRequest>) -> Reply<ListStockLevelsResponse> {
+        stock::list_levels(&self.0, request).await
+    }
+    async fn allocate_replacement(
+        &self,
+        request: Request<AllocateReplacementRequest>,
+    ) -> Reply<AllocateReplacementResponse> {
+        stock::allocate(&self.0, request).await
+    }
+    async fn release_allocation(&self, request: Request<ReleaseAllocationRequest>) -> Reply<ReleaseAllocationResponse> {
+        stock::release(&self.0, request).await
+    }
+    async fn refurbish_unit(&self, request: Request<RefurbishUnitRequest>) -> Reply<RefurbishUnitResponse> {
+        stock::refurbish(&self.0, request).await
+    }
+    async fn get_dealer_ledger(&self, request: Request<GetDealerLedgerRequest>) -> Reply<GetDealerLedgerResponse> {
+        ledger::get(&self.0, request).await
+    }
+    async fn write_off_debt(&self, request: Request<WriteOffDebtRequest>) -> Reply<WriteOffDebtResponse> {
+        ledger::write_off(&self.0, request).await
+    }
+    async fn net_debts(&self, request: Request<NetDebtsRequest>) -> Reply<NetDebtsResponse> {
+        ledger::net(&self.0, request).await
     }
 }
 

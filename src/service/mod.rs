@@ -99,6 +99,7 @@ writes!(
     CreateDealerRequest,
     SetDealerStatusRequest,
     SetDealerCreditTermsRequest,
+    SetDealerDebtLimitRequest,
     CreateContractRequest,
     ConfirmContractRequest,
     RevokeContractRequest,
@@ -132,6 +133,15 @@ writes!(
     ReceiveReturnRequest,
     DispatchOutboundRequest,
     ConfirmDeliveryRequest,
+    PutStockLocationRequest,
+    ReceiveStockRequest,
+    MoveStockRequest,
+    SetStockMinimumRequest,
+    AllocateReplacementRequest,
+    ReleaseAllocationRequest,
+    RefurbishUnitRequest,
+    WriteOffDebtRequest,
+    NetDebtsRequest,
 );
 
 impl App {

@@ -49,6 +49,12 @@ impl RegistryService for Registry {
     ) -> Reply<SetDealerCreditTermsResponse> {
         dealers::set_credit_terms(&self.0, request).await
     }
+    async fn set_dealer_debt_limit(
+        &self,
+        request: Request<SetDealerDebtLimitRequest>,
+    ) -> Reply<SetDealerDebtLimitResponse> {
+        dealers::set_debt_limit(&self.0, request).await
+    }
     async fn create_contract(&self, request: Request<CreateContractRequest>) -> Reply<CreateContractResponse> {
         contracts::create(&self.0, request).await
     }

@@ -152,6 +152,13 @@ pub fn refused(refusal: &Refusal) -> Status {
         Refusal::AppealOpen => precondition(R::AppealOpen, &[]),
         Refusal::AppealedBefore => precondition(R::AppealedBefore, &[]),
         Refusal::NoAppeal => precondition(R::NoAppeal, &[]),
+        Refusal::StockRefused { serial, rule } => {
+            precondition(R::StockRefused, &[("rule", rule), ("serial", serial.as_str())])
+        }
+        Refusal::OutOfStock { model } => precondition(R::OutOfStock, &[("model", model)]),
+        Refusal::LedgerLimit { limit } => precondition(R::LedgerLimit, &[("limit", &limit.to_string())]),
+        Refusal::DebtClosed => precondition(R::DebtClosed, &[]),
+        Refusal::DebtsDoNotMatch => precondition(R::DebtsDoNotMatch, &[]),
         Refusal::NotTheApplicant => status(Code::PermissionDenied, R::NotTheApplicant, message, &[]),
         Refusal::DealerNotActive => status(Code::PermissionDenied, R::DealerNotActive, message, &[]),
         Refusal::AlreadyExists(_) => status(Code::AlreadyExists, R::AlreadyExists, message, &[]),

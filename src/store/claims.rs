@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::{
     error::{Error, Result},
+    ledger,
     people::Person,
 };
 use crate::domain::{
@@ -109,7 +110,8 @@ pub async fn file(
     Ok(())
 }
 
-/// Takes a claim further: appends the events with the decision that they were made with, and writes the fold.
+/// Takes a claim further: appends the events with the decision that they were made with, writes the fold, and what it means for the
+/// dealer's ledger.
 /// The claim must be held (`lock`).
 pub async fn advance(
     conn: &mut PgConnection,
@@ -124,6 +126,7 @@ pub async fn advance(
         claim = claim.after(event.clone(), now);
         let decided = event.ruling().and(decided);
         append(&mut *conn, &claim, &event, decided, actor, now).await?;
+        ledger::post(&mut *conn, &claim, &event, actor, now).await?;
     }
     row::update(conn, &claim).await?;
     Ok(claim)

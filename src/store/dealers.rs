@@ -16,6 +16,8 @@ pub struct Dealer {
     pub active: bool,
     /// Whether a charged repair may leave before it is paid.
     pub credit_terms: bool,
+    /// How many swapped units it may owe at once.
+    pub debt_limit: Option<i32>,
     /// Counts the changes.
     pub version: i64,
 }
@@ -24,7 +26,7 @@ pub struct Dealer {
 pub async fn create(conn: &mut PgConnection, dealer_id: &str, name: &str) -> Result<Dealer> {
     let dealer = sqlx::query_as(
         "INSERT INTO dealers (dealer_id, name, status, version) VALUES ($1, $2, 'ACTIVE', 1)
-         RETURNING dealer_id, name, status = 'ACTIVE' AS active, credit_terms, version",
+         RETURNING dealer_id, name, status = 'ACTIVE' AS active, credit_terms, debt_limit, version",
     );
     Ok(dealer.bind(dealer_id).bind(name).fetch_one(conn).await?)
 }
@@ -32,7 +34,7 @@ pub async fn create(conn: &mut PgConnection, dealer_id: &str, name: &str) -> Res
 /// Gives one dealer.
 pub async fn get(db: impl PgExecutor<'_>, dealer_id: &str) -> Result<Dealer> {
     sqlx::query_as(
-        "SELECT dealer_id, name, status = 'ACTIVE' AS active, credit_terms, version FROM dealers WHERE dealer_id = $1",
+        "SELECT dealer_id, name, status = 'ACTIVE' AS active, credit_terms, debt_limit, version FROM dealers WHERE dealer_id = $1",
     )
     .bind(dealer_id)
     .fetch_optional(db)
@@ -43,7 +45,7 @@ pub async fn get(db: impl PgExecutor<'_>, dealer_id: &str) -> Result<Dealer> {
 /// Lists at most `limit` dealers after an id.
 pub async fn list(db: impl PgExecutor<'_>, after: &str, limit: i64) -> Result<Vec<Dealer>> {
     let dealers = sqlx::query_as(
-        "SELECT dealer_id, name, status = 'ACTIVE' AS active, credit_terms, version FROM dealers WHERE dealer_id > $1 ORDER BY dealer_id LIMIT $2",
+        "SELECT dealer_id, name, status = 'ACTIVE' AS active, credit_terms, debt_limit, version FROM dealers WHERE dealer_id > $1 ORDER BY dealer_id LIMIT $2",
     );
     Ok(dealers.bind(after).bind(limit).fetch_all(db).await?)
 }
@@ -53,7 +55,7 @@ pub async fn set_status(conn: &mut PgConnection, dealer_id: &str, active: bool, 
     let changed = sqlx::query_as(
         "UPDATE dealers SET status = CASE WHEN $2 THEN 'ACTIVE' ELSE 'SUSPENDED' END, version = version + 1
           WHERE dealer_id = $1 AND ($3 = 0 OR version = $3)
-         RETURNING dealer_id, name, status = 'ACTIVE' AS active, credit_terms, version",
+         RETURNING dealer_id, name, status = 'ACTIVE' AS active, credit_terms, debt_limit, version",
     );
     let changed = changed.bind(dealer_id).bind(active).bind(version).fetch_optional(&mut *conn).await?;
     changed_at(conn, dealer_id, version, changed).await
@@ -63,9 +65,24 @@ pub async fn set_status(conn: &mut PgConnection, dealer_id: &str, active: bool, 
 pub async fn set_credit_terms(conn: &mut PgConnection, dealer_id: &str, given: bool, version: i64) -> Result<Dealer> {
     let changed = sqlx::query_as(
         "UPDATE dealers SET credit_terms = $2, version = version + 1 WHERE dealer_id = $1 AND ($3 = 0 OR version = $3)
-         RETURNING dealer_id, name, status = 'ACTIVE' AS active, credit_terms, version",
+         RETURNING dealer_id, name, status = 'ACTIVE' AS active, credit_terms, debt_limit, version",
     );
     let changed = changed.bind(dealer_id).bind(given).bind(version).fetch_optional(&mut *conn).await?;
+    changed_at(conn, dealer_id, version, changed).await
+}
+
+/// Limits how many swapped units a dealer may owe, or takes the limit away. `version` 0 is whatever is current.
+pub async fn set_debt_limit(
+    conn: &mut PgConnection,
+    dealer_id: &str,
+    limit: Option<i32>,
+    version: i64,
+) -> Result<Dealer> {
+    let changed = sqlx::query_as(
+        "UPDATE dealers SET debt_limit = $2, version = version + 1 WHERE dealer_id = $1 AND ($3 = 0 OR version = $3)
+         RETURNING dealer_id, name, status = 'ACTIVE' AS active, credit_terms, debt_limit, version",
+    );
+    let changed = changed.bind(dealer_id).bind(limit).bind(version).fetch_optional(&mut *conn).await?;
     changed_at(conn, dealer_id, version, changed).await
 }
 

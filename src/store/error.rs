@@ -103,10 +103,15 @@ fn by_constraint(name: &str) -> Option<Error> {
         "replacements_given_once" => chain("the unit was given before"),
         "replacements_no_cycle" => chain("the replacement would make a cycle"),
         "replacements_by_another" => chain("a unit cannot replace itself"),
+        "stock_units_location_known" | "stock_movements_to_location_fkey" | "stock_minimums_location_known" => {
+            Some(Error::not_found("location", ""))
+        }
         "sales_contract_known" => Some(Error::not_found("contract", "")),
         "sales_dealer_known" | "claims_dealer_known" => Some(Error::Refused(Refusal::DealerNotActive)),
         "sales_customer_known" | "claims_customer_known" => Some(Error::not_found("customer", "")),
-        "units_model_known" | "product_equivalents_model_known" => Some(Error::not_found("product", "")),
+        "units_model_known" | "product_equivalents_model_known" | "stock_minimums_model_known" => {
+            Some(Error::not_found("product", ""))
+        }
         "units_refurbished_once" => Some(Error::Refused(Refusal::RegistryConflict(
             "a unit was refurbished under another serial before".to_owned(),
         ))),
@@ -137,6 +142,11 @@ fn by_constraint(name: &str) -> Option<Error> {
         | "request_log_once"
         | "quotes_one_live_for_a_claim"
         | "billables_one_of_a_kind_for_a_claim"
+        | "stock_units_in_one_place"
+        | "stock_units_one_held_for_a_claim"
+        | "stock_locations_one_receives_replaced"
+        | "stock_movements_one_for_a_number"
+        | "ledger_one_entry_for_a_number"
         | "units_pkey" => Some(Error::Contended),
         _ => None,
     }

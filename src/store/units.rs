@@ -4,8 +4,12 @@ use std::collections::HashSet;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::{FromRow, PgConnection, PgExecutor};
+use uuid::Uuid;
 
-use super::error::{Error, Result};
+use super::{
+    error::{Error, Result},
+    stock,
+};
 use crate::domain::{claim_steps::UnitToGive, refusal::Refusal, serial::Serial};
 
 /// One physical product as registered.
@@ -150,16 +154,21 @@ struct ToGive {
     given_before: bool,
     replaced_before: bool,
     has_open_claim: bool,
+    in_stock: bool,
 }
 
-/// What is known of a unit that someone wants to give. `lock` it first.
-pub async fn to_give(conn: &mut PgConnection, serial: &Serial) -> Result<UnitToGive> {
+/// What is known of a unit that someone wants to give for a claim. `lock` it first: where it is in stock, it is held there as well.
+pub async fn to_give(conn: &mut PgConnection, serial: &Serial, claim: Uuid, now: DateTime<Utc>) -> Result<UnitToGive> {
+    // Read by the statement that locks it: what another transaction wrote meanwhile is seen.
+    let shelf = stock::lock(&mut *conn, serial).await?;
+    let condition = shelf.as_ref().map(stock::StockUnit::condition).transpose()?;
+    let held = shelf.as_ref().and_then(|unit| unit.held_at(now));
     let row: Option<ToGive> = sqlx::query_as(
         "SELECT model, sold_by_maker,
                 EXISTS (SELECT 1 FROM sales s WHERE s.serial = u.serial AND s.superseded_at = 'infinity' AND NOT s.cancelled) AS has_sale,
                 EXISTS (SELECT 1 FROM replacements r WHERE r.replacement_serial = u.serial) OR unit_was_promised(u.serial) AS given_before,
                 EXISTS (SELECT 1 FROM replacements r WHERE r.replaced_serial = u.serial) AS replaced_before,
-                unit_has_open_claim(u.serial) AS has_open_claim
+                unit_has_open_claim(u.serial) AS has_open_claim, unit_is_in_stock(u.serial) AS in_stock
            FROM units u WHERE u.serial = $1",
     )
     .bind(serial.as_str())
@@ -174,6 +183,9 @@ pub async fn to_give(conn: &mut PgConnection, serial: &Serial) -> Result<UnitToG
         given_before: row.given_before,
         replaced_before: row.replaced_before,
         has_open_claim: row.has_open_claim,
+        in_stock: row.in_stock,
+        not_good: condition.is_some_and(|condition| !condition.may_be_given()),
+        held_for_another: held.is_some_and(|(other, _)| other != claim),
     })
 }
 

@@ -38,7 +38,7 @@ impl Life<'_> {
         };
         Ok(self.0.staff().claims.record_guidance(request).await?.into_inner().claim.unwrap())
     }
-    async fn swap(&self, claim: &str, given: &str) -> Outcome<Claim> {
+    pub async fn swap(&self, claim: &str, given: &str) -> Outcome<Claim> {
         let request =
             RecordSwapRequest { request_id: id(), claim_id: claim.into(), given_serial: given.into(), version: 0 };
         Ok(self.0.dealer("D1").claims.record_swap(request).await?.into_inner().claim.unwrap())
@@ -67,7 +67,7 @@ impl Life<'_> {
     pub async fn inspect(&self, claim: &str, findings: &[Clause]) -> Outcome<Claim> {
         self.inspect_as(claim, findings, FaultReport::default()).await
     }
-    async fn inspect_as(&self, claim: &str, findings: &[Clause], report: FaultReport) -> Outcome<Claim> {
+    pub async fn inspect_as(&self, claim: &str, findings: &[Clause], report: FaultReport) -> Outcome<Claim> {
         let (findings, report) = (findings.iter().map(|clause| (*clause).into()).collect(), Some(report));
         let request = RecordInspectionRequest {
             request_id: id(),

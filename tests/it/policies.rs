@@ -577,6 +577,7 @@ async fn verify_tells_every_fault_or_shows_the_draft_beside_the_standard() {
   product_types[3]                  POE_SWITCH                     POE_SWITCH
   repair_days_extend                NO                             NO
   replacement_after_repairs         never                          never
+  targets.allocation_days           7                              7
   targets.authorization_days        30                             30
   targets.guidance_days             2                              2
   targets.inspection_days           5                              5

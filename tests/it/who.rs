@@ -43,6 +43,7 @@ const METHODS: &str = "
     RegistryService/ListDealers         registry.write  staff
     RegistryService/SetDealerStatus     registry.write  staff
     RegistryService/SetDealerCreditTerms registry.write staff
+    RegistryService/SetDealerDebtLimit  registry.write  staff
     RegistryService/CreateContract      registry.write  staff
     RegistryService/GetContract         registry.write  staff
     RegistryService/ListContracts       registry.write  staff
@@ -97,6 +98,20 @@ const METHODS: &str = "
     LogisticsService/DispatchOutbound   depot.write     staff
     LogisticsService/ConfirmDelivery    depot.write     staff
     LogisticsService/GetShipment        logistics.read  dealer customer staff
+    LogisticsService/PutStockLocation   depot.write     staff
+    LogisticsService/ListStockLocations depot.write     staff
+    LogisticsService/ReceiveStock       depot.write     staff
+    LogisticsService/MoveStock          depot.write     staff
+    LogisticsService/ListStock          depot.write     staff
+    LogisticsService/ListStockMovements depot.write     staff
+    LogisticsService/SetStockMinimum    depot.write     staff
+    LogisticsService/ListStockLevels    depot.write     staff
+    LogisticsService/AllocateReplacement depot.write     staff
+    LogisticsService/ReleaseAllocation  depot.write     staff
+    LogisticsService/RefurbishUnit      depot.write     staff
+    LogisticsService/WriteOffDebt       depot.write     staff
+    LogisticsService/NetDebts           depot.write     staff
+    LogisticsService/GetDealerLedger    logistics.read  dealer staff
 ";
 
 /// The scopes that each kind may hold.
@@ -659,30 +674,33 @@ async fn a_process_may_write_what_it_needs_and_no_more() {
             "warranty_coverage",
             "calendar_years contract_versions contracts customers dealer_promises dealers people policies product_equivalents \
              product_versions products repairs replacements request_log sales units",
-            "contract_versions(superseded_at) customers(erased_at) dealers(credit_terms, status, version) products(discontinued) \
+            "contract_versions(superseded_at) customers(erased_at) dealers(credit_terms, debt_limit, status, version) products(discontinued) \
              sales(superseded_at) units(lot)",
             "people product_equivalents",
         ),
         (
             "warranty_claim",
-            "billables claim_decisions claim_events claims customers evidence evidence_chunks evidence_uploads faults people prices \
-             quotes repairs replacements request_log vat_rates",
+            "billables claim_decisions claim_events claims customers evidence evidence_chunks evidence_uploads faults \
+             ledger_entries people prices quotes repairs replacements request_log stock_movements stock_units vat_rates",
             "claims evidence_uploads(began_at) faults prices(amount_fen, set_at, set_by) \
-             quotes(decided_at, decided_by, expires_at, on_behalf_of, reason, state, token_fingerprint) units(lot) \
-             vat_rates(basis_points, set_at, set_by)",
-            "evidence_uploads",
+             quotes(decided_at, decided_by, expires_at, on_behalf_of, reason, state, token_fingerprint) \
+             stock_units(held_for, held_until) units(lot) vat_rates(basis_points, set_at, set_by)",
+            "evidence_uploads stock_units",
         ),
         (
             "warranty_worker",
             "claim_decisions claim_events",
-            "claims evidence_uploads(began_at) quotes(decided_at, decided_by, on_behalf_of, reason, state, token_fingerprint)",
+            "claims evidence_uploads(began_at) quotes(decided_at, decided_by, on_behalf_of, reason, state, token_fingerprint) \
+             stock_units(held_for, held_until)",
             "evidence_uploads request_log",
         ),
         (
             "warranty_logistics",
-            "claim_decisions claim_events request_log shipment_items shipments",
-            "claims shipment_items(arrived_at) units(lot)",
-            "",
+            "claim_decisions claim_events ledger_entries request_log shipment_items shipments stock_locations stock_minimums \
+             stock_movements stock_units units",
+            "claims shipment_items(arrived_at) stock_locations(name, receives_replaced) stock_minimums(minimum) \
+             stock_units(condition, held_for, held_until, location, number) units(lot)",
+            "stock_minimums stock_units",
         ),
     ] {
         let mut expected: Vec<String> = deletes.split_whitespace().map(|table| format!("DELETE {table}")).collect();

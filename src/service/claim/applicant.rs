@@ -6,7 +6,7 @@ use tonic::Request;
 use super::{OnClaim, Ruled, answer, decide_now, hold, on_claim};
 use crate::{
     contract::v1,
-    domain::{claim::Action, claim_steps::may_be_given, serial::Serial},
+    domain::{claim::Action, claim_steps::may_be_given, refusal::Refusal, serial::Serial},
     service::{App, Moment, Reply, fields::Fields, open},
     store::{
         self, claims, dealers,
@@ -61,7 +61,10 @@ async fn swap_now(
     let Ruled { decided, model, .. } = ruled;
     let dealer = moment.actor.dealer_id().unwrap_or_default();
     let event = claim.swap(dealer, seller.as_deref(), &decided.decision, given.clone())?;
-    let unit = units::to_give(&mut *conn, &given).await?;
+    let unit = units::to_give(&mut *conn, &given, claim.id, moment.now).await?;
+    if unit.in_stock {
+        return Err(Refusal::UnitNotGivable { rule: "it stands in the maker's stock" }.into());
+    }
     may_be_given(&unit, &claim.filing.serial, &model, &decided.facts.equivalents)?;
     let replacement = Replacement {
         replaced_serial: claim.filing.serial.to_string(),

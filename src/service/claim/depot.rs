@@ -22,6 +22,7 @@ use crate::{
     store::{
         self, Error, billing, claims,
         history::{self, Repair, Replacement},
+        stock::{self, Why},
         units,
     },
 };
@@ -71,6 +72,7 @@ async fn inspect_now(
     let Ruled { decided, contact, .. } = ruled;
     let event = claim.inspect(decided.report.clone(), &decided.decision)?;
     let claim = claims::advance(&mut *conn, claim, vec![event], Some(&decided), &moment.actor, moment.now).await?;
+    stock::keep_replaced(&mut *conn, &claim, &moment.actor, moment.now).await?;
     Ok(v1::RecordInspectionResponse { claim: answer::one(conn, claim, moment).await?, contact })
 }
 
@@ -182,7 +184,7 @@ async fn replace_now(
     }
     let event = claim.replace(given.clone(), reason)?;
     units::lock(&mut *conn, &[&claim.filing.serial, &given]).await?;
-    let unit = units::to_give(&mut *conn, &given).await?;
+    let unit = units::to_give(&mut *conn, &given, claim.id, moment.now).await?;
     let for_unit = store::facts::of_unit(&mut *conn, &claim.filing.serial, Some(claim.id)).await?;
     may_be_given(&unit, &claim.filing.serial, &for_unit.model, &for_unit.facts.equivalents)?;
     // After a swap the customer has his unit already: this one is the dealer's, outside the chain.
@@ -195,5 +197,9 @@ async fn replace_now(
         };
         history::record_replacement(&mut *conn, &replacement, &moment.actor, moment.now).await?;
     }
-    claims::advance(conn, claim, vec![event], None, &moment.actor, moment.now).await
+    let why = Why { reason: "given for a claim", claim: Some(claim.id), actor: &moment.actor, now: moment.now };
+    stock::take(&mut *conn, given.as_str(), why).await?;
+    let claim = claims::advance(&mut *conn, claim, vec![event], None, &moment.actor, moment.now).await?;
+    stock::keep_replaced(conn, &claim, &moment.actor, moment.now).await?;
+    Ok(claim)
 }

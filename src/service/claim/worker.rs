@@ -1,5 +1,5 @@
-//! What the clock drives: quotes expire, authorizations lapse, broken uploads are dropped, old requests are forgotten. Any number of
-//! processes share the work.
+//! What the clock drives: quotes expire, authorizations lapse, held units are let go, broken uploads are dropped, old requests are
+//! forgotten. Any number of processes share the work.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use crate::{
         evidence,
         objects::Objects,
         quotes::{self, Verdict},
-        requests,
+        requests, stock,
     },
 };
 
@@ -41,6 +41,8 @@ pub struct Done {
     pub forgotten: u64,
     /// Uploads that were begun a day ago and not completed.
     pub dropped: u64,
+    /// Units in stock that were held for a claim until now.
+    pub released: u64,
 }
 
 /// Waits and takes a step, until `stop`. `pool` is under the worker's role; scans and photos are kept in `objects`.
@@ -81,6 +83,7 @@ pub async fn step(pool: &PgPool, objects: &Objects, now: DateTime<Utc>) -> store
         }
     }
     done.dropped = evidence::sweep(pool, &self::clock(), objects, now).await?;
+    done.released = in_transaction(pool, move |conn| Box::pin(stock::release_lapsed(conn, now, BATCH))).await?;
     let before = now - chrono::Duration::days(REQUESTS_KEPT);
     loop {
         let forgotten = in_transaction(pool, move |conn| Box::pin(requests::forget(conn, before, BATCH))).await?;

@@ -19,6 +19,7 @@ use crate::{
     store::{
         self, Error, claims, dealers,
         shipments::{self, Item},
+        stock::{self, Why},
         units,
     },
 };
@@ -75,7 +76,7 @@ async fn dispatch_now(
     for (claim, (_, given)) in found.into_iter().zip(items) {
         let event = claim.dispatch(opened.shipment_id, given.clone(), credit_terms)?;
         if let Some(given) = given {
-            owed(&mut *conn, &claim, given).await?;
+            owed(&mut *conn, &claim, given, moment).await?;
         }
         places.push(place(&claim, given.as_ref()));
         steps.push((claim, event));
@@ -88,11 +89,13 @@ async fn dispatch_now(
 }
 
 /// The good unit owed to the dealer after a swap: new stock outside the chain, fit to be given (M3, T4).
-async fn owed(conn: &mut PgConnection, claim: &Claim, given: &Serial) -> store::Result<()> {
+async fn owed(conn: &mut PgConnection, claim: &Claim, given: &Serial, moment: &Moment) -> store::Result<()> {
     units::lock(&mut *conn, &[given]).await?;
-    let unit = units::to_give(&mut *conn, given).await?;
-    let for_unit = store::facts::of_unit(conn, &claim.filing.serial, Some(claim.id)).await?;
-    Ok(may_be_given(&unit, &claim.filing.serial, &for_unit.model, &for_unit.facts.equivalents)?)
+    let unit = units::to_give(&mut *conn, given, claim.id, moment.now).await?;
+    let for_unit = store::facts::of_unit(&mut *conn, &claim.filing.serial, Some(claim.id)).await?;
+    may_be_given(&unit, &claim.filing.serial, &for_unit.model, &for_unit.facts.equivalents)?;
+    let why = Why { reason: "owed to the dealer", claim: Some(claim.id), actor: &moment.actor, now: moment.now };
+    stock::take(conn, given.as_str(), why).await
 }
 
 /// What goes into the box for a claim, and who pays: the maker under the commitment, else the sender.

@@ -16,6 +16,7 @@ fn dealer(dealer: Dealer) -> v1::Dealer {
         status: status.into(),
         version: dealer.version,
         credit_terms: dealer.credit_terms,
+        debt_limit: dealer.debt_limit,
     }
 }
 
@@ -104,6 +105,29 @@ pub(super) async fn set_credit_terms(
         Box::pin(async move {
             let changed = dealers::set_credit_terms(conn, &dealer_id, given, version).await?;
             Ok(v1::SetDealerCreditTermsResponse { dealer: Some(dealer(changed)) })
+        })
+    })
+    .await
+}
+
+pub(super) async fn set_debt_limit(
+    app: &App,
+    request: Request<v1::SetDealerDebtLimitRequest>,
+) -> Reply<v1::SetDealerDebtLimitResponse> {
+    let (call, request) = open(request)?;
+    let mut fields = Fields::default();
+    let id = fields.request_id(&request.request_id);
+    let dealer_id = fields.name("dealer_id", &request.dealer_id, "._-");
+    let version = fields.version(request.version);
+    let limit = request.debt_limit;
+    if limit.is_some_and(|limit| !(0..=1_000_000).contains(&limit)) {
+        fields.violate("debt_limit", "must be 0 to 1,000,000");
+    }
+    let (id, dealer_id, version) = fields.finish(|| Some((id?, dealer_id?, version?)))?;
+    app.write(&call, id, &request, dealer_id, move |conn, dealer_id, _| {
+        Box::pin(async move {
+            let changed = dealers::set_debt_limit(conn, &dealer_id, limit, version).await?;
+            Ok(v1::SetDealerDebtLimitResponse { dealer: Some(dealer(changed)) })
         })
     })
     .await

@@ -1,0 +1,143 @@
+//! The dealer's ledger: what dealer and maker owe each other after swaps (M3).
+
+use chrono::NaiveDate;
+use tonic::Request;
+use uuid::Uuid;
+
+use crate::{
+    contract::v1,
+    domain::{
+        coverage::Remedy,
+        ledger::{Closing, Debtor, Owed},
+        period::civil_date,
+        refusal::Refusal,
+    },
+    service::{
+        App, Moment, Reply,
+        fields::Fields,
+        open,
+        page::Page,
+        wire::{date, number, text, time},
+    },
+    store::{self, Error, claims, dealers, ledger},
+};
+
+fn debt(found: ledger::Debt, today: NaiveDate) -> store::Result<v1::Debt> {
+    let debtor: Debtor = found.debtor.parse().map_err(Error::broken)?;
+    let owed: Owed = found.owed.parse().map_err(Error::broken)?;
+    let remedy: Option<Remedy> = found.remedy.as_deref().map(str::parse).transpose().map_err(Error::broken)?;
+    let closing: Option<Closing> = found.closing.as_deref().map(str::parse).transpose().map_err(Error::broken)?;
+    let age = found.closed_at.map_or(today, civil_date) - civil_date(found.opened_at);
+    Ok(v1::Debt {
+        claim_id: found.claim_id.to_string(),
+        debtor: number!(debtor),
+        owed: number!(owed),
+        serial: text(found.serial),
+        remedy: remedy.map_or(0, |remedy| number!(remedy)),
+        why: owed.why(remedy),
+        opened_time: Some(time(found.opened_at)),
+        due_date: Some(date(found.due_on)),
+        age_days: i32::try_from(age.num_days()).unwrap_or(i32::MAX),
+        late: closing.is_none() && today > found.due_on,
+        closing: closing.map_or(0, |closing| number!(closing)),
+        closed_time: found.closed_at.map(time),
+        closed_by_serial: text(found.closed_by),
+        reason: text(found.reason),
+    })
+}
+
+/// The claim, the debtor and the number that a page ended with.
+fn key(after: Option<&str>) -> (Uuid, String, i32) {
+    let mut parts = after.unwrap_or_default().split('/');
+    let claim = parts.next().and_then(|id| id.parse().ok()).unwrap_or_else(Uuid::nil);
+    let debtor = parts.next().unwrap_or_default().to_owned();
+    (claim, debtor, parts.next().and_then(|number| number.parse().ok()).unwrap_or(0))
+}
+
+pub(super) async fn get(app: &App, request: Request<v1::GetDealerLedgerRequest>) -> Reply<v1::GetDealerLedgerResponse> {
+    let (call, request) = open(request)?;
+    let mut fields = Fields::default();
+    let own = call.actor.dealer_id().filter(|_| request.dealer_id.is_empty()).map(str::to_owned);
+    let dealer_id = own.or_else(|| fields.name("dealer_id", &request.dealer_id, "._-"));
+    let filters = v1::GetDealerLedgerRequest { page_size: 0, page_token: String::new(), ..request.clone() };
+    let page = Page::read(&mut fields, &call, request.page_size, &request.page_token, &filters);
+    let asked = fields.finish(|| dealer_id.zip(page))?;
+    let (closed_too, today) = (request.closed_too, civil_date(app.clock.now()));
+    app.read(&call, asked, move |conn, (dealer_id, page), actor| {
+        Box::pin(async move {
+            if actor.dealer_id().is_some_and(|own| own != dealer_id) {
+                return Err(Error::not_found("dealer", dealer_id));
+            }
+            let limit = dealers::get(&mut *conn, &dealer_id).await?.debt_limit;
+            let (dealer_owes_count, maker_owes_count) = ledger::totals(&mut *conn, &dealer_id).await?;
+            let after = key(page.after.as_deref());
+            let mut found = ledger::list(conn, &dealer_id, closed_too, after, page.fetch()).await?;
+            let next_page_token =
+                page.cut(&mut found, |debt| format!("{}/{}/{}", debt.claim_id, debt.debtor, debt.number));
+            let debts = found.into_iter().map(|found| debt(found, today)).collect::<store::Result<_>>()?;
+            Ok(v1::GetDealerLedgerResponse { debts, next_page_token, dealer_owes_count, maker_owes_count, limit })
+        })
+    })
+    .await
+}
+
+/// Closes a debt that is open, of a claim that is held, and gives it.
+async fn settle(
+    conn: &mut sqlx::PgConnection,
+    claim: Uuid,
+    debtor: Debtor,
+    closing: Closing,
+    reason: &str,
+    moment: &Moment,
+) -> store::Result<v1::Debt> {
+    ledger::get(&mut *conn, claim, debtor).await?;
+    let closed =
+        ledger::close(&mut *conn, claim, debtor, closing, None, Some(reason), &moment.actor, moment.now).await?;
+    if !closed {
+        return Err(Refusal::DebtClosed.into());
+    }
+    debt(ledger::get(conn, claim, debtor).await?, moment.today)
+}
+
+pub(super) async fn write_off(app: &App, request: Request<v1::WriteOffDebtRequest>) -> Reply<v1::WriteOffDebtResponse> {
+    let (call, request) = open(request)?;
+    let named = request.debt.clone().unwrap_or_default();
+    let mut fields = Fields::default();
+    let id = fields.request_id(&request.request_id);
+    let claim = fields.uuid("debt.claim_id", &named.claim_id);
+    let debtor = fields.choice("debt.debtor", named.debtor);
+    let reason = fields.text("reason", &request.reason, 500);
+    let (id, asked) = fields.finish(|| Some((id?, (claim?, debtor?, reason?))))?;
+    app.write(&call, id, &request, asked, move |conn, (claim, debtor, reason), moment| {
+        Box::pin(async move {
+            claims::lock(&mut *conn, &moment.actor, claim).await?;
+            let debt = settle(conn, claim, debtor, Closing::WrittenOff, &reason, moment).await?;
+            Ok(v1::WriteOffDebtResponse { debt: Some(debt) })
+        })
+    })
+    .await
+}
+
+pub(super) async fn net(app: &App, request: Request<v1::NetDebtsRequest>) -> Reply<v1::NetDebtsResponse> {
+    let (call, request) = open(request)?;
+    let mut fields = Fields::default();
+    let id = fields.request_id(&request.request_id);
+    let dealers_claim = fields.uuid("dealer_claim_id", &request.dealer_claim_id);
+    let makers_claim = fields.uuid("maker_claim_id", &request.maker_claim_id);
+    let reason = fields.text("reason", &request.reason, 500);
+    let (id, asked) = fields.finish(|| Some((id?, (dealers_claim?, makers_claim?, reason?))))?;
+    app.write(&call, id, &request, asked, move |conn, (dealers_claim, makers_claim, reason), moment| {
+        Box::pin(async move {
+            claims::lock_all(&mut *conn, &moment.actor, &[dealers_claim, makers_claim]).await?;
+            let owed = ledger::get(&mut *conn, dealers_claim, Debtor::Dealer).await?;
+            let owing = ledger::get(&mut *conn, makers_claim, Debtor::Maker).await?;
+            if owed.dealer_id != owing.dealer_id || owing.owed != Owed::GoodUnit.to_string() {
+                return Err(Refusal::DebtsDoNotMatch.into());
+            }
+            let dealers = settle(&mut *conn, dealers_claim, Debtor::Dealer, Closing::Netted, &reason, moment).await?;
+            let makers = settle(conn, makers_claim, Debtor::Maker, Closing::Netted, &reason, moment).await?;
+            Ok(v1::NetDebtsResponse { debts: vec![dealers, makers] })
+        })
+    })
+    .await
+}
