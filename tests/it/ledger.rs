@@ -343,3 +343,31 @@ async fn what_is_badly_asked_is_refused_and_the_ledger_is_a_tenants_and_insert_o
     let by = refused.as_database_error().and_then(|error| error.constraint()).unwrap_or_default();
     assert_eq!(by, "ledger_opened_then_closed");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn swaps_from_before_the_ledger_are_entered_as_they_stand() {
+    let world = World::stocked().await;
+    let life = Life(&world);
+    life.in_state("OWED1", 3, ClaimState::Swapped).await;
+    let way = life.in_state("OWED2", 3, ClaimState::Swapped).await;
+    life.open_return(&[&way.claim_id]).await.unwrap();
+    received(&world, "HERE1").await;
+    let scratched = FaultReport { appearance: Appearance::Scratched.into(), ..Default::default() };
+    for (serial, findings, report) in [
+        ("GOOD1", vec![], FaultReport::default()),
+        ("PAID1", vec![Clause::X3], FaultReport::default()),
+        ("FREE1", vec![], scratched),
+    ] {
+        let claim = received(&world, serial).await;
+        life.inspect_as(&claim.claim_id, &findings, report).await.unwrap();
+    }
+    let written = ledger(world.staff(), "D1", false).await.unwrap();
+    assert_eq!((written.dealer_owes_count, written.maker_owes_count), (2, 3));
+    // The migration's own words, on claims that have no entries.
+    let migration = include_str!("../../migrations/0011_stock_and_ledger.sql");
+    let entered = migration.split("ALTER TABLE claims NO FORCE ROW LEVEL SECURITY;").nth(1).unwrap();
+    let (entered, _) = entered.split_once("ALTER TABLE ledger_entries FORCE").unwrap();
+    let sql = AssertSqlSafe(format!("DELETE FROM ledger_entries; {entered}"));
+    sqlx::raw_sql(sql).execute(&mut world.owner().await).await.unwrap();
+    assert_eq!(ledger(world.staff(), "D1", false).await.unwrap(), written);
+}

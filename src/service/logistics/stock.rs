@@ -11,7 +11,7 @@ use crate::{
         fields::Fields,
         open,
         page::Page,
-        wire::{date, number, text, time},
+        wire::{number, text, time},
     },
     store::{
         self, Error, claims,
@@ -370,16 +370,7 @@ pub(super) async fn refurbish(
                 return Err(Refusal::RegistryConflict(format!("unit {new} is registered already")).into());
             }
             let unit = unit(stock::refurbish(conn, &stood, &new, why(&reason, moment)).await?, moment.now)?;
-            let registered = v1::Unit {
-                serial: anew.serial,
-                model: anew.model,
-                lot: text(anew.lot),
-                manufactured_date: Some(date(anew.manufactured_on)),
-                ex_factory_date: Some(date(anew.ex_factory_on)),
-                sold_by_maker: anew.sold_by_maker,
-                refurbished_from: text(anew.refurbished_from),
-            };
-            Ok(v1::RefurbishUnitResponse { registered: Some(registered), unit: Some(unit) })
+            Ok(v1::RefurbishUnitResponse { unit: Some(unit) })
         })
     })
     .await
