@@ -17,6 +17,7 @@ pub mod fact;
 pub mod facts;
 pub mod money;
 pub mod next;
+pub mod parcel;
 pub mod period;
 pub mod policy;
 pub mod proof;

@@ -114,9 +114,15 @@ impl Claim {
     }
 
     /// What the state's row in the table does not tell.
-    fn is_open_to(&self, action: Action) -> bool {
+    pub(super) fn is_open_to(&self, action: Action) -> bool {
         let paid_service = self.gives() == Remedy::PaidService;
+        let lost_outbound = match &self.state {
+            State::Lost(outcome) => Some(outcome.is_some()),
+            _ => None,
+        };
         match action {
+            Action::Receive => lost_outbound != Some(true),
+            Action::Deliver => lost_outbound != Some(false),
             Action::Guide => self.open_dispute().is_none(),
             Action::SettleVoucherDispute => self.open_dispute().is_some(),
             Action::Swap => {
@@ -128,7 +134,7 @@ impl Claim {
             Action::Repair => matches!(self.gives(), Remedy::FreeRepair | Remedy::PaidService),
             Action::Replace => !paid_service,
             Action::DeclareBeyondRepair => paid_service,
-            Action::Dispatch => !self.appeal_is_open(),
+            Action::Dispatch => lost_outbound != Some(false) && !self.appeal_is_open(),
             Action::RecordPayment => self.owed().is_some(),
             Action::Appeal => self.may_be_appealed(),
             Action::DecideAppeal => self.appeal_is_open(),
@@ -151,7 +157,7 @@ impl Claim {
             Action::Swap => (Party::Seller, false),
             Action::OpenReturn | Action::AcceptQuote | Action::DeclineQuote => (Party::Applicant, true),
             Action::Cancel | Action::Appeal => (Party::Applicant, false),
-            Action::Receive | Action::Deliver => (Party::Depot, false),
+            Action::Receive | Action::Deliver | Action::RecordLoss | Action::CloseLost => (Party::Depot, false),
             Action::Inspect | Action::Repair | Action::Replace | Action::DeclareBeyondRepair | Action::Dispatch => {
                 (Party::Depot, true)
             }

@@ -71,6 +71,9 @@ pub enum Refusal {
         /// The serial in the box.
         found: Serial,
     },
+    /// What was set aside is settled once, save what is only kept.
+    #[error("what was set aside is settled already")]
+    SetAsideSettled,
     /// S5.
     #[error("{0}")]
     ContractState(&'static str),

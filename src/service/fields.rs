@@ -63,6 +63,11 @@ impl Fields {
         self.read(field, Uuid::parse_str(text).map_err(|_| "must be a UUID"))
     }
 
+    /// A UUID, or none where empty.
+    pub fn optional_uuid(&mut self, field: &str, text: &str) -> Option<Option<Uuid>> {
+        if text.is_empty() { Some(None) } else { self.uuid(field, text).map(Some) }
+    }
+
     /// The write's own id: a UUID that is not nil.
     pub fn request_id(&mut self, text: &str) -> Option<Uuid> {
         let id = self.uuid("request_id", text)?;

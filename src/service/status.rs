@@ -131,6 +131,7 @@ pub fn refused(refusal: &Refusal) -> Status {
         Refusal::SerialMismatch { return_number, found } => {
             precondition(R::SerialMismatch, &[("return_number", return_number), ("found", found.as_str())])
         }
+        Refusal::SetAsideSettled => precondition(R::SetAsideSettled, &[]),
         Refusal::ContractState(_) => precondition(R::ContractState, &[]),
         Refusal::ReplacementChain(_) => precondition(R::ReplacementChain, &[]),
         Refusal::MixedParcel => precondition(R::MixedParcel, &[]),

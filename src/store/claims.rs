@@ -2,10 +2,11 @@
 
 mod columns;
 pub mod overdue;
+mod replay;
 mod row;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use sqlx::{FromRow, PgConnection, Postgres, postgres::PgArguments, query::Query, types::Json};
+use sqlx::{FromRow, PgConnection, types::Json};
 use uuid::Uuid;
 
 use super::{
@@ -15,28 +16,36 @@ use super::{
 use crate::domain::{
     actor::Actor,
     claim::{Claim, StateName},
-    clause::Clause,
-    coverage::{Decision, Remedy},
+    coverage::Decision,
     event::{Event, Ruling, Stage},
     facts::{Facts, Report},
     return_number::ReturnNumber,
     serial::Serial,
 };
 pub use columns::columns;
+pub use replay::{ToReplay, count_recorded, recorded};
 use row::Row;
 
-/// An event with the decision that it was made with: the one place where events are written. The transaction holds the claim's row,
-/// or the unit's where the claim is new: it has its xid before it draws a number, on which `store::watch` rests.
-macro_rules! insert_event {
-    () => {
-        "event AS (
+/// Events, one of a claim, each with the decision that it was made with: the one place where events are written. `$given` gives
+/// the columns that `given` names, in the order in which numbers are drawn; $5 is now, $6 the actor. The transaction holds each
+/// claim's row, or the unit's where the claim is new: it has its xid before it draws a number, on which `store::watch` rests.
+macro_rules! insert_events {
+    ($given:literal) => {
+        concat!(
+            "given (claim_id, sequence, facts, state, stage, remedy, policy_version, decided_from, report, decision) AS (",
+            $given,
+            "),
+         numbered AS (SELECT given.*, nextval('claim_event_feed') AS feed FROM given),
+         event AS (
              INSERT INTO claim_events (claim_id, sequence, feed, facts, state, recorded_at, actor, hash)
-             SELECT $1, $2, feed, $3, $4, $5, $6, claim_event_hash(
-                        CASE WHEN $2 = 1 THEN '' ELSE (SELECT hash FROM claim_events WHERE claim_id = $1 AND sequence = $2 - 1) END,
-                        $1, $2, feed, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-               FROM nextval('claim_event_feed') AS drawn (feed))
+             SELECT claim_id, sequence, feed, facts, state, $5, $6, claim_event_hash(
+                        CASE WHEN sequence = 1 THEN ''
+                             ELSE (SELECT hash FROM claim_events b WHERE b.claim_id = n.claim_id AND b.sequence = n.sequence - 1) END,
+                        claim_id, sequence, feed, facts, state, $5, $6, stage, remedy, policy_version, decided_from, report, decision)
+               FROM numbered n)
          INSERT INTO claim_decisions (claim_id, sequence, stage, remedy, policy_version, facts, report, decision)
-         SELECT $1, $2, $7, $8, $9, $10, $11, $12 WHERE $7 IS NOT NULL"
+         SELECT claim_id, sequence, stage, remedy, policy_version, decided_from, report, decision FROM numbered WHERE stage IS NOT NULL"
+        )
     };
 }
 
@@ -97,9 +106,22 @@ pub async fn file(
               claim AS (",
         row::insert_claim!(),
         "), ",
-        insert_event!()
+        insert_events!("VALUES ($1::uuid, $2::bigint, $3::jsonb, $4::text, $7::text, $8::text, $9::text, $10::jsonb, $11::jsonb, $12::jsonb)")
     ));
-    row::bind(bind_event(filing, claim, &event, Some(decided), actor, now), claim)
+    let filing = filing
+        .bind(claim.id)
+        .bind(claim.version)
+        .bind(Json(&event))
+        .bind(claim.state_name().to_string())
+        .bind(now)
+        .bind(actor.to_string())
+        .bind(claim.decided.to_string())
+        .bind(decided.decision.remedy.to_string())
+        .bind(&decided.decision.policy_version)
+        .bind(Json(&decided.facts))
+        .bind(Json(&decided.report))
+        .bind(Json(&decided.decision));
+    row::bind(filing, claim)
         .bind(person.is_some() || actor.customer_id().is_some())
         .bind(person.and_then(|person| person.name.as_ref()))
         .bind(person.and_then(|person| person.telephone.as_ref()))
@@ -119,51 +141,75 @@ pub async fn advance(
     actor: &Actor,
     now: DateTime<Utc>,
 ) -> Result<Claim> {
-    let mut claim = claim;
-    for event in events {
-        claim = claim.after(event.clone(), now);
-        let decided = event.ruling().and(decided);
-        append(&mut *conn, &claim, &event, decided, actor, now).await?;
-    }
-    row::update(conn, &claim).await?;
-    Ok(claim)
+    let mut advanced = advance_all(conn, vec![(claim, events)], decided, actor, now).await?;
+    advanced.pop().ok_or_else(|| Error::broken("a claim went missing"))
 }
 
+/// As [`advance`], for many claims in as few statements: one for the first event of each, one for the second where there is one,
+/// and one for the rows. Events are numbered in the claims' order.
+pub async fn advance_all(
+    conn: &mut PgConnection,
+    steps: Vec<(Claim, Vec<Event>)>,
+    decided: Option<&Decided>,
+    actor: &Actor,
+    now: DateTime<Utc>,
+) -> Result<Vec<Claim>> {
+    let (mut claims, mut events): (Vec<_>, Vec<_>) =
+        steps.into_iter().map(|(claim, events)| (claim, events.into_iter())).unzip();
+    loop {
+        let mut appended = Vec::new();
+        for (claim, events) in claims.iter_mut().zip(&mut events) {
+            if let Some(event) = events.next() {
+                *claim = claim.clone().after(event.clone(), now);
+                appended.push((&*claim, event));
+            }
+        }
+        if appended.is_empty() {
+            break;
+        }
+        append(&mut *conn, &appended, decided, actor, now).await?;
+    }
+    row::update(conn, &claims).await?;
+    Ok(claims)
+}
+
+/// Appends an event to each of these claims, each folded already.
 async fn append(
     conn: &mut PgConnection,
-    claim: &Claim,
-    event: &Event,
+    events: &[(&Claim, Event)],
     decided: Option<&Decided>,
     actor: &Actor,
     now: DateTime<Utc>,
 ) -> Result<()> {
-    let append = sqlx::query(concat!("WITH ", insert_event!()));
-    bind_event(append, claim, event, decided, actor, now).execute(conn).await?;
+    fn each<'e, T>(events: &'e [(&Claim, Event)], column: impl Fn(&'e Claim, &'e Event) -> T) -> Vec<T> {
+        events.iter().map(|(claim, event)| column(claim, event)).collect()
+    }
+    let made = |event: &Event| event.ruling().and(decided);
+    sqlx::query(concat!(
+        "WITH ",
+        insert_events!(
+            "SELECT claim_id, sequence, facts, state, stage, remedy, policy_version, decided_from, report, decision
+               FROM unnest($1::uuid[], $2::bigint[], $3::jsonb[], $4::text[], $7::text[], $8::text[], $9::text[], $10::jsonb[],
+                           $11::jsonb[], $12::jsonb[]) WITH ORDINALITY
+                 AS e (claim_id, sequence, facts, state, stage, remedy, policy_version, decided_from, report, decision, at)
+              ORDER BY at"
+        )
+    ))
+    .bind(each(events, |claim, _| claim.id))
+    .bind(each(events, |claim, _| claim.version))
+    .bind(each(events, |_, event| Json(event)))
+    .bind(each(events, |claim, _| claim.state_name().to_string()))
+    .bind(now)
+    .bind(actor.to_string())
+    .bind(each(events, |_, event| event.ruling().map(|ruling| ruling.stage.to_string())))
+    .bind(each(events, |_, event| made(event).map(|decided| decided.decision.remedy.to_string())))
+    .bind(each(events, |_, event| made(event).map(|decided| decided.decision.policy_version.clone())))
+    .bind(each(events, |_, event| made(event).map(|decided| Json(&decided.facts))))
+    .bind(each(events, |_, event| made(event).map(|decided| Json(&decided.report))))
+    .bind(each(events, |_, event| made(event).map(|decided| Json(&decided.decision))))
+    .execute(conn)
+    .await?;
     Ok(())
-}
-
-/// Binds an event with its decision, the first twelve values of a statement.
-fn bind_event<'q>(
-    query: Query<'q, Postgres, PgArguments>,
-    claim: &Claim,
-    event: &Event,
-    decided: Option<&Decided>,
-    actor: &Actor,
-    now: DateTime<Utc>,
-) -> Query<'q, Postgres, PgArguments> {
-    query
-        .bind(claim.id)
-        .bind(claim.version)
-        .bind(Json(event))
-        .bind(claim.state_name().to_string())
-        .bind(now)
-        .bind(actor.to_string())
-        .bind(event.ruling().map(|ruling| ruling.stage.to_string()))
-        .bind(decided.map(|decided| decided.decision.remedy.to_string()))
-        .bind(decided.map(|decided| decided.decision.policy_version.clone()))
-        .bind(decided.map(|decided| Json(&decided.facts)))
-        .bind(decided.map(|decided| Json(&decided.report)))
-        .bind(decided.map(|decided| Json(&decided.decision)))
 }
 
 /// Gives a claim of the caller's.
@@ -263,58 +309,6 @@ pub async fn decisions(conn: &mut PgConnection, claims: &[Uuid]) -> Result<Vec<S
             Ok(StoredDecision { claim_id: row.claim_id, sequence: row.sequence, stage, decided })
         })
         .collect()
-}
-
-/// A recorded decision, and what it was made from.
-#[derive(Clone, Debug, FromRow)]
-pub struct ToReplay {
-    /// The claim.
-    pub claim_id: Uuid,
-    /// The event it was made with.
-    pub sequence: i64,
-    /// The unit.
-    pub serial: String,
-    /// What the registry knew.
-    #[sqlx(json)]
-    pub facts: Facts,
-    /// What was told and found.
-    #[sqlx(json)]
-    pub report: Report,
-    /// What it gave.
-    #[sqlx(json)]
-    pub remedy: Remedy,
-    /// The clauses that decided.
-    #[sqlx(json)]
-    pub clauses: Vec<Clause>,
-}
-
-/// How many decisions were recorded, at a moment or later. Row-level security counts none of another tenant's.
-pub async fn count_recorded(conn: &mut PgConnection, since: Option<DateTime<Utc>>) -> Result<i64> {
-    let count = sqlx::query_scalar(
-        "SELECT count(*) FROM claim_decisions d WHERE $1::timestamptz IS NULL OR $1 <=
-            (SELECT e.recorded_at FROM claim_events e WHERE e.claim_id = d.claim_id AND e.sequence = d.sequence)",
-    );
-    Ok(count.bind(since).fetch_one(conn).await?)
-}
-
-/// At most `limit` of them after one that is named by its claim and its number. Subqueries and no joins: whatever the planner
-/// thinks of the tables, a page is read along the key.
-pub async fn recorded(
-    conn: &mut PgConnection,
-    since: Option<DateTime<Utc>>,
-    after: (Uuid, i64),
-    limit: i64,
-) -> Result<Vec<ToReplay>> {
-    let decisions = sqlx::query_as(
-        "SELECT d.claim_id, d.sequence, (SELECT c.serial FROM claims c WHERE c.claim_id = d.claim_id) AS serial,
-                d.facts, d.report, d.decision -> 'remedy' AS remedy, d.decision -> 'clauses' AS clauses
-           FROM claim_decisions d
-          WHERE (d.claim_id, d.sequence) > ($2, $3) AND ($1::timestamptz IS NULL OR $1 <=
-                (SELECT e.recorded_at FROM claim_events e WHERE e.claim_id = d.claim_id AND e.sequence = d.sequence))
-          ORDER BY d.claim_id, d.sequence LIMIT $4",
-    );
-    let decisions = decisions.bind(since).bind(after.0).bind(after.1).bind(limit);
-    Ok(decisions.fetch_all(conn).await?)
 }
 
 #[derive(FromRow)]

@@ -17,7 +17,7 @@ fn same<D: IntoEnumIterator + Display>(prefix: &str, name_of: impl Fn(i32) -> Op
 
 #[test]
 fn numbers_mean_the_same_on_both_sides() {
-    use domain::{claim, clause, coverage, fact, facts, next, start};
+    use domain::{claim, clause, coverage, fact, facts, next, parcel, start};
     macro_rules! same {
         ($($domain:ty = $wire:ident, $prefix:literal;)*) => {
             $(same::<$domain>($prefix, |number| v1::$wire::try_from(number).ok().map(|value| value.as_str_name()));)*
@@ -40,5 +40,8 @@ fn numbers_mean_the_same_on_both_sides() {
         claim::VoucherVerdict = VoucherVerdict, "VOUCHER_VERDICT_";
         claim::AppealOutcome = AppealOutcome, "APPEAL_OUTCOME_";
         next::Party = Party, "PARTY_";
+        parcel::TrackingStatus = TrackingStatus, "TRACKING_STATUS_";
+        parcel::Difference = Difference, "DIFFERENCE_";
+        parcel::Settlement = Settlement, "SETTLEMENT_";
     }
 }

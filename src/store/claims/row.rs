@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use chrono::{DateTime, NaiveDate, Utc};
+use serde::Serialize;
 use sqlx::{FromRow, PgConnection, Postgres, postgres::PgArguments, query::Query, types::Json};
 use uuid::Uuid;
 
@@ -21,7 +22,7 @@ use crate::{
     store::error::{Error, Result},
 };
 
-#[derive(FromRow)]
+#[derive(FromRow, Serialize)]
 pub(super) struct Row {
     claim_id: Uuid,
     serial: String,
@@ -54,6 +55,7 @@ pub(super) struct Row {
     outbound_shipment_id: Option<Uuid>,
     version: i64,
     entered_at: DateTime<Utc>,
+    due_on: Option<NaiveDate>,
     #[sqlx(json)]
     targets: Targets,
     invoice_on: Option<NaiveDate>,
@@ -165,6 +167,7 @@ impl Row {
             StateName::Dispatched => State::Dispatched(outcome()?),
             StateName::Closed => State::Closed(outcome()?),
             StateName::Cancelled => State::Cancelled,
+            StateName::Lost => State::Lost(self.outcome()?),
             StateName::Quoted => {
                 State::Quoted(self.quote_id.ok_or_else(|| Error::broken("claims.quote_id is missing"))?)
             }
@@ -194,6 +197,7 @@ impl Row {
             OutcomeName::Repaired => Ok(Outcome::Repaired),
             OutcomeName::Accessory => Ok(Outcome::Accessory),
             OutcomeName::AsItCame => Ok(Outcome::AsItCame),
+            OutcomeName::Lost => Ok(Outcome::Lost),
             OutcomeName::Replenishment => Ok(Outcome::Replenishment(given.clone())),
             OutcomeName::Replaced => {
                 given.clone().map(Outcome::Replaced).ok_or_else(|| Error::broken("claims.outcome_serial is missing"))
@@ -262,54 +266,80 @@ pub(super) fn bind<'q>(query: Query<'q, Postgres, PgArguments>, claim: &'q Claim
         .bind(filing.dispute.is_some_and(|dispute| dispute.by_seller))
 }
 
-pub(super) async fn update(conn: &mut PgConnection, claim: &Claim) -> Result<()> {
-    let told = &claim.filing.told;
-    let outcome = claim.outcome();
+/// What happened to a claim since it was filed, or corrected its filing.
+impl From<&Claim> for Row {
+    fn from(claim: &Claim) -> Self {
+        let (filing, told) = (&claim.filing, &claim.filing.told);
+        let outcome = claim.outcome();
+        let decided = claim.appeal.as_ref().and_then(|appeal| appeal.decided.as_ref());
+        Self {
+            claim_id: claim.id,
+            serial: filing.serial.to_string(),
+            dealer_id: filing.applicant.dealer_id().map(str::to_owned),
+            customer_id: filing.customer_id,
+            part: told.part.map(|part| part.to_string()),
+            fault_code: told.fault.clone(),
+            performance_fault: told.performance_fault,
+            appearance: told.appearance.map(|appearance| appearance.to_string()),
+            power_supply_damage: told.power_supply_damage,
+            region_of_use: told.region_of_use.as_ref().map(|region| region.as_str().to_owned()),
+            invoice_number: filing.vouchers.invoice_number.clone(),
+            warranty_card_number: filing.vouchers.warranty_card_number.clone(),
+            voucher_verified: filing.voucher_verified,
+            filed_at: filing.filed_at,
+            reported_on: filing.reported_on,
+            state: claim.state_name().to_string(),
+            guidance: claim.guidance.map(|guidance| guidance.to_string()),
+            reason: claim.reason.clone(),
+            return_number: claim.return_number.as_ref().map(ToString::to_string),
+            swapped_for: claim.swapped_for.as_ref().map(ToString::to_string),
+            inbound_shipment_id: claim.inbound,
+            seal: claim.seal.map(|seal| seal.to_string()),
+            no_fault_found: claim.no_fault_found,
+            findings: claim.findings.iter().map(ToString::to_string).collect(),
+            remedy: claim.remedy.to_string(),
+            decided: claim.decided.to_string(),
+            outcome: outcome.map(|outcome| OutcomeName::from(outcome).to_string()),
+            outcome_serial: outcome.and_then(Outcome::given).map(ToString::to_string),
+            outbound_shipment_id: claim.outbound,
+            version: claim.version,
+            entered_at: claim.entered_at,
+            due_on: claim.due_on(),
+            targets: filing.targets,
+            invoice_on: filing.vouchers.invoice_date,
+            dispute_given_on: filing.dispute.map(|dispute| dispute.given_on),
+            dispute_registered_on: filing.dispute.map(|dispute| dispute.registered_on),
+            dispute_by_seller: filing.dispute.is_some_and(|dispute| dispute.by_seller),
+            dispute_verdict: filing.dispute.and_then(|dispute| dispute.verdict).map(|verdict| verdict.to_string()),
+            symptoms: claim.symptoms.clone(),
+            quote_id: claim.quote,
+            charge_fen: claim.charge.map(|charge| charge.total.0),
+            charge_vat_fen: claim.charge.map(|charge| charge.vat.0),
+            paid: claim.paid,
+            appeal_reason: claim.appeal.as_ref().map(|appeal| appeal.reason.clone()),
+            appeal_outcome: decided.map(|(outcome, _)| outcome.to_string()),
+            appeal_outcome_reason: decided.map(|(_, reason)| reason.clone()),
+            goodwill_remedy: claim.goodwill.map(|goodwill| goodwill.remedy.to_string()),
+            goodwill_cost_fen: claim.goodwill.map(|goodwill| goodwill.cost.0),
+        }
+    }
+}
+
+/// Writes claims as they stand, in one statement.
+pub(super) async fn update(conn: &mut PgConnection, claims: &[Claim]) -> Result<()> {
     sqlx::query(
-        "UPDATE claims SET part = $2, fault_code = $3, performance_fault = $4, appearance = $5, power_supply_damage = $6,
-             region_of_use = $7, reported_on = $8, state = $9, guidance = $10, reason = $11, return_number = $12, swapped_for = $13,
-             inbound_shipment_id = $14, seal = $15, no_fault_found = $16, findings = $17, remedy = $18, decided = $19, outcome = $20,
-             outcome_serial = $21, outbound_shipment_id = $22, version = $23, entered_at = $24, due_on = $25, dispute_verdict = $26,
-             symptoms = $27, quote_id = $28, charge_fen = $29, charge_vat_fen = $30, paid = $31, appeal_reason = $32,
-             appeal_outcome = $33, appeal_outcome_reason = $34, goodwill_remedy = $35, goodwill_cost_fen = $36
-          WHERE claim_id = $1",
+        "UPDATE claims c SET part = n.part, fault_code = n.fault_code, performance_fault = n.performance_fault, appearance = n.appearance,
+             power_supply_damage = n.power_supply_damage, region_of_use = n.region_of_use, reported_on = n.reported_on, state = n.state,
+             guidance = n.guidance, reason = n.reason, return_number = n.return_number, swapped_for = n.swapped_for,
+             inbound_shipment_id = n.inbound_shipment_id, seal = n.seal, no_fault_found = n.no_fault_found, findings = n.findings,
+             remedy = n.remedy, decided = n.decided, outcome = n.outcome, outcome_serial = n.outcome_serial,
+             outbound_shipment_id = n.outbound_shipment_id, version = n.version, entered_at = n.entered_at, due_on = n.due_on,
+             dispute_verdict = n.dispute_verdict, symptoms = n.symptoms, quote_id = n.quote_id, charge_fen = n.charge_fen,
+             charge_vat_fen = n.charge_vat_fen, paid = n.paid, appeal_reason = n.appeal_reason, appeal_outcome = n.appeal_outcome,
+             appeal_outcome_reason = n.appeal_outcome_reason, goodwill_remedy = n.goodwill_remedy, goodwill_cost_fen = n.goodwill_cost_fen
+           FROM jsonb_populate_recordset(NULL::claims, $1) n WHERE c.claim_id = n.claim_id",
     )
-    .bind(claim.id)
-    .bind(told.part.map(|part| part.to_string()))
-    .bind(&told.fault)
-    .bind(told.performance_fault)
-    .bind(told.appearance.map(|appearance| appearance.to_string()))
-    .bind(told.power_supply_damage)
-    .bind(told.region_of_use.as_ref().map(Region::as_str))
-    .bind(claim.filing.reported_on)
-    .bind(claim.state_name().to_string())
-    .bind(claim.guidance.map(|guidance| guidance.to_string()))
-    .bind(&claim.reason)
-    .bind(claim.return_number.as_ref().map(ReturnNumber::as_str))
-    .bind(claim.swapped_for.as_ref().map(Serial::as_str))
-    .bind(claim.inbound)
-    .bind(claim.seal.map(|seal| seal.to_string()))
-    .bind(claim.no_fault_found)
-    .bind(claim.findings.iter().map(ToString::to_string).collect::<Vec<_>>())
-    .bind(claim.remedy.to_string())
-    .bind(claim.decided.to_string())
-    .bind(outcome.map(|outcome| OutcomeName::from(outcome).to_string()))
-    .bind(outcome.and_then(Outcome::given).map(Serial::as_str))
-    .bind(claim.outbound)
-    .bind(claim.version)
-    .bind(claim.entered_at)
-    .bind(claim.due_on())
-    .bind(claim.filing.dispute.and_then(|dispute| dispute.verdict).map(|verdict| verdict.to_string()))
-    .bind(&claim.symptoms)
-    .bind(claim.quote)
-    .bind(claim.charge.map(|charge| charge.total.0))
-    .bind(claim.charge.map(|charge| charge.vat.0))
-    .bind(claim.paid)
-    .bind(claim.appeal.as_ref().map(|appeal| &appeal.reason))
-    .bind(claim.appeal.as_ref().and_then(|appeal| appeal.decided.as_ref()).map(|(outcome, _)| outcome.to_string()))
-    .bind(claim.appeal.as_ref().and_then(|appeal| appeal.decided.as_ref()).map(|(_, reason)| reason))
-    .bind(claim.goodwill.map(|goodwill| goodwill.remedy.to_string()))
-    .bind(claim.goodwill.map(|goodwill| goodwill.cost.0))
+    .bind(Json(claims.iter().map(Row::from).collect::<Vec<_>>()))
     .execute(conn)
     .await?;
     Ok(())
