@@ -12,6 +12,9 @@ COMMENT ON COLUMN claims.reason IS 'Why it was waived, rejected, cancelled, is b
 
 -- A unit in place of a repaired or replaced one that was lost on its way is recorded with the parcel it goes out in.
 GRANT INSERT ON replacements TO warranty_logistics;
+-- Under one claim more than one, then, each after the one before: that a unit is replaced once and given once stands without it.
+ALTER TABLE replacements DROP CONSTRAINT replacements_once_for_a_claim;
+CREATE INDEX replacements_of_claim ON replacements (claim_id);
 
 -- Where parcels are.
 COMMENT ON TABLE shipments IS 'Parcels to the maker and back. Only the carrier and its number change.';

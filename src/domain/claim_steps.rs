@@ -171,12 +171,7 @@ impl Claim {
     }
 
     /// It came with a parcel in which nobody had announced it, or was announced in another one.
-    pub fn receive_unannounced(
-        &self,
-        came_in: Uuid,
-        found: &Serial,
-        arrival: &Arrival,
-    ) -> Result<Vec<Event>, Refusal> {
+    pub fn receive_unannounced(&self, came_in: Uuid, found: &Serial, arrival: &Arrival) -> Result<Vec<Event>, Refusal> {
         if let Some(announced_in) = self.inbound {
             return Ok(vec![self.receive(announced_in, found, arrival)?]);
         }
@@ -230,7 +225,9 @@ impl Claim {
         let unit_lost = matches!(&self.state, State::Lost(Some(outcome)) if *outcome != Outcome::Accessory);
         match (self.owes_a_unit(), &given) {
             (true, None) => Err(Refusal::UnitNotGivable { rule: "the dealer is owed a good unit: name it" }),
-            (false, Some(_)) if !unit_lost => Err(Refusal::UnitNotGivable { rule: "this claim's outcome names what goes out" }),
+            (false, Some(_)) if !unit_lost => {
+                Err(Refusal::UnitNotGivable { rule: "this claim's outcome names what goes out" })
+            }
             _ => Ok(Event::Dispatched { shipment_id, given }),
         }
     }

@@ -112,7 +112,8 @@ mod tests {
         use Difference as D;
         let (one, two) = (ReturnNumber::issue(1_000_001), ReturnNumber::issue(1_000_002));
         let spoken = format!("{}-{}", &one.as_str()[..4], &one.as_str()[4..]);
-        let announced = [(Some(one.as_str()), Some("UNIT1")), (Some(two.as_str()), Some("UNIT2")), (None, Some("UNIT3"))];
+        let announced =
+            [(Some(one.as_str()), Some("UNIT1")), (Some(two.as_str()), Some("UNIT2")), (None, Some("UNIT3"))];
         for (number, serial, expected) in [
             (Some(one.as_str()), Some("UNIT1"), Ok(0)),
             (Some(spoken.as_str()), Some("unit-1"), Ok(0)),

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::{
     App, Reply,
     fields::Fields,
-    open, status,
+    status,
     wire::{number, text, time},
 };
 use crate::{

@@ -1,8 +1,8 @@
 //! Units out of a box that are not what was announced in it, until someone settles whose they are.
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection, types::Json};
 use serde::{Deserialize, Serialize};
+use sqlx::{FromRow, PgConnection, types::Json};
 use uuid::Uuid;
 
 use super::error::{Error, Result};

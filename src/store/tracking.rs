@@ -51,7 +51,12 @@ pub async fn record(
 }
 
 /// The caller's parcels with this number, the latest first.
-pub async fn parcels(conn: &mut PgConnection, actor: &Actor, carrier: &str, tracking_number: &str) -> Result<Vec<Uuid>> {
+pub async fn parcels(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    carrier: &str,
+    tracking_number: &str,
+) -> Result<Vec<Uuid>> {
     let parcels = sqlx::query_scalar(
         "SELECT shipment_id FROM shipments WHERE carrier = $1 AND tracking_number = $2
             AND ($3::text IS NULL OR dealer_id = $3) AND ($4::uuid IS NULL OR customer_id = $4) ORDER BY shipment_id DESC LIMIT 200",

@@ -23,6 +23,7 @@ mod keys;
 mod local;
 mod next;
 mod parameters;
+mod parcels;
 mod policies;
 mod quotes;
 mod registry;

@@ -422,7 +422,9 @@ fn ask(act: &Act, unit: &Unit, version: i64, given: &str) -> Ask {
             let items = vec![DispatchItem { claim_id, given_serial }];
             Ask::Dispatch(DispatchOutboundRequest { request_id, items, carrier, ..Default::default() })
         }
-        Act::Deliver => Ask::Deliver(ConfirmDeliveryRequest { request_id, shipment_id: of.outbound }),
+        Act::Deliver => {
+            Ask::Deliver(ConfirmDeliveryRequest { request_id, shipment_id: of.outbound, claim_ids: vec![] })
+        }
         Act::Pay { more } => {
             let (amount, reference) = (Some(fen_as_money((of.charge + more).max(1))), request_id.clone());
             Ask::Pay(RecordPaymentRequest { request_id, claim_id, version, amount, reference })

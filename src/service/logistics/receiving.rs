@@ -69,10 +69,12 @@ async fn receive_now(
     if !parcel.is_inbound() {
         return Err(Error::not_found("shipment", id));
     }
-    let places: Vec<_> = announced.iter().map(|place| (place.return_number.as_deref(), place.serial.as_deref())).collect();
+    let places: Vec<_> =
+        announced.iter().map(|place| (place.return_number.as_deref(), place.serial.as_deref())).collect();
     let judged: Vec<_> = items.iter().map(|item| item.found.among(&places)).collect();
     let claim_of = |place: Option<usize>| place.map(|at| announced[at].claim_id);
-    let ids: Vec<Uuid> = judged.iter().filter(|(_, unit)| unit.is_ok()).filter_map(|(place, _)| claim_of(*place)).collect();
+    let ids: Vec<Uuid> =
+        judged.iter().filter(|(_, unit)| unit.is_ok()).filter_map(|(place, _)| claim_of(*place)).collect();
     let mut held = claims::lock_all(&mut *conn, &moment.actor, &ids).await?.into_iter();
     let (mut steps, mut arrived, mut apart, mut results) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (item, (place, unit)) in items.iter().zip(judged) {
@@ -105,7 +107,13 @@ async fn receive_now(
 }
 
 /// The record under which a unit is kept apart.
-fn apart_as(parcel: Uuid, item: &Received, difference: Difference, announced: Option<Uuid>, moment: &Moment) -> SetAside {
+fn apart_as(
+    parcel: Uuid,
+    item: &Received,
+    difference: Difference,
+    announced: Option<Uuid>,
+    moment: &Moment,
+) -> SetAside {
     let (_, serial) = item.found.read();
     SetAside {
         set_aside_id: Uuid::now_v7(),

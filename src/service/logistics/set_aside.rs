@@ -125,7 +125,11 @@ pub(super) async fn settle(
     .await
 }
 
-async fn settle_now(conn: &mut PgConnection, asked: Asked, moment: &Moment) -> store::Result<v1::SettleSetAsideResponse> {
+async fn settle_now(
+    conn: &mut PgConnection,
+    asked: Asked,
+    moment: &Moment,
+) -> store::Result<v1::SettleSetAsideResponse> {
     let held = set_aside::lock(&mut *conn, asked.id).await?;
     if asked.version != 0 && asked.version != held.version {
         return Err(Refusal::VersionMismatch { given: asked.version, current: held.version }.into());

@@ -43,7 +43,8 @@ pub(super) async fn record(
         fields.entries("events", &request.events);
     }
     let now = app.clock.now();
-    let events: Vec<_> = request.events.iter().enumerate().map(|(at, told)| event(&mut fields, at, told, now)).collect();
+    let events: Vec<_> =
+        request.events.iter().enumerate().map(|(at, told)| event(&mut fields, at, told, now)).collect();
     let (id, told) = fields.finish(|| {
         let events = events.into_iter().collect::<Option<Vec<_>>>()?;
         Some((id?, Told { parcel: parcel?, carrier: carrier?, tracking_number: tracking_number?, events }))
@@ -76,7 +77,11 @@ fn event(
     })
 }
 
-async fn record_now(conn: &mut PgConnection, told: &Told, moment: &Moment) -> store::Result<v1::RecordTrackingResponse> {
+async fn record_now(
+    conn: &mut PgConnection,
+    told: &Told,
+    moment: &Moment,
+) -> store::Result<v1::RecordTrackingResponse> {
     let (actor, carrier, number) = (&moment.actor, told.carrier.as_str(), told.tracking_number.as_str());
     if let Some(id) = told.parcel {
         let (parcel, _) = shipments::get(&mut *conn, actor, id).await?;
