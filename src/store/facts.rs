@@ -1,6 +1,9 @@
 //! The facts that a decision reads, in one query: unit, lineage, sale, contract, repairs, and which policies there are.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::{FromRow, PgConnection, PgExecutor, Row as _, postgres::PgRow, types::Json};
@@ -28,6 +31,9 @@ pub struct UnitToDecide {
     /// How many policies and calendars were published when it was read; -1 where it was read as known at a moment.
     pub stamp: i64,
 }
+
+/// Units by serial; several callers may be given the same one.
+pub type Units = HashMap<String, Arc<UnitToDecide>>;
 
 /// Of the units in `$1`. `$2` is the claim being decided, whose own swap or replacement does not count.
 ///
@@ -105,19 +111,15 @@ pub async fn of_unit(conn: &mut PgConnection, serial: &Serial, for_claim: Option
 }
 
 /// Reads the facts of many units, as of now: those that the registry knows, by serial.
-pub async fn of_units(db: impl PgExecutor<'_>, serials: &[&str]) -> Result<HashMap<String, UnitToDecide>> {
+pub async fn of_units(db: impl PgExecutor<'_>, serials: &[&str]) -> Result<Units> {
     let rows: Vec<UnitToDecide> = sqlx::query_as(FACTS).bind(serials).bind(None::<Uuid>).fetch_all(db).await?;
-    Ok(rows.into_iter().map(|unit| (unit.serial.to_string(), unit)).collect())
+    Ok(rows.into_iter().map(|unit| (unit.serial.to_string(), Arc::new(unit))).collect())
 }
 
 /// Reads the facts of many units as they were known at a moment. The stamp is none: the policies are those of then, too.
-pub async fn as_known(
-    db: impl PgExecutor<'_>,
-    serials: &[&str],
-    known_at: DateTime<Utc>,
-) -> Result<HashMap<String, UnitToDecide>> {
+pub async fn as_known(db: impl PgExecutor<'_>, serials: &[&str], known_at: DateTime<Utc>) -> Result<Units> {
     let rows: Vec<UnitToDecide> = sqlx::query_as(AS_KNOWN).bind(serials).bind(known_at).fetch_all(db).await?;
-    Ok(rows.into_iter().map(|unit| (unit.serial.to_string(), unit)).collect())
+    Ok(rows.into_iter().map(|unit| (unit.serial.to_string(), Arc::new(unit))).collect())
 }
 
 /// Which of these models have a good unit that nobody bought yet (T4), as far as each model's newest 100 tell.

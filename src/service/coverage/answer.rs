@@ -24,9 +24,8 @@ use crate::{
     service::{decision, registry::promises::promise, status},
     store::{
         self, Error,
-        facts::{self, UnitToDecide},
+        facts::{self, UnitToDecide, Units},
         promises::{self, Promise},
-        reader::Units,
         sales,
     },
 };
