@@ -18,7 +18,7 @@ use super::{
 };
 use crate::domain::serial::Serial;
 
-/// Readers of single questions. One: a query costs as much as ten questions in it, and two would halve what each answers.
+/// Readers of single questions. One: a query costs as much as several questions in it, and two would halve what each answers.
 const UNIT_READERS: usize = 1;
 /// Readers of batches, which would hold single questions up.
 const BATCH_READERS: usize = 2;
