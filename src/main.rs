@@ -1,6 +1,6 @@
 //! The one binary: parse, and run the chosen process or command.
 
-use std::process::ExitCode;
+use std::{io, process::ExitCode};
 
 use clap::Parser;
 use tokio::runtime::Builder;
@@ -22,6 +22,12 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     match runtime().and_then(|runtime| runtime.block_on(run(cli.command))) {
         Ok(code) => code,
+        // Whoever read what was printed has seen enough.
+        Err(error)
+            if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) =>
+        {
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("warranty: {error:#}");
             ExitCode::FAILURE

@@ -1,6 +1,10 @@
 //! `warranty watch`: what happens to claims, as it happens.
 
-use std::{process::ExitCode, time::Duration};
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use chrono::DateTime;
@@ -82,9 +86,9 @@ async fn follow(args: &WatchArgs, shape: &MessageDescriptor, cursor: &mut String
                 cursor.clone_from(&told.cursor);
                 if args.json {
                     let message = DynamicMessage::decode(shape.clone(), told.encode_to_vec().as_slice())?;
-                    println!("{}", serde_json::to_string(&message)?);
+                    writeln!(io::stdout(), "{}", serde_json::to_string(&message)?)?;
                 } else if let Some(line) = line(&told) {
-                    println!("{line}");
+                    writeln!(io::stdout(), "{line}")?;
                 }
             }
             Ok(None) => return Ok(Status::unavailable("the service ended it")),

@@ -177,6 +177,7 @@ impl Claim {
     /// A completed repair (T6), charged where a quote was accepted (P1). Where the commitment replaces, the depot replaces.
     pub fn repair(&self, completed_on: NaiveDate, fault: Option<String>) -> Result<Event, Refusal> {
         self.allow(Action::Repair)?;
+        self.no_open_appeal()?;
         match self.gives() {
             Remedy::FreeRepair | Remedy::PaidService => {
                 Ok(Event::Repaired { completed_on, fault, charge: self.charge })
@@ -188,6 +189,7 @@ impl Claim {
     /// A unit in place of this one: the decision says so, or it is beyond repair. Never for paid service.
     pub fn replace(&self, given: Serial, reason: Option<String>) -> Result<Event, Refusal> {
         self.allow(Action::Replace)?;
+        self.no_open_appeal()?;
         if self.gives() == Remedy::PaidService {
             return Err(Refusal::RemedyMismatch { remedy: self.gives() });
         }

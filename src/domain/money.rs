@@ -9,6 +9,12 @@ pub struct Fen(pub i64);
 /// The most that one amount may be: 100 million yuan. Sums and products of what a quote may hold stay far inside an i64.
 pub const MOST: Fen = Fen(10_000_000_000);
 
+impl std::fmt::Display for Fen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{:02} CNY", self.0 / 100, self.0 % 100)
+    }
+}
+
 const NANOS_OF_A_FEN: i32 = 10_000_000;
 
 impl Fen {

@@ -116,6 +116,7 @@ pub async fn page(conn: &mut PgConnection, after: Uuid) -> Result<Option<(Uuid, 
         folded.extend(follow(*id, chain, &mut faults));
     }
     faults.extend(rows_apart(&mut moment, &folded).await?);
+    faults.extend(records_apart(&mut moment, &ids).await?);
     moment.commit().await?;
     Ok(Some((last, ids.len() as u64, faults)))
 }
@@ -177,6 +178,31 @@ async fn rows_apart(conn: &mut PgConnection, folded: &[Claim]) -> Result<Vec<Fau
         what: format!("its row is not what its events say: {columns}"),
     };
     Ok(apart.into_iter().map(fault).collect())
+}
+
+/// Repairs and replacements that are not what their claims' events say.
+async fn records_apart(conn: &mut PgConnection, claims: &[Uuid]) -> Result<Vec<Fault>> {
+    let apart: Vec<(Uuid, String)> = sqlx::query_as(
+        "WITH events AS (SELECT claim_id, facts ->> 'type' AS type, facts FROM claim_events WHERE claim_id = ANY ($1)),
+         told AS (
+             SELECT claim_id, jsonb_build_array('repair', facts -> 'completed_on', facts -> 'fault', facts ? 'charge') AS record
+               FROM events WHERE type = 'REPAIRED'
+             UNION ALL
+             SELECT claim_id, jsonb_build_array('replacement', facts -> 'given') FROM events e WHERE type = 'SWAPPED'
+                 OR type = 'REPLACED' AND NOT EXISTS (SELECT 1 FROM events s WHERE s.claim_id = e.claim_id AND s.type = 'SWAPPED')),
+         stored AS (
+             SELECT claim_id, jsonb_build_array('repair', completed_on, fault_code, paid) FROM repairs WHERE claim_id = ANY ($1)
+             UNION ALL
+             SELECT claim_id, jsonb_build_array('replacement', replacement_serial) FROM replacements WHERE claim_id = ANY ($1))
+         (SELECT claim_id, 'the record is missing: ' || record::text FROM (TABLE told EXCEPT ALL TABLE stored) missing)
+         UNION ALL
+         (SELECT claim_id, 'its events know of no such record: ' || record::text FROM (TABLE stored EXCEPT ALL TABLE told) AS found (claim_id, record))
+         ORDER BY 1, 2",
+    )
+    .bind(claims)
+    .fetch_all(conn)
+    .await?;
+    Ok(apart.into_iter().map(|(claim_id, what)| Fault { claim_id, sequence: None, what }).collect())
 }
 
 /// Events of no claim, and decisions of no event.

@@ -254,7 +254,7 @@ const TABLE: [(ClaimState, &str); 14] = [
     (ClaimState::Received, "INSPECT"),
     (ClaimState::Inspected, "QUOTE,APPEAL"),
     (ClaimState::Quoted, "ACCEPT_QUOTE,DECLINE_QUOTE,QUOTE,APPEAL"),
-    (ClaimState::InRepair, "REPAIR,REPLACE"),
+    (ClaimState::InRepair, "REPAIR,REPLACE,APPEAL"),
     (ClaimState::Ready, "DISPATCH"),
     (ClaimState::Dispatched, "DELIVER"),
     (ClaimState::Closed, ""),
