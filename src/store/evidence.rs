@@ -104,7 +104,9 @@ pub async fn upload(conn: &mut PgConnection, claim: Uuid, id: Uuid) -> Result<Op
     .await?;
     let Some((kind, object_id)) = row else { return Ok(None) };
     let received: i64 = sqlx::query_scalar(
-        "SELECT coalesce(sum(length(data)), 0)::bigint FROM evidence_chunks WHERE claim_id = $1 AND evidence_id = $2",
+        // Chunks have no gaps: the last one tells, however many there are.
+        "SELECT coalesce((SELECT offset_bytes + length(data) FROM evidence_chunks WHERE claim_id = $1 AND evidence_id = $2
+                           ORDER BY offset_bytes DESC LIMIT 1), 0)",
     )
     .bind(claim)
     .bind(id)
