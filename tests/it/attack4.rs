@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use indicatif::ProgressBar;
 use sha2::{Digest, Sha256};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tonic::Code;
 use uuid::Uuid;
 use warranty::{
+    audit,
     contract::v1::*,
     service::claim::worker::{self, Done},
     store,
@@ -15,7 +17,7 @@ use warranty::{
 use crate::{
     claims::{Life, count},
     evidence::{Sent, photo},
-    world::{Caller, World, contact, filing, fresh_database, id, refusal, violations},
+    world::{Caller, World, contact, fen_as_money, filing, fresh_database, id, refusal, violations},
 };
 
 /// What the events of a claim say of themselves: read from the list, then from the stream.
@@ -206,4 +208,69 @@ async fn an_owner_whom_row_level_security_binds_migrates_claims_that_are_there()
             .await
             .unwrap();
     assert_eq!(forced, 0, "what was let go for it is held again");
+}
+
+async fn faults(world: &World) -> Vec<String> {
+    let mut faults = Vec::new();
+    audit::verify(&world.url, &ProgressBar::hidden(), |fault| faults.push(fault.to_string())).await.unwrap();
+    faults
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn money_and_pictures_that_were_changed_behind_the_systems_back_are_found() {
+    let world = World::stocked().await;
+    let life = Life(&world);
+    let paid = life.in_state("MONEY001", 60, ClaimState::Quoted).await;
+    life.quote(&paid.claim_id, vec![]).await.unwrap();
+    let paid = life.get(&paid.claim_id).await;
+    life.accept(&paid.claim_id, &paid.quote_id).await.unwrap();
+    Sent::new(&paid, photo(500, 2)).whole(&mut world.dealer("D1")).await.unwrap();
+    life.repair(&paid.claim_id).await.unwrap();
+    life.pay(&paid.claim_id, 14_691, "P-1").await.unwrap();
+    let declined = life.in_state("MONEY002", 60, ClaimState::Quoted).await;
+    life.decline(&declined.claim_id, &declined.quote_id).await.unwrap();
+    let given = life.in_state("MONEY003", 60, ClaimState::Quoted).await;
+    life.appeal(&given.claim_id).await.unwrap();
+    let request = DecideAppealRequest {
+        request_id: id(),
+        claim_id: given.claim_id.clone(),
+        outcome: AppealOutcome::Overridden.into(),
+        reason: "looked at again".into(),
+        goodwill_remedy: Remedy::FreeRepair.into(),
+        goodwill_cost: Some(fen_as_money(4_321)),
+        ..Default::default()
+    };
+    world.staff().claims.decide_appeal(request).await.unwrap();
+    life.in_state("MONEY004", 60, ClaimState::Quoted).await;
+    assert_eq!(faults(&world).await, [""; 0], "nobody changed anything yet");
+    let mut owner = world.owner().await;
+    for sql in [
+        "UPDATE billables SET amount_fen = amount_fen - 1 WHERE kind = 'CHARGE'",
+        "UPDATE billables SET reference = 'P-2' WHERE kind = 'PAYMENT'",
+        "UPDATE billables SET amount_fen = 1 WHERE kind = 'GOODWILL'",
+        "DELETE FROM billables WHERE kind = 'PAYMENT'",
+        "UPDATE quotes SET state = 'EXPIRED', on_behalf_of = NULL, token_fingerprint = NULL WHERE state = 'ACCEPTED'",
+        "UPDATE quotes SET state = 'EXPIRED' WHERE state = 'DECLINED'",
+        "UPDATE quotes SET issued_by = 'staff/X' WHERE state = 'ISSUED'",
+        "UPDATE evidence SET sha256 = sha256(sha256)",
+        "DELETE FROM evidence",
+    ] {
+        sqlx::raw_sql("BEGIN; CREATE TABLE kept_b AS TABLE billables; CREATE TABLE kept_q AS TABLE quotes; CREATE TABLE kept_e AS TABLE evidence; COMMIT")
+            .execute(&mut owner)
+            .await
+            .unwrap();
+        let changed = sqlx::raw_sql(sql).execute(&mut owner).await.unwrap();
+        assert_eq!(changed.rows_affected(), 1, "{sql}");
+        let told = faults(&world).await;
+        assert!(told.len() == 1 && told[0].ends_with("is not what its events say"), "{sql}: {told:?}");
+        sqlx::raw_sql(
+            "BEGIN; SET LOCAL session_replication_role = replica; DELETE FROM billables; DELETE FROM quotes; DELETE FROM evidence;
+             INSERT INTO billables TABLE kept_b; INSERT INTO quotes TABLE kept_q; INSERT INTO evidence TABLE kept_e;
+             DROP TABLE kept_b, kept_q, kept_e; COMMIT",
+        )
+        .execute(&mut owner)
+        .await
+        .unwrap();
+    }
+    assert_eq!(faults(&world).await, [""; 0]);
 }
