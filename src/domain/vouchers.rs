@@ -41,8 +41,9 @@ pub fn verify(applicant: &Actor, given: &Vouchers, sale: Option<&RegisteredSale>
     if right { Ok(true) } else { Err(Refusal::VoucherMismatch) }
 }
 
-/// What an invoice's day contradicts: support settles it (M1).
+/// What an invoice's day contradicts: support settles it (M1). Whose vouchers are not right is told nothing of the sale.
 pub fn dispute(applicant: &Actor, given: &Vouchers, sale: Option<&RegisteredSale>) -> Option<VoucherDispute> {
+    verify(applicant, given, sale).ok()?;
     let (given_on, sale) = (given.invoice_date?, sale?);
     let by_seller = applicant.dealer_id() == Some(sale.dealer_id.as_str());
     let dispute = VoucherDispute { given_on, registered_on: sale.sold_on, by_seller, verdict: None };
@@ -63,13 +64,16 @@ pub struct Prospect {
 }
 
 /// What stands in the way of a claim that would be decided so, in the order of its refusal: the first is what filing is told.
+/// Another's open claim is told to those alone who could come upon it by filing.
 pub fn obstacles(applicant: &Actor, given: &Vouchers, prospect: &Prospect, decision: &Decision) -> Vec<Refusal> {
     let holds = |holds: bool, refusal| if holds { Ok(()) } else { Err(refusal) };
+    let verified = verify(applicant, given, prospect.sale.as_ref());
+    let may_ask = prospect.dealer_is_active && verified.is_ok();
     let judged = [
         holds(prospect.dealer_is_active, Refusal::DealerNotActive),
-        verify(applicant, given, prospect.sale.as_ref()).map(drop),
+        verified.map(drop),
         not_none(decision),
-        holds(!prospect.has_open_claim, Refusal::OpenClaimExists),
+        holds(!(prospect.has_open_claim && may_ask), Refusal::OpenClaimExists),
     ];
     judged.into_iter().filter_map(Result::err).collect()
 }

@@ -104,7 +104,9 @@ pub async fn upload(conn: &mut PgConnection, claim: Uuid, id: Uuid) -> Result<Op
     .await?;
     let Some((kind, object_id)) = row else { return Ok(None) };
     let received: i64 = sqlx::query_scalar(
-        "SELECT coalesce(sum(length(data)), 0)::bigint FROM evidence_chunks WHERE claim_id = $1 AND evidence_id = $2",
+        // Chunks have no gaps: the last one tells, however many there are.
+        "SELECT coalesce((SELECT offset_bytes + length(data) FROM evidence_chunks WHERE claim_id = $1 AND evidence_id = $2
+                           ORDER BY offset_bytes DESC LIMIT 1), 0)",
     )
     .bind(claim)
     .bind(id)
@@ -192,13 +194,11 @@ pub async fn complete(conn: &mut PgConnection, claim: Uuid, evidence: &Evidence)
     Ok(())
 }
 
-/// Drops at most 100 uploads that began before a moment and were not completed, with their chunks. Gives the objects that may be
-/// left of them: to be deleted before this transaction commits, so that none is forgotten. One that is being completed is left.
-pub async fn drop_stale(conn: &mut PgConnection, before: DateTime<Utc>) -> Result<Vec<Uuid>> {
+/// The objects that may be left of at most 100 uploads that began before a moment and were not completed, held to the end of the
+/// transaction. One that is being completed is left.
+async fn stale(conn: &mut PgConnection, before: DateTime<Utc>) -> Result<Vec<Uuid>> {
     let objects = sqlx::query_scalar(
-        "DELETE FROM evidence_uploads WHERE (claim_id, evidence_id) IN
-             (SELECT claim_id, evidence_id FROM evidence_uploads WHERE began_at < $1 ORDER BY began_at LIMIT 100 FOR UPDATE SKIP LOCKED)
-         RETURNING object_id",
+        "SELECT object_id FROM evidence_uploads WHERE began_at < $1 ORDER BY began_at LIMIT 100 FOR UPDATE SKIP LOCKED",
     );
     Ok(objects.bind(before).fetch_all(conn).await?)
 }
@@ -210,11 +210,17 @@ pub async fn sweep(pool: &PgPool, worker: &Actor, objects: &Objects, now: DateTi
     transaction(pool, "sweep_evidence", worker, deadline, move |conn| {
         let objects = objects.clone();
         Box::pin(async move {
-            let stale = drop_stale(conn, now - chrono::Duration::days(1)).await?;
-            for object in &stale {
-                objects.delete(*object).await?;
+            let before = now - chrono::Duration::days(1);
+            let mut gone = Vec::new();
+            for object in stale(&mut *conn, before).await? {
+                // One whose object cannot be deleted stays, so that it is not forgotten, and keeps no other waiting.
+                match objects.delete(object).await {
+                    Ok(()) => gone.push(object),
+                    Err(error) => tracing::error!(%error, %object, "an upload cannot be dropped"),
+                }
             }
-            Ok(stale.len() as u64)
+            let dropped = sqlx::query("DELETE FROM evidence_uploads WHERE began_at < $1 AND object_id = ANY ($2)");
+            Ok(dropped.bind(before).bind(gone).execute(conn).await?.rows_affected())
         })
     })
     .await

@@ -165,7 +165,7 @@ async fn what_a_claim_left_in_other_tables_is_held_against_its_events() {
         assert_eq!(faults(&world).await, [""; 0], "{back}");
     }
     change(&mut owner, "DELETE FROM billables WHERE kind = 'PAYMENT'").await;
-    let missing = format!(r#"claim {}: the record is missing: ["PAYMENT", 14691, 1690, "P-1"]"#, paid.claim_id);
+    let missing = format!("claim {}: its entry PAYMENT of billing's feed is not what its events say", paid.claim_id);
     assert_eq!(faults(&world).await, [missing]);
 }
 

@@ -5,6 +5,7 @@
 mod answer;
 mod appeals;
 mod attack;
+mod attack4;
 mod audit;
 mod bench;
 mod chassis;

@@ -117,11 +117,17 @@ pub(super) async fn events(
     .await
 }
 
-/// An event on the wire, with its decision where that is among these. What goodwill costs is for staff.
+/// What events tell to staff alone, and where in their facts it stands: what goodwill costs, the day of a sale that a voucher
+/// contradicts, billing's number for a payment.
+const FOR_STAFF: [(&str, &str); 3] = [("/goodwill", "cost"), ("/dispute", "registered_on"), ("", "reference")];
+
+/// An event on the wire, with its decision where that is among these.
 pub(super) fn event(stored: StoredEvent, decisions: &[StoredDecision], staff: bool) -> Result<v1::ClaimEvent, Error> {
     let mut facts = serde_json::to_value(&stored.event).map_err(Error::broken)?;
-    if let Some(goodwill) = facts.pointer_mut("/goodwill").filter(|_| !staff).and_then(Value::as_object_mut) {
-        goodwill.remove("cost");
+    for (place, field) in FOR_STAFF.into_iter().filter(|_| !staff) {
+        if let Some(facts) = facts.pointer_mut(place).and_then(Value::as_object_mut) {
+            facts.remove(field);
+        }
     }
     let name: &'static str = (&stored.event).into();
     let kind = ClaimEventType::from_str_name(&format!("CLAIM_EVENT_TYPE_{name}"));
