@@ -9,7 +9,10 @@ use tonic::Code;
 use uuid::Uuid;
 use warranty::{
     audit,
-    contract::v1::*,
+    contract::{
+        google::r#type::{Date, Money},
+        v1::*,
+    },
     service::claim::worker::{self, Done},
     store,
 };
@@ -273,4 +276,97 @@ async fn money_and_pictures_that_were_changed_behind_the_systems_back_are_found(
         .unwrap();
     }
     assert_eq!(faults(&world).await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[allow(clippy::too_many_lines, clippy::needless_update)] // One flat table.
+async fn no_field_of_a_new_call_is_our_fault() {
+    let world = World::stocked().await;
+    let life = Life(&world);
+    world.priced().await;
+    let claim = life.in_state("FUZZ0001", 60, ClaimState::Quoted).await;
+    let claim_id = claim.claim_id;
+    let (mut dealer, mut staff) = (world.dealer("D1"), world.staff());
+    let long = "💥".repeat(600);
+    let texts = [
+        "",
+        "\u{3000}",
+        "\0",
+        "\u{202E}x",
+        "ＮＯ＿ＰＯＷＥＲ",
+        "'; --",
+        &long,
+        "9223372036854775808",
+        &claim_id,
+        "//",
+        "PSU",
+    ];
+    for text in texts {
+        for number in [i32::MIN, -1, 0, 2, i32::MAX] {
+            let (text, long) = (text.to_owned(), i64::from(number) << 31);
+            let day = Some(Date { year: number, month: 2, day: 29 });
+            let amount = Some(Money { currency_code: "CNY".into(), units: long, nanos: number });
+            let same = (id(), claim_id.clone(), number.into());
+            macro_rules! answers {
+                ($($caller:ident $call:ident $request:ident { $($field:ident: $value:expr),* $(,)? })*) => {
+                    $(let request = $request { $($field: $value,)* ..Default::default() };
+                    if let Err(status) = $caller.claims.$call(request).await {
+                        let fault = matches!(status.code(), Code::Internal | Code::Unknown | Code::Unavailable);
+                        assert!(!fault, "{} {text:?} {number}: {status}", stringify!($call));
+                    })*
+                };
+            }
+            let (request_id, claim_id, version) = same;
+            let change = QuoteLineChange {
+                kind: number,
+                code: text.clone(),
+                quantity: number,
+                unit_price: amount.clone(),
+                reason: text.clone(),
+            };
+            let price = Price {
+                kind: number,
+                product_type: number,
+                code: text.clone(),
+                amount: amount.clone(),
+                valid_from_date: day,
+            };
+            let vouchers = Vouchers {
+                invoice_number: text.clone(),
+                warranty_card_number: text.clone(),
+                invoice_date: Some(world.today(number.clamp(-99, 99).into())),
+            };
+            let fault = Fault {
+                fault_code: text.clone(),
+                chinese: text.clone(),
+                english: text.clone(),
+                product_types: vec![number],
+            };
+            answers! {
+                staff quote_repair QuoteRepairRequest { request_id: id(), claim_id: claim_id.clone(), changes: vec![change.clone()] }
+                staff quote_repair QuoteRepairRequest { request_id: request_id.clone(), claim_id: text.clone(), version: version }
+                dealer accept_quote AcceptQuoteRequest { request_id: id(), claim_id: claim_id.clone(), version: long, quote_id: text.clone() }
+                dealer decline_quote DeclineQuoteRequest { request_id: id(), claim_id: claim_id.clone(), version: long, quote_id: text.clone(), reason: text.clone() }
+                dealer list_quotes ListQuotesRequest { claim_id: claim_id.clone(), page_size: number, page_token: text.clone() }
+                staff record_payment RecordPaymentRequest { request_id: id(), claim_id: claim_id.clone(), amount: amount.clone(), reference: text.clone() }
+                staff list_billable_repairs ListBillableRepairsRequest { after_sequence: long, page_size: number }
+                staff set_prices SetPricesRequest { request_id: id(), prices: vec![price], vat: Some(VatRate { basis_points: number, valid_from_date: day }) }
+                staff list_prices ListPricesRequest { date: day, page_size: number, page_token: text.clone() }
+                dealer appeal_decision AppealDecisionRequest { request_id: text.clone(), claim_id: claim_id.clone(), reason: text.clone() }
+                staff decide_appeal DecideAppealRequest { request_id: id(), claim_id: claim_id.clone(), outcome: number, reason: text.clone(), goodwill_remedy: number, goodwill_cost: amount.clone() }
+                staff settle_voucher_dispute SettleVoucherDisputeRequest { request_id: id(), claim_id: claim_id.clone(), verdict: number, reason: text.clone() }
+                staff put_fault PutFaultRequest { request_id: id(), fault: Some(fault) }
+                dealer list_faults ListFaultsRequest { product_type: number, page_size: number, page_token: text.clone() }
+                staff record_beyond_repair RecordBeyondRepairRequest { request_id: id(), claim_id: claim_id.clone(), reason: text.clone() }
+                dealer preview_claim PreviewClaimRequest { serial: "FUZZ0001".into(), vouchers: Some(vouchers.clone()), language: number }
+                dealer preview_claim PreviewClaimRequest { serial: text.clone(), vouchers: Some(vouchers) }
+                dealer add_evidence AddEvidenceRequest { request_id: id(), claim_id: claim_id.clone(), evidence_id: text.clone(), kind: number, offset_bytes: long, data: text.clone().into(), size_bytes: long, sha256: text.clone().into() }
+                dealer add_evidence AddEvidenceRequest { request_id: id(), claim_id: claim_id.clone(), evidence_id: id(), kind: 1, offset_bytes: long, data: text.clone().into() }
+                dealer get_evidence GetEvidenceRequest { claim_id: claim_id.clone(), evidence_id: text.clone() }
+                dealer watch_claims WatchClaimsRequest { cursor: text.clone(), serial: text.clone(), dealer_id: text.clone(), types: vec![number] }
+                dealer watch_claims WatchClaimsRequest { cursor: long.to_string() }
+            }
+        }
+    }
+    assert_eq!(life.get(&claim_id).await.state(), ClaimState::Quoted);
 }
