@@ -13,6 +13,7 @@ mod client;
 mod configuration;
 mod contract;
 mod coverage;
+mod domain;
 mod erasure;
 mod evidence;
 mod filing;
