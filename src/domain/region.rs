@@ -1,13 +1,12 @@
 //! Regions by ISO 3166-2 code (S4).
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 /// A region by its ISO 3166-2 code of today, such as `CN-GD`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Region(String);
+super::text!(Region, NotARegion);
 
 /// Why a text is no region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,29 +56,5 @@ impl Region {
     /// Whether it lies in mainland China: not in Hong Kong, Macao or Taiwan.
     pub fn is_mainland(&self) -> bool {
         self.0.strip_prefix("CN-").is_some_and(|part| !matches!(part, "HK" | "MO" | "TW"))
-    }
-
-    /// The code.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Region {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl TryFrom<String> for Region {
-    type Error = NotARegion;
-    fn try_from(text: String) -> Result<Self, NotARegion> {
-        Self::parse(&text)
-    }
-}
-
-impl From<Region> for String {
-    fn from(region: Region) -> Self {
-        region.0
     }
 }

@@ -1,13 +1,12 @@
 //! Return numbers (RMA): short, with a check digit, and fit to be read over a telephone: digits only.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 /// Digits, the last one a Damm check digit: any one wrong digit and any two neighbours exchanged are noticed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ReturnNumber(String);
+super::text!(ReturnNumber, NotAReturnNumber);
 
 /// Why a text is no return number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,29 +41,5 @@ impl ReturnNumber {
             return Err(NotAReturnNumber);
         }
         Ok(Self(digits))
-    }
-
-    /// The digits.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for ReturnNumber {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl TryFrom<String> for ReturnNumber {
-    type Error = NotAReturnNumber;
-    fn try_from(text: String) -> Result<Self, NotAReturnNumber> {
-        Self::parse(&text)
-    }
-}
-
-impl From<ReturnNumber> for String {
-    fn from(number: ReturnNumber) -> Self {
-        number.0
     }
 }

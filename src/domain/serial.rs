@@ -1,13 +1,12 @@
 //! Serial numbers, in the one form that the registry keeps.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 /// A normalised serial: 4 to 40 capitals and digits.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Serial(String);
+super::text!(Serial, NotASerial);
 
 /// Why a text is no serial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,11 +31,6 @@ impl Serial {
             return Err(NotASerial);
         }
         Ok(Self(normal))
-    }
-
-    /// The normalised text.
-    pub fn as_str(&self) -> &str {
-        &self.0
     }
 
     /// What this may have been meant to be: serials that differ only by characters that people mix up (O and 0, I and 1, B and 8),
@@ -90,24 +84,5 @@ fn fold(c: char) -> char {
         '\u{3000}' | '\u{00A0}' | '\u{2000}'..='\u{200F}' | '\u{2060}' | '\u{FEFF}' | '\u{202F}' => ' ',
         '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{FE63}' | '\u{30FC}' => '-',
         _ => c,
-    }
-}
-
-impl fmt::Display for Serial {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl TryFrom<String> for Serial {
-    type Error = NotASerial;
-    fn try_from(text: String) -> Result<Self, NotASerial> {
-        Self::parse(&text)
-    }
-}
-
-impl From<Serial> for String {
-    fn from(serial: Serial) -> Self {
-        serial.0
     }
 }
