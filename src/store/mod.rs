@@ -23,6 +23,7 @@ pub mod reader;
 pub mod requests;
 pub mod sales;
 pub mod shipments;
+mod texts;
 pub mod transaction;
 pub mod units;
 pub mod watch;

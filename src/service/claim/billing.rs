@@ -20,7 +20,6 @@ use crate::{
         wire::{date, money, number, text, time},
     },
     store::{
-        Error,
         billing::{self, Entry, Kind},
         claims,
         prices::{self, Price, VatRate},
@@ -174,18 +173,16 @@ pub(super) async fn feed(
     app.read(&call, page.size, move |conn, size, _| {
         Box::pin(async move {
             let entries = billing::list(conn, request.after_sequence, size).await?;
-            let entries = entries.into_iter().map(entry).collect::<Result<_, Error>>()?;
-            Ok(v1::ListBillableRepairsResponse { entries })
+            Ok(v1::ListBillableRepairsResponse { entries: entries.into_iter().map(entry).collect() })
         })
     })
     .await
 }
 
-fn entry(entry: Entry) -> Result<v1::BillableRepair, Error> {
-    let kind: Kind = entry.kind.parse().map_err(Error::broken)?;
-    Ok(v1::BillableRepair {
+fn entry(entry: Entry) -> v1::BillableRepair {
+    v1::BillableRepair {
         sequence: entry.sequence,
-        kind: number!(kind),
+        kind: number!(entry.kind),
         claim_id: entry.claim_id.to_string(),
         serial: entry.serial,
         dealer_id: text(entry.dealer_id),
@@ -195,5 +192,5 @@ fn entry(entry: Entry) -> Result<v1::BillableRepair, Error> {
         vat: Some(money(Fen(entry.vat_fen))),
         reference: text(entry.reference),
         recorded_time: Some(time(entry.recorded_at)),
-    })
+    }
 }
