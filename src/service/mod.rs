@@ -37,6 +37,7 @@ use crate::{
         requests::{self, WriteRequest},
     },
 };
+use fields::Fields;
 pub use rules::Rules;
 
 /// What every service works with.
@@ -274,6 +275,14 @@ pub async fn next<T>(messages: &mut Streaming<T>) -> Option<Result<T, Status>> {
 /// The method's own name: the last part of its path.
 fn name(path: &'static str) -> &'static str {
     path.rsplit('/').next().unwrap_or(path)
+}
+
+/// A write's caller, its content, its `request_id`, and where the violations of its other fields are gathered.
+pub fn open_write<T: Write>(request: Request<T>) -> Result<(Call, T, Option<Uuid>, Fields), Status> {
+    let (call, mut request) = open(request)?;
+    let mut fields = Fields::default();
+    let id = fields.request_id(request.request_id());
+    Ok((call, request, id, fields))
 }
 
 /// A request's caller and its content.

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     clock::civil_date,
     contract::v1::{self, ClaimEventType},
-    domain::{claim::StateName, period::end_of_day},
+    domain::period::end_of_day,
     service::{
         App, Reply, decision,
         fields::Fields,
@@ -54,8 +54,7 @@ pub(super) async fn list(app: &App, request: Request<v1::ListClaimsRequest>) -> 
     let filters = v1::ListClaimsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
     let mut fields = Fields::default();
     let page = Page::read(&mut fields, &call, request.page_size, &request.page_token, &filters);
-    let states: Vec<Option<StateName>> =
-        request.states.iter().enumerate().map(|(at, state)| fields.choice(&format!("states[{at}]"), *state)).collect();
+    let states = fields.each(&request.states, |fields, at, state| fields.choice(&format!("states[{at}]"), *state));
     let serial = fields.optional_serial("serial", &request.serial);
     let dealer_id = match request.dealer_id.as_str() {
         "" => Some(None),
@@ -69,9 +68,8 @@ pub(super) async fn list(app: &App, request: Request<v1::ListClaimsRequest>) -> 
         Some(key) => fields.uuid("page_token", key).map(Some),
     };
     let (page, filter) = fields.finish(|| {
-        let states = states.into_iter().collect::<Option<Vec<_>>>()?;
         let filed_until = filed_until?.map(end_of_day);
-        let (serial, dealer_id, before) = (serial?, dealer_id?, before?);
+        let (states, serial, dealer_id, before) = (states?, serial?, dealer_id?, before?);
         Some((page?, Filter { states, serial, dealer_id, filed_until, due_before, before }))
     })?;
     app.read(&call, (page, filter), move |conn, (page, filter), actor| {

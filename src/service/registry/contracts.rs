@@ -10,7 +10,7 @@ use crate::{
     service::{
         App, Reply,
         fields::Fields,
-        open,
+        open, open_write,
         page::Page,
         wire::{date, text, time},
     },
@@ -83,9 +83,7 @@ pub(super) async fn create(
     app: &App,
     request: Request<v1::CreateContractRequest>,
 ) -> Reply<v1::CreateContractResponse> {
-    let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
+    let (call, request, id, mut fields) = open_write(request)?;
     let number = fields.name("contract_number", &request.contract_number, "._/-");
     let terms = terms(&mut fields, &request.terms.unwrap_or_default());
     let (id, number, terms) = fields.finish(|| Some((id?, number?, terms?)))?;

@@ -4,7 +4,7 @@ use tonic::Request;
 
 use crate::{
     contract::v1::{self, DealerStatus},
-    service::{App, Reply, fields::Fields, open, page::Page},
+    service::{App, Reply, fields::Fields, open, open_write, page::Page},
     store::dealers::{self, Dealer},
 };
 
@@ -20,9 +20,7 @@ fn dealer(dealer: Dealer) -> v1::Dealer {
 }
 
 pub(super) async fn create(app: &App, request: Request<v1::CreateDealerRequest>) -> Reply<v1::CreateDealerResponse> {
-    let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
+    let (call, request, id, mut fields) = open_write(request)?;
     let dealer_id = fields.name("dealer_id", &request.dealer_id, "._-");
     let name = fields.text("name", &request.name, 100);
     let (id, dealer_id, name) = fields.finish(|| Some((id?, dealer_id?, name?)))?;
@@ -66,9 +64,7 @@ pub(super) async fn set_status(
     app: &App,
     request: Request<v1::SetDealerStatusRequest>,
 ) -> Reply<v1::SetDealerStatusResponse> {
-    let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
+    let (call, request, id, mut fields) = open_write(request)?;
     let dealer_id = fields.name("dealer_id", &request.dealer_id, "._-");
     let version = fields.version(request.version);
     let active = match request.status() {
@@ -93,9 +89,7 @@ pub(super) async fn set_credit_terms(
     app: &App,
     request: Request<v1::SetDealerCreditTermsRequest>,
 ) -> Reply<v1::SetDealerCreditTermsResponse> {
-    let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
+    let (call, request, id, mut fields) = open_write(request)?;
     let dealer_id = fields.name("dealer_id", &request.dealer_id, "._-");
     let version = fields.version(request.version);
     let (id, dealer_id, version) = fields.finish(|| Some((id?, dealer_id?, version?)))?;

@@ -26,24 +26,16 @@ fn read(id: &str, given: Option<&v1::Product>) -> Result<(Uuid, Product), Status
     let id = fields.request_id(id);
     let model = fields.model("product.model", &given.model);
     let product_type = fields.choice("product.product_type", given.product_type);
-    let equivalents: Vec<_> = given
-        .equivalent_models
-        .iter()
-        .enumerate()
-        .map(|(at, equivalent)| {
-            let field = format!("product.equivalent_models[{at}]");
-            if *equivalent == given.model || given.equivalent_models[..at].contains(equivalent) {
-                fields.violate(&field, "must be another model, each once");
-            }
-            fields.model(&field, equivalent)
-        })
-        .collect();
+    let equivalents = fields.each(&given.equivalent_models, |fields, at, equivalent| {
+        let field = format!("product.equivalent_models[{at}]");
+        if *equivalent == given.model || given.equivalent_models[..at].contains(equivalent) {
+            fields.violate(&field, "must be another model, each once");
+        }
+        fields.model(&field, equivalent)
+    });
     fields.finish(|| {
-        let equivalents = equivalents.into_iter().collect::<Option<Vec<_>>>()?;
-        Some((
-            id?,
-            Product { model: model?, product_type: product_type?, discontinued: given.discontinued, equivalents },
-        ))
+        let (product_type, equivalents, discontinued) = (product_type?, equivalents?, given.discontinued);
+        Some((id?, Product { model: model?, product_type, discontinued, equivalents }))
     })
 }
 
