@@ -40,6 +40,23 @@ use crate::{
 use fields::Fields;
 pub use rules::Rules;
 
+/// A gRPC service as a table: each unary call with its request, its reply and its handler, which gets what the service works
+/// with; then the others, written out.
+macro_rules! serve {
+    ($service:ident for $server:ident by $app:tt:
+        $($call:ident($request:ident) -> $reply:ident = $handler:path;)* { $($others:tt)* }
+    ) => {
+        #[tonic::async_trait]
+        impl $service for $server {
+            $(async fn $call(&self, request: Request<$request>) -> Reply<$reply> {
+                $handler(&self.$app, request).await
+            })*
+            $($others)*
+        }
+    };
+}
+use serve;
+
 /// What every service works with.
 #[derive(Clone)]
 pub struct App {
