@@ -61,12 +61,9 @@ impl Claim {
         Refusal::WrongState { state: self.state_name(), action, allowed }
     }
 
-    /// Optimistic concurrency: 0 is whatever is current.
+    /// Whether it is still as its caller read it.
     pub fn at_version(&self, given: i64) -> Result<(), Refusal> {
-        if given == 0 || given == self.version {
-            return Ok(());
-        }
-        Err(Refusal::VersionMismatch { given, current: self.version })
+        Refusal::unless_version(given, self.version)
     }
 
     /// Only who filed may cancel, swap or send.
