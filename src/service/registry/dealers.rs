@@ -78,7 +78,7 @@ pub(super) async fn set_status(
     let (id, dealer_id, active, version) = fields.finish(|| Some((id?, dealer_id?, active?, version?)))?;
     app.write(&call, id, &request, dealer_id, move |conn, dealer_id, _| {
         Box::pin(async move {
-            let changed = dealers::set_status(conn, &dealer_id, active, version).await?;
+            let changed = dealers::change(conn, &dealer_id, version, Some(active), None).await?;
             Ok(v1::SetDealerStatusResponse { dealer: Some(dealer(changed)) })
         })
     })
@@ -96,7 +96,7 @@ pub(super) async fn set_credit_terms(
     let given = request.credit_terms;
     app.write(&call, id, &request, dealer_id, move |conn, dealer_id, _| {
         Box::pin(async move {
-            let changed = dealers::set_credit_terms(conn, &dealer_id, given, version).await?;
+            let changed = dealers::change(conn, &dealer_id, version, None, Some(given)).await?;
             Ok(v1::SetDealerCreditTermsResponse { dealer: Some(dealer(changed)) })
         })
     })
