@@ -158,7 +158,7 @@ impl Wanted {
     /// Whether an event of the feed is shown to a caller: the one gate between the poller, which sees all, and who watches.
     pub fn shows(&self, actor: &Actor, watched: &Watched) -> bool {
         let name: &'static str = (&watched.event.event).into();
-        actor.may_see(watched.dealer_id.as_deref(), watched.customer_id)
+        actor.may_see(watched.dealer_id.as_deref(), Some(watched.customer_id))
             && self.serial.as_ref().is_none_or(|serial| serial.as_str() == watched.serial)
             && self.dealer_id.as_ref().is_none_or(|dealer| Some(dealer) == watched.dealer_id.as_ref())
             && (self.types.is_empty() || self.types.contains(&name))

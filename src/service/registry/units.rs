@@ -19,7 +19,6 @@ use crate::{
     store::{
         history::{self, Repair, Replacement},
         people::{self, Person},
-        sales::Sale,
         units::{self, Unit},
     },
 };
@@ -98,16 +97,6 @@ pub(super) async fn register(
     .await
 }
 
-/// Whether a caller may see a sale: who made it, who bought it, and staff.
-fn sees(actor: &Actor, sale: &Sale) -> bool {
-    match actor {
-        Actor::Staff(_) => true,
-        Actor::Dealer(id) => *id == sale.dealer_id,
-        Actor::Customer(id) => Some(*id) == sale.customer_id,
-        Actor::Worker(_) => false,
-    }
-}
-
 pub(super) async fn get(app: &App, request: Request<v1::GetUnitRequest>) -> Reply<v1::GetUnitResponse> {
     let (call, request) = open(request)?;
     let mut fields = Fields::default();
@@ -118,7 +107,8 @@ pub(super) async fn get(app: &App, request: Request<v1::GetUnitRequest>) -> Repl
             let found = units::get(&mut *conn, &serial).await?;
             let lineage = history::lineage(&mut *conn, &serial).await?;
             let repairs = history::repairs(&mut *conn, &up_to(&lineage, &serial)).await?;
-            let sale = crate::store::sales::of_original(&mut *conn, &serial).await?.filter(|sale| sees(actor, sale));
+            let sale = crate::store::sales::of_original(&mut *conn, &serial).await?;
+            let sale = sale.filter(|sale| actor.may_see(Some(&sale.dealer_id), sale.customer_id));
             let customer = match sale.as_ref().and_then(|sale| sale.customer_id) {
                 Some(id) => people::person(&mut *conn, id).await?,
                 None => None,
