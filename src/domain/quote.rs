@@ -55,6 +55,13 @@ pub struct PriceKey {
     pub code: String,
 }
 
+impl PriceKey {
+    fn of(kind: PriceKind, product_type: ProductType, code: &str) -> Self {
+        let product_type = (kind == PriceKind::Labour).then_some(product_type);
+        Self { kind, product_type, code: code.to_owned() }
+    }
+}
+
 /// The prices in force on a day, as far as they were asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PriceList {
@@ -135,13 +142,9 @@ pub enum Unpriced {
 
 /// What a repair's quote may ask the price list for: the inspection, labour for this fault or any other, and billing's changes.
 pub fn keys(product_type: ProductType, fault: Option<&str>, changes: &[Change]) -> Vec<PriceKey> {
-    let key = |kind, code: &str| {
-        let product_type = (kind == PriceKind::Labour).then_some(product_type);
-        PriceKey { kind, product_type, code: code.to_owned() }
-    };
     let own = [(PriceKind::Inspection, ""), (PriceKind::Labour, ""), (PriceKind::Labour, fault.unwrap_or_default())];
     let changed = changes.iter().map(|change| (change.kind, change.code.as_str()));
-    own.into_iter().chain(changed).map(|(kind, code)| key(kind, code)).collect()
+    own.into_iter().chain(changed).map(|(kind, code)| PriceKey::of(kind, product_type, code)).collect()
 }
 
 /// A quote: the inspection and the labour for the fault by the price list, then billing's changes, each of another thing.
@@ -194,12 +197,8 @@ pub fn estimate(list: &PriceList, product_type: ProductType, fault: Option<&str>
 impl PriceList {
     /// Labour for a fault that has no price of its own is that of any other fault.
     fn price(&self, product_type: ProductType, kind: PriceKind, code: &str) -> Option<Fen> {
-        let labour = kind == PriceKind::Labour;
-        let of = |code: &str| {
-            let key = PriceKey { kind, product_type: labour.then_some(product_type), code: code.to_owned() };
-            self.prices.get(&key).copied()
-        };
-        of(code).or_else(|| of("").filter(|_| labour))
+        let of = |code: &str| self.prices.get(&PriceKey::of(kind, product_type, code)).copied();
+        of(code).or_else(|| of("").filter(|_| kind == PriceKind::Labour))
     }
 }
 
