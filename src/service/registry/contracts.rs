@@ -6,13 +6,13 @@ use uuid::Uuid;
 use crate::{
     clock::civil_date,
     contract::{google::r#type::Date, v1},
-    domain::policy::{ContractTerms, Territory},
+    domain::policy::ContractTerms,
     service::{
         App, Reply,
         fields::Fields,
         open, open_write,
         page::Page,
-        wire::{date, text, time},
+        wire::{date, number, text, time},
     },
     store::contracts::{self, Change, ContractRow},
 };
@@ -29,12 +29,7 @@ fn contract(row: ContractRow) -> v1::Contract {
             after_repair_months: months(terms.after_repair_months),
             after_paid_repair_months: months(terms.after_paid_repair_months),
             no_invoice_months: months(terms.no_invoice_months),
-            territory: match terms.territory {
-                None => v1::Territory::Unspecified,
-                Some(Territory::Mainland) => v1::Territory::Mainland,
-                Some(Territory::Worldwide) => v1::Territory::Worldwide,
-            }
-            .into(),
+            territory: terms.territory.map_or(0, |territory| number!(territory)),
         }),
         confirmed_date: row.confirmed_on.map(date),
         revoked_date: row.revoked_on.map(date),
@@ -55,23 +50,14 @@ fn terms(fields: &mut Fields, given: &v1::ContractTerms) -> Option<ContractTerms
         }
         read
     };
-    let mut terms = ContractTerms {
+    let terms = ContractTerms {
         replacement_days: bounded("replacement_days", given.replacement_days, 3650),
         repair_months: bounded("repair_months", given.repair_months, 600),
         accessory_days: bounded("accessory_days", given.accessory_days, 3650),
         after_repair_months: bounded("after_repair_months", given.after_repair_months, 600),
         after_paid_repair_months: bounded("after_paid_repair_months", given.after_paid_repair_months, 600),
         no_invoice_months: bounded("no_invoice_months", given.no_invoice_months, 600),
-        territory: None,
-    };
-    terms.territory = match v1::Territory::try_from(given.territory) {
-        Ok(v1::Territory::Unspecified) => None,
-        Ok(v1::Territory::Mainland) => Some(Territory::Mainland),
-        Ok(v1::Territory::Worldwide) => Some(Territory::Worldwide),
-        Err(_) => {
-            fields.violate("terms.territory", "must be one of the values listed in the contract");
-            None
-        }
+        territory: fields.optional_choice("terms.territory", given.territory).flatten(),
     };
     if *given == v1::ContractTerms::default() {
         fields.violate("terms", "must name at least one term");
