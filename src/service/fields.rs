@@ -53,6 +53,13 @@ impl Fields {
         read().ok_or_else(status::internal)
     }
 
+    /// A request's only field, or its violations.
+    pub fn one<T>(read: impl FnOnce(&mut Self) -> Option<T>) -> Result<T, Status> {
+        let mut fields = Self::default();
+        let read = read(&mut fields);
+        fields.finish(|| read)
+    }
+
     /// The violations so far, each a field's path and the rule that it breaks.
     pub fn violations(self) -> Vec<(String, String)> {
         self.violations

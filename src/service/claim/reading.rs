@@ -27,9 +27,7 @@ use crate::{
 
 pub(super) async fn get(app: &App, request: Request<v1::GetClaimRequest>) -> Reply<v1::GetClaimResponse> {
     let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let id = fields.uuid("claim_id", &request.claim_id);
-    let id = fields.finish(|| id)?;
+    let id = Fields::one(|fields| fields.uuid("claim_id", &request.claim_id))?;
     let (rules, today) = (app.rules.clone(), civil_date(app.clock.now()));
     app.read(&call, (id, rules), move |conn, (id, rules), actor| {
         Box::pin(async move {

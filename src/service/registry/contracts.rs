@@ -84,9 +84,7 @@ pub(super) async fn create(
 
 pub(super) async fn get(app: &App, request: Request<v1::GetContractRequest>) -> Reply<v1::GetContractResponse> {
     let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let number = fields.name("contract_number", &request.contract_number, "._/-");
-    let number = fields.finish(|| number)?;
+    let number = Fields::one(|fields| fields.name("contract_number", &request.contract_number, "._/-"))?;
     app.read(&call, number, move |conn, number, _| {
         Box::pin(async move {
             Ok(v1::GetContractResponse { contract: Some(contract(contracts::get(conn, &number).await?)) })
@@ -97,9 +95,7 @@ pub(super) async fn get(app: &App, request: Request<v1::GetContractRequest>) -> 
 
 pub(super) async fn list(app: &App, request: Request<v1::ListContractsRequest>) -> Reply<v1::ListContractsResponse> {
     let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let page = Page::read(&mut fields, &call, request.page_size, &request.page_token, &());
-    let page = fields.finish(|| page)?;
+    let page = Fields::one(|fields| Page::read(fields, &call, request.page_size, &request.page_token, &()))?;
     app.read(&call, page, move |conn, page, _| {
         Box::pin(async move {
             let mut found = contracts::list(conn, page.after.as_deref().unwrap_or(""), page.fetch()).await?;
@@ -167,9 +163,7 @@ pub(super) async fn list_versions(
     request: Request<v1::ListContractVersionsRequest>,
 ) -> Reply<v1::ListContractVersionsResponse> {
     let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let number = fields.name("contract_number", &request.contract_number, "._/-");
-    let number = fields.finish(|| number)?;
+    let number = Fields::one(|fields| fields.name("contract_number", &request.contract_number, "._/-"))?;
     app.read(&call, number, move |conn, number, _| {
         Box::pin(async move {
             let versions = contracts::versions(conn, &number).await?;

@@ -34,9 +34,7 @@ pub(super) async fn create(app: &App, request: Request<v1::CreateDealerRequest>)
 
 pub(super) async fn get(app: &App, request: Request<v1::GetDealerRequest>) -> Reply<v1::GetDealerResponse> {
     let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let dealer_id = fields.name("dealer_id", &request.dealer_id, "._-");
-    let dealer_id = fields.finish(|| dealer_id)?;
+    let dealer_id = Fields::one(|fields| fields.name("dealer_id", &request.dealer_id, "._-"))?;
     app.read(&call, dealer_id, move |conn, dealer_id, _| {
         Box::pin(
             async move { Ok(v1::GetDealerResponse { dealer: Some(dealer(dealers::get(conn, &dealer_id).await?)) }) },
@@ -47,9 +45,7 @@ pub(super) async fn get(app: &App, request: Request<v1::GetDealerRequest>) -> Re
 
 pub(super) async fn list(app: &App, request: Request<v1::ListDealersRequest>) -> Reply<v1::ListDealersResponse> {
     let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let page = Page::read(&mut fields, &call, request.page_size, &request.page_token, &());
-    let page = fields.finish(|| page)?;
+    let page = Fields::one(|fields| Page::read(fields, &call, request.page_size, &request.page_token, &()))?;
     app.read(&call, page, move |conn, page, _| {
         Box::pin(async move {
             let mut found = dealers::list(conn, page.after.as_deref().unwrap_or(""), page.fetch()).await?;

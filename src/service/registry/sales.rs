@@ -178,9 +178,7 @@ pub(super) async fn list_versions(
     request: Request<v1::ListSaleVersionsRequest>,
 ) -> Reply<v1::ListSaleVersionsResponse> {
     let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let serial = fields.serial("serial", &request.serial);
-    let serial = fields.finish(|| serial)?;
+    let serial = Fields::one(|fields| fields.serial("serial", &request.serial))?;
     app.read(&call, serial, move |conn, serial, actor| {
         Box::pin(async move {
             units::get(&mut *conn, &serial).await?;

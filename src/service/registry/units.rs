@@ -99,9 +99,7 @@ pub(super) async fn register(
 
 pub(super) async fn get(app: &App, request: Request<v1::GetUnitRequest>) -> Reply<v1::GetUnitResponse> {
     let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let serial = fields.serial("serial", &request.serial);
-    let serial = fields.finish(|| serial)?;
+    let serial = Fields::one(|fields| fields.serial("serial", &request.serial))?;
     app.read(&call, serial, move |conn, serial, actor| {
         Box::pin(async move {
             let found = units::get(&mut *conn, &serial).await?;
