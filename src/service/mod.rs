@@ -62,7 +62,6 @@ use serve;
 pub struct App {
     /// The process's connections, under its own role.
     pub pool: PgPool,
-    /// Tells the time.
     pub clock: Clock,
     rules: Rules,
     /// Told after each commit.
@@ -80,7 +79,6 @@ pub type Replies<T> = std::pin::Pin<Box<dyn futures::Stream<Item = Result<T, Sta
 pub struct Moment {
     /// Who writes.
     pub actor: Actor,
-    /// Now.
     pub now: DateTime<Utc>,
     /// Now, as the civil date that every rule counts in.
     pub today: NaiveDate,

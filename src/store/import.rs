@@ -18,7 +18,6 @@ pub struct ImportedSale {
     pub serial: String,
     /// Who sold it.
     pub dealer_id: String,
-    /// The day.
     pub sold_on: NaiveDate,
     /// Only a sale with an invoice gives the start.
     pub invoice_number: Option<String>,
@@ -44,7 +43,6 @@ pub struct RegisteredUnits {
 /// The latest version of a unit's sale.
 #[derive(Debug, FromRow)]
 pub struct LatestSale {
-    /// Counts the versions.
     pub version: i64,
     /// Whether it says that there is no sale.
     pub cancelled: bool,
