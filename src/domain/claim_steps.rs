@@ -63,7 +63,7 @@ impl Claim {
         Refusal::unless_version(given, self.version)
     }
 
-    /// Only who filed may cancel, swap or send.
+    /// Whether it is whoever filed it.
     pub fn applied_by(&self, actor: &Actor) -> Result<(), Refusal> {
         if self.filing.applicant == *actor {
             return Ok(());

@@ -1,4 +1,4 @@
-//! ClaimService: the life of a claim, from filing to its end. One file for each who acts.
+//! ClaimService: the life of a claim, from filing to its end. A file for each who acts, and others for what all of them share.
 
 pub mod answer;
 mod appeals;

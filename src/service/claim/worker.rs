@@ -33,8 +33,11 @@ const REQUESTS_KEPT: i64 = 90;
 /// What one step did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Done {
+    /// Quotes whose time passed.
     pub expired: u64,
+    /// Authorizations whose time passed.
     pub lapsed: u64,
+    /// Requests that were forgotten.
     pub forgotten: u64,
     /// Uploads that were begun a day ago and not completed.
     pub dropped: u64,
