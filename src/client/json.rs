@@ -6,14 +6,14 @@ use anyhow::{Context, Result, bail};
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, MethodDescriptor, ReflectMessage, Value};
 use tonic::{
-    Request, Response, Status,
+    Response, Status,
     client::Grpc,
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     transport::{Channel, Endpoint},
 };
 use uuid::Uuid;
 
-use super::Addresses;
+use super::{Addresses, under};
 use crate::contract::DESCRIPTORS;
 
 /// One call, ready to be sent.
@@ -57,13 +57,9 @@ impl Call {
     /// The reply, or what the service refused with. Fails where the call cannot be sent at all.
     pub async fn send(self, channel: Channel, token: Option<&str>) -> Result<Result<DynamicMessage, Status>> {
         let path = format!("/{}/{}", self.method.parent_service().full_name(), self.method.name()).parse()?;
-        let mut request = Request::new(self.message);
+        let mut request = under(token, self.message)?;
         let traceparent = format!("00-{}-{}-01", self.trace, &Uuid::new_v4().simple().to_string()[..16]);
         request.metadata_mut().insert("traceparent", traceparent.parse()?);
-        if let Some(token) = token {
-            let bearer = format!("Bearer {token}").parse().context("the token is not one")?;
-            request.metadata_mut().insert("authorization", bearer);
-        }
         let mut grpc = Grpc::new(channel);
         grpc.ready().await.context("the service went away")?;
         let answer = grpc.unary(request, path, DynamicCodec(self.method.output())).await;

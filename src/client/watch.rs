@@ -11,9 +11,9 @@ use chrono::DateTime;
 use clap::Args;
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
-use tonic::{Code, Request, Status};
+use tonic::{Code, Status};
 
-use super::{Addresses, Credentials, json::connect, refusal};
+use super::{Addresses, Credentials, json::connect, refusal, under};
 use crate::contract::{
     DESCRIPTORS,
     v1::{WatchClaimsRequest, WatchClaimsResponse, claim_service_client::ClaimServiceClient},
@@ -31,10 +31,8 @@ pub struct WatchArgs {
     /// Print each message as JSON, the cursors among them
     #[arg(long)]
     pub json: bool,
-    /// Where the services listen.
     #[command(flatten)]
     pub addresses: Addresses,
-    /// As whom.
     #[command(flatten)]
     pub credentials: Credentials,
 }
@@ -72,10 +70,7 @@ async fn follow(args: &WatchArgs, shape: &MessageDescriptor, cursor: &mut String
     let token = args.credentials.clone().token(&args.addresses).await?;
     let channel = connect(&args.addresses.claim).await?;
     let request = WatchClaimsRequest { cursor: cursor.clone(), serial: args.serial.clone(), ..Default::default() };
-    let mut request = Request::new(request);
-    if let Some(token) = token {
-        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().context("no token")?);
-    }
+    let request = under(token.as_deref(), request)?;
     let mut told = match ClaimServiceClient::new(channel).watch_claims(request).await {
         Ok(told) => told.into_inner(),
         Err(status) => return Ok(status),

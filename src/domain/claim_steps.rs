@@ -24,7 +24,6 @@ pub struct GuidanceGiven {
     pub reason: Option<String>,
     /// The civil date of the first contact, where support recorded one.
     pub contacted_on: Option<NaiveDate>,
-    /// What was told.
     pub told: Told,
     /// What the customer told, by codes of the fault catalogue.
     pub symptoms: Vec<String>,
@@ -33,9 +32,7 @@ pub struct GuidanceGiven {
 /// What is known of a unit that someone wants to give (M3, T4).
 #[derive(Clone, Debug)]
 pub struct UnitToGive {
-    /// The unit.
     pub serial: Serial,
-    /// Its model.
     pub model: String,
     /// S3.
     pub sold_by_maker: bool,
@@ -61,15 +58,12 @@ impl Claim {
         Refusal::WrongState { state: self.state_name(), action, allowed }
     }
 
-    /// Optimistic concurrency: 0 is whatever is current.
+    /// Whether it is still as its caller read it.
     pub fn at_version(&self, given: i64) -> Result<(), Refusal> {
-        if given == 0 || given == self.version {
-            return Ok(());
-        }
-        Err(Refusal::VersionMismatch { given, current: self.version })
+        Refusal::unless_version(given, self.version)
     }
 
-    /// Only who filed may cancel, swap or send.
+    /// Whether it is whoever filed it.
     pub fn applied_by(&self, actor: &Actor) -> Result<(), Refusal> {
         if self.filing.applicant == *actor {
             return Ok(());

@@ -37,7 +37,7 @@ pub enum RepairDaysExtend {
 }
 
 /// Where the commitment holds (S4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::EnumIter)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Territory {
     /// Mainland China.
@@ -112,9 +112,7 @@ impl ContractTerms {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Text {
-    /// In Chinese.
     pub zh: String,
-    /// In English.
     pub en: String,
 }
 
@@ -122,9 +120,7 @@ pub struct Text {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AfterSalesContact {
-    /// Telephone number.
     pub telephone: String,
-    /// Electronic mail address.
     pub email: String,
 }
 
@@ -159,7 +155,6 @@ pub struct Policy {
     pub targets: Targets,
     /// M8.
     pub contact: AfterSalesContact,
-    /// The clauses' texts.
     pub texts: BTreeMap<Clause, Text>,
 }
 

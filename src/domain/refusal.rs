@@ -187,6 +187,11 @@ impl Refusal {
             _ => Ok(()),
         }
     }
+
+    /// Refuses where something was changed since its caller read it; a version of 0 is whatever is current.
+    pub fn unless_version(given: i64, current: i64) -> Result<(), Self> {
+        if given == 0 || given == current { Ok(()) } else { Err(Self::VersionMismatch { given, current }) }
+    }
 }
 
 fn list(actions: &[Action]) -> String {

@@ -26,7 +26,6 @@ pub enum StartBasis {
 pub struct Start {
     /// The invoice or the ex-factory date.
     pub basis: StartBasis,
-    /// The day.
     pub on: NaiveDate,
 }
 
@@ -39,7 +38,6 @@ pub struct StartCandidate {
     pub on: Option<NaiveDate>,
     /// Whether it is the start.
     pub won: bool,
-    /// Why, or why not.
     pub why: Fact,
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use chrono::{Datelike, NaiveDate};
+use chrono::{Datelike, Month, NaiveDate};
 
 use super::{
     clause::Clause,
@@ -22,24 +22,11 @@ pub fn summary(decision: &Decision, contact: &AfterSalesContact, language: Langu
     written.map(|()| out).unwrap_or_default()
 }
 
-const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
-
 fn english(decision: &Decision, contact: &AfterSalesContact, out: &mut String) -> fmt::Result {
-    let day =
-        |out: &mut String, on: NaiveDate| write!(out, "{} {} {}", on.day(), MONTHS[on.month0() as usize], on.year());
+    let day = |out: &mut String, on: NaiveDate| {
+        let month = Month::try_from(on.month() as u8).map_or("", |month| month.name());
+        write!(out, "{} {month} {}", on.day(), on.year())
+    };
     match reason(decision) {
         Reason::Given { until } => {
             out.push_str(match decision.remedy {

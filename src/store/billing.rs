@@ -25,15 +25,12 @@ pub enum Kind {
 pub struct Entry {
     /// From 1, growing; a number may be left out.
     pub sequence: i64,
-    /// The name of a [`Kind`].
-    pub kind: String,
-    /// The claim.
+    /// What it counts.
+    pub kind: Kind,
     pub claim_id: Uuid,
-    /// Its unit.
     pub serial: String,
     /// The dealer who filed it.
     pub dealer_id: Option<String>,
-    /// The customer it is for.
     pub customer_id: Uuid,
     /// The accepted quote.
     pub quote_id: Option<Uuid>,
@@ -43,7 +40,6 @@ pub struct Entry {
     pub vat_fen: i64,
     /// A payment's number.
     pub reference: Option<String>,
-    /// When it was recorded.
     pub recorded_at: DateTime<Utc>,
 }
 
@@ -61,7 +57,7 @@ pub async fn add(
              recorded_at)
          VALUES (next_billable_number(), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
     )
-    .bind(kind.to_string())
+    .bind(kind)
     .bind(claim.id)
     .bind(claim.filing.serial.as_str())
     .bind(claim.filing.applicant.dealer_id())

@@ -9,21 +9,15 @@ use crate::domain::{actor::Actor, policy::ContractTerms, refusal::Refusal};
 /// A version of a contract.
 #[derive(Clone, Debug, FromRow)]
 pub struct ContractRow {
-    /// Its number.
     pub contract_number: String,
-    /// Its terms.
     pub terms: Json<ContractTerms>,
     /// The first day in force.
     pub confirmed_on: Option<NaiveDate>,
     /// The first day no longer in force.
     pub revoked_on: Option<NaiveDate>,
-    /// Why it was changed.
     pub reason: Option<String>,
-    /// Counts the changes.
     pub version: i64,
-    /// When this was recorded.
     pub recorded_at: DateTime<Utc>,
-    /// Who recorded it.
     pub recorded_by: String,
 }
 
@@ -42,7 +36,6 @@ macro_rules! select_versions {
 pub struct Change {
     /// Confirmed from this day, or revoked from it.
     pub from: NaiveDate,
-    /// Why.
     pub reason: String,
     /// The version read; 0 for whatever is current.
     pub version: i64,
@@ -106,7 +99,7 @@ pub async fn confirm(
     now: DateTime<Utc>,
 ) -> Result<ContractRow> {
     let contract = get(&mut *conn, number).await?;
-    at_version(&contract, change.version)?;
+    Refusal::unless_version(change.version, contract.version)?;
     if contract.confirmed_on.is_some() {
         return Err(Refusal::ContractState("the contract is confirmed already").into());
     }
@@ -122,7 +115,7 @@ pub async fn revoke(
     now: DateTime<Utc>,
 ) -> Result<ContractRow> {
     let contract = get(&mut *conn, number).await?;
-    at_version(&contract, change.version)?;
+    Refusal::unless_version(change.version, contract.version)?;
     match contract.confirmed_on {
         None => return Err(Refusal::ContractState("the contract is not confirmed").into()),
         Some(_) if contract.revoked_on.is_some() => {
@@ -134,13 +127,6 @@ pub async fn revoke(
         Some(_) => {}
     }
     next(conn, ContractRow { revoked_on: Some(change.from), ..contract }, change, actor, now).await
-}
-
-fn at_version(contract: &ContractRow, given: i64) -> Result<()> {
-    if given == 0 || given == contract.version {
-        return Ok(());
-    }
-    Err(Refusal::VersionMismatch { given, current: contract.version }.into())
 }
 
 /// Puts a version in the current one's place. Of two at once the second meets `contract_versions_pkey` and tries again.

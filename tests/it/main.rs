@@ -14,6 +14,7 @@ mod client;
 mod configuration;
 mod contract;
 mod coverage;
+mod domain;
 mod erasure;
 mod evidence;
 mod filing;

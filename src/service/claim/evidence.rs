@@ -21,7 +21,7 @@ use crate::{
     service::{
         Moment, Replies, Reply,
         fields::Fields,
-        open, status,
+        open, open_write, status,
         wire::{number, time},
     },
     store::{
@@ -70,9 +70,7 @@ pub(super) fn on_the_wire(evidence: &Evidence) -> v1::Evidence {
 }
 
 pub(super) async fn add(desk: &Claims, request: Request<v1::AddEvidenceRequest>) -> Reply<v1::AddEvidenceResponse> {
-    let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
+    let (call, request, id, mut fields) = open_write(request)?;
     let claim = fields.uuid("claim_id", &request.claim_id);
     let evidence = fields.uuid("evidence_id", &request.evidence_id);
     let kind = fields.choice("kind", request.kind);
