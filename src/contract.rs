@@ -1,5 +1,5 @@
 //! The contracts' generated types (`contract::v1`) and their descriptor set.
-#![allow(clippy::all, clippy::pedantic)]
+#![allow(missing_docs, clippy::all, clippy::pedantic)]
 
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/contract.rs"));

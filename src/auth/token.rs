@@ -21,6 +21,7 @@ const LARGEST_TOKEN: usize = 8 * 1024;
 const LEEWAY: i64 = 30;
 
 /// Why a token is refused. The sentences give nothing of the token away.
+#[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum TokenRefused {
     #[error("one `authorization: Bearer` header with a token is required")]

@@ -66,6 +66,7 @@ pub struct Phase {
     pub unanswered: u64,
     /// By kind of call.
     pub kinds: Vec<OfKind>,
+    /// By the second.
     pub by_second: Vec<Second>,
     /// By process; the first is the generator itself.
     pub processes: Vec<Usage>,

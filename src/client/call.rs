@@ -23,8 +23,10 @@ pub struct CallArgs {
     /// The request as JSON, `@FILE` to read it from a file, `-` from standard input
     #[arg(default_value = "{}")]
     pub request: String,
+    /// Where the services listen.
     #[command(flatten)]
     pub addresses: Addresses,
+    /// As whom.
     #[command(flatten)]
     pub credentials: Credentials,
     /// Print the call's trace id on standard error

@@ -30,8 +30,10 @@ pub struct ImportArgs {
     /// Where rows that are not taken are written, to be mended and imported [default: FILE with .rejected.csv]
     #[arg(long)]
     pub rejected: Option<PathBuf>,
+    /// Where the services listen.
     #[command(flatten)]
     pub addresses: Addresses,
+    /// As whom to call.
     #[command(flatten)]
     pub credentials: Credentials,
 }

@@ -35,6 +35,7 @@ const DEALERS: [&str; 2] = ["WALK-1", "WALK-2"];
 /// What `warranty walk` needs.
 #[derive(Args, Clone, Debug)]
 pub struct WalkArgs {
+    /// Where the services listen.
     #[command(flatten)]
     pub addresses: Addresses,
 }

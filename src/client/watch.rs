@@ -31,8 +31,10 @@ pub struct WatchArgs {
     /// Print each message as JSON, the cursors among them
     #[arg(long)]
     pub json: bool,
+    /// Where the services listen.
     #[command(flatten)]
     pub addresses: Addresses,
+    /// As whom.
     #[command(flatten)]
     pub credentials: Credentials,
 }

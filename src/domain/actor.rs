@@ -11,6 +11,7 @@ use uuid::Uuid;
 pub enum Actor {
     /// A dealer, by its id: letters, digits, `.`, `-`, `_`.
     Dealer(String),
+    /// A customer.
     Customer(Uuid),
     /// Staff of the maker, or one of its services.
     Staff(String),

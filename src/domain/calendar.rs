@@ -41,6 +41,7 @@ pub const STANDARD_CALENDAR: &str = include_str!("cn_calendar.json");
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the decision hangs on whether {day} is a day off, and no calendar of that year is published")]
 pub struct CalendarEnds {
+    /// The day.
     pub day: NaiveDate,
 }
 

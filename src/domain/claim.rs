@@ -20,7 +20,11 @@ use super::{
 /// Where a claim stands, with the fact that only that state has.
 #[derive(Clone, Debug, PartialEq, Eq, strum::EnumDiscriminants)]
 #[strum_discriminants(name(StateName), derive(Hash, Display, EnumString, strum::EnumIter))]
-#[strum_discriminants(strum(serialize_all = "SCREAMING_SNAKE_CASE"), doc = "Where a claim stands, by name.")]
+#[strum_discriminants(
+    strum(serialize_all = "SCREAMING_SNAKE_CASE"),
+    doc = "Where a claim stands, by name.",
+    allow(missing_docs)
+)]
 pub enum State {
     /// Guidance comes next.
     Filed,
@@ -55,7 +59,11 @@ pub enum State {
 /// What goes out at the end.
 #[derive(Clone, Debug, PartialEq, Eq, strum::EnumDiscriminants)]
 #[strum_discriminants(name(OutcomeName), derive(Display, EnumString, strum::EnumIter))]
-#[strum_discriminants(strum(serialize_all = "SCREAMING_SNAKE_CASE"), doc = "What goes out, by name.")]
+#[strum_discriminants(
+    strum(serialize_all = "SCREAMING_SNAKE_CASE"),
+    doc = "What goes out, by name.",
+    allow(missing_docs)
+)]
 pub enum Outcome {
     /// The unit, repaired.
     Repaired,
@@ -83,6 +91,7 @@ impl Outcome {
 /// What can be done with a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, strum::EnumIter)]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
+#[allow(missing_docs)]
 pub enum Action {
     Guide,
     Swap,
@@ -149,6 +158,7 @@ pub enum Guidance {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Display, EnumString, strum::EnumIter)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
+#[allow(missing_docs)]
 pub enum Seal {
     Intact,
     Damaged,
@@ -233,6 +243,7 @@ pub struct Claim {
     pub id: Uuid,
     /// What was filed; `told` and `reported_on` as known by now.
     pub filing: Filing,
+    /// Where it stands.
     pub state: State,
     /// M8.
     pub guidance: Option<Guidance>,

@@ -24,6 +24,7 @@ pub struct GuidanceGiven {
     pub reason: Option<String>,
     /// The civil date of the first contact, where support recorded one.
     pub contacted_on: Option<NaiveDate>,
+    /// What was told.
     pub told: Told,
     /// What the customer told, by codes of the fault catalogue.
     pub symptoms: Vec<String>,
@@ -32,7 +33,9 @@ pub struct GuidanceGiven {
 /// What is known of a unit that someone wants to give (M3, T4).
 #[derive(Clone, Debug)]
 pub struct UnitToGive {
+    /// The unit.
     pub serial: Serial,
+    /// Its model.
     pub model: String,
     /// S3.
     pub sold_by_maker: bool,

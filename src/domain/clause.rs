@@ -9,7 +9,7 @@ use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 )]
 #[derive(Display, EnumString, EnumIter, IntoStaticStr)]
 #[rustfmt::skip]
-// The texts stand in the policy.
+#[allow(missing_docs)] // The texts stand in the policy.
 pub enum Clause {
     S1, S2, S3, S4, S5, S6, S7,
     T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12,

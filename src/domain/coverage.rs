@@ -48,6 +48,7 @@ impl Remedy {
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum Payer {
+    /// The maker.
     Maker,
     /// Whoever sends the unit in.
     Sender,
@@ -72,6 +73,7 @@ pub struct Decision {
     pub checks: Vec<Check>,
     /// What was not told.
     pub assumed: Vec<String>,
+    /// The policy that decided.
     pub policy_version: String,
     /// The date that decided.
     pub as_of: NaiveDate,

@@ -32,10 +32,13 @@ pub enum Stage {
 /// A decision as an event and the claim's row name it; the whole of it stands in `claim_decisions`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ruling {
+    /// Provisional or final.
     pub stage: Stage,
     /// What it gives.
     pub remedy: Remedy,
+    /// The deciding clauses.
     pub clauses: Vec<Clause>,
+    /// The policy that decided.
     pub policy_version: String,
 }
 
@@ -54,8 +57,11 @@ impl Ruling {
 /// Vouchers as given (M1).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vouchers {
+    /// The purchase invoice's number.
     pub invoice_number: Option<String>,
+    /// The warranty card's number.
     pub warranty_card_number: Option<String>,
+    /// The day on the invoice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub invoice_date: Option<NaiveDate>,
 }
@@ -63,6 +69,7 @@ pub struct Vouchers {
 /// What FileClaim says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Filing {
+    /// The unit.
     pub serial: Serial,
     /// The dealer or customer who files.
     pub applicant: Actor,
@@ -70,9 +77,11 @@ pub struct Filing {
     pub customer_id: Uuid,
     /// The facts of the fault.
     pub told: Told,
+    /// The vouchers.
     pub vouchers: Vouchers,
     /// Equal to the registered sale's, or the applicant is its seller or buyer.
     pub voucher_verified: bool,
+    /// When.
     pub filed_at: DateTime<Utc>,
     /// The civil date of it.
     pub reported_on: NaiveDate,
@@ -88,7 +97,7 @@ pub struct Filing {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
 #[serde(tag = "type", rename_all = "SCREAMING_SNAKE_CASE")]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
-// Each field is the claim's field of the same name.
+#[allow(missing_docs)] // Each field is the claim's field of the same name.
 pub enum Event {
     Filed {
         #[serde(flatten)]

@@ -14,6 +14,7 @@ pub const MOST_OF_A_CLAIM: i64 = 20;
 /// What it shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Display, EnumString, EnumIter)]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
+#[allow(missing_docs)]
 pub enum EvidenceKind {
     Invoice,
     WarrantyCard,
@@ -22,6 +23,7 @@ pub enum EvidenceKind {
 
 /// What it is, by its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Display, EnumString)]
+#[allow(missing_docs)]
 pub enum MediaType {
     #[strum(serialize = "image/jpeg")]
     Jpeg,

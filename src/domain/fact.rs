@@ -16,6 +16,7 @@ use super::{
 /// The language of what people read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display, strum::EnumIter)]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
+#[allow(missing_docs)]
 pub enum Language {
     Chinese,
     English,
@@ -25,7 +26,7 @@ pub enum Language {
 /// never change one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-// Each reads as its phrase below.
+#[allow(missing_docs)] // Each reads as its phrase below.
 pub enum Fact {
     ReplacedBy(Serial),
     ProductType(ProductType),

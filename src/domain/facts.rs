@@ -13,9 +13,13 @@ use super::{clause::Clause, policy::ContractTerms, region::Region, serial::Seria
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum ProductType {
+    /// Video optical transceiver.
     VideoOpticalTransceiver,
+    /// Telephone optical transceiver.
     TelephoneOpticalTransceiver,
+    /// Optical fiber transceiver.
     OpticalFiberTransceiver,
+    /// PoE switch.
     PoeSwitch,
     /// Any other: outside the commitment.
     Other,
@@ -41,6 +45,7 @@ pub enum Part {
 pub enum Appearance {
     /// Without scratches.
     Intact,
+    /// Scratched.
     Scratched,
 }
 
@@ -60,6 +65,7 @@ pub struct UnitFacts {
 /// What is read of a registered sale.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SaleFacts {
+    /// The day of the sale.
     pub sold_on: NaiveDate,
     /// Whether an invoice is registered: only then does the sale give the start.
     pub invoice: bool,
@@ -70,11 +76,13 @@ pub struct SaleFacts {
 /// A contract as the maker has it (S5).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contract {
+    /// Its number.
     pub number: String,
     /// The first day in force; none while it is a draft.
     pub confirmed_on: Option<NaiveDate>,
     /// The first day no longer in force.
     pub revoked_on: Option<NaiveDate>,
+    /// What it names.
     pub terms: ContractTerms,
 }
 
@@ -91,6 +99,7 @@ pub struct RepairFacts {
     /// The day the unit came in for it; none where it is not known and counts as `completed_on`.
     #[serde(default)]
     pub received_on: Option<NaiveDate>,
+    /// The day it was completed.
     pub completed_on: NaiveDate,
     /// Whether it was charged (P2) or under warranty (T6).
     pub paid: bool,
@@ -139,6 +148,7 @@ impl Facts {
 pub struct Report {
     /// The civil date that decides.
     pub on: NaiveDate,
+    /// What was told.
     pub told: Told,
     /// Inspection's findings: X1, X3 to X8.
     pub findings: BTreeSet<Clause>,

@@ -81,14 +81,18 @@ pub enum Party {
     Applicant,
     /// The dealer who made the registered sale.
     Seller,
+    /// Support.
     Support,
+    /// The depot.
     Depot,
+    /// Billing.
     Billing,
 }
 
 /// Something that may be done next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NextAction {
+    /// What.
     pub action: Action,
     /// Who may do it.
     pub party: Party,

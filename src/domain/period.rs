@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 /// Both days inside; the last one counts to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Period {
+    /// The first day.
     pub first: NaiveDate,
+    /// The last day.
     pub last: NaiveDate,
 }
 

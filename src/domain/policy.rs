@@ -112,7 +112,9 @@ impl ContractTerms {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Text {
+    /// In Chinese.
     pub zh: String,
+    /// In English.
     pub en: String,
 }
 
@@ -120,7 +122,9 @@ pub struct Text {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AfterSalesContact {
+    /// Telephone number.
     pub telephone: String,
+    /// Electronic mail address.
     pub email: String,
 }
 
@@ -155,6 +159,7 @@ pub struct Policy {
     pub targets: Targets,
     /// M8.
     pub contact: AfterSalesContact,
+    /// The clauses' texts.
     pub texts: BTreeMap<Clause, Text>,
 }
 

@@ -13,8 +13,11 @@ use super::{
 /// One clause in play.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
+    /// The clause.
     pub clause: Clause,
+    /// Whether it held.
     pub held: bool,
+    /// The fact it read.
     pub fact: Fact,
 }
 

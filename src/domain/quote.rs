@@ -20,9 +20,11 @@ pub const MOST_OF_ONE: u32 = 1_000;
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum PriceKind {
+    /// The inspection.
     Inspection,
     /// Labour, by product type and fault.
     Labour,
+    /// A part.
     Part,
 }
 
@@ -32,7 +34,9 @@ pub enum PriceKind {
 pub enum QuoteState {
     /// To be accepted or declined.
     Issued,
+    /// Accepted.
     Accepted,
+    /// Declined.
     Declined,
     /// Its time passed.
     Expired,
@@ -43,6 +47,7 @@ pub enum QuoteState {
 /// What a price is for: the kind, for labour the type of product, and the fault's or the part's code, empty for any other fault.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PriceKey {
+    /// What for.
     pub kind: PriceKind,
     /// For labour alone.
     pub product_type: Option<ProductType>,

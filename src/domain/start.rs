@@ -26,6 +26,7 @@ pub enum StartBasis {
 pub struct Start {
     /// The invoice or the ex-factory date.
     pub basis: StartBasis,
+    /// The day.
     pub on: NaiveDate,
 }
 
@@ -38,6 +39,7 @@ pub struct StartCandidate {
     pub on: Option<NaiveDate>,
     /// Whether it is the start.
     pub won: bool,
+    /// Why, or why not.
     pub why: Fact,
 }
 

@@ -14,7 +14,9 @@ pub struct RegisteredSale {
     pub dealer_id: String,
     /// Who bought it.
     pub customer_id: Option<Uuid>,
+    /// The day.
     pub sold_on: NaiveDate,
+    /// Its vouchers.
     pub vouchers: Vouchers,
 }
 

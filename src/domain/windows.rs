@@ -16,6 +16,7 @@ use super::{
 pub struct Window {
     /// T1, T2, T6, T7 or P2.
     pub clause: Clause,
+    /// When.
     pub period: Period,
     /// P2: the fault that was repaired for a price.
     pub fault: Option<String>,

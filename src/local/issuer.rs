@@ -184,9 +184,11 @@ fn new_key() -> Result<Vec<u8>> {
 /// The issuer at its place: what signs, the `iss` it signs as, and the time.
 #[derive(Debug)]
 pub struct Desk {
+    /// The key.
     pub issuer: Issuer,
     /// Where it is served.
     pub url: String,
+    /// The time.
     pub clock: Clock,
 }
 

@@ -32,6 +32,7 @@ pub struct Place {
 /// What `warranty up` needs.
 #[derive(Args, Clone, Debug)]
 pub struct UpArgs {
+    /// Where.
     #[command(flatten)]
     pub place: Place,
     /// A database of yours; without it a private PostgreSQL is started in the data folder
@@ -45,6 +46,7 @@ pub struct TokenArgs {
     /// Where `up` keeps the key that signs.
     #[command(flatten)]
     pub place: Place,
+    /// Whose.
     #[command(flatten)]
     pub who: issuer::Who,
 }

@@ -62,6 +62,7 @@ use serve;
 pub struct App {
     /// The process's connections, under its own role.
     pub pool: PgPool,
+    /// Tells the time.
     pub clock: Clock,
     rules: Rules,
     /// Told after each commit.
@@ -79,6 +80,7 @@ pub type Replies<T> = std::pin::Pin<Box<dyn futures::Stream<Item = Result<T, Sta
 pub struct Moment {
     /// Who writes.
     pub actor: Actor,
+    /// Now.
     pub now: DateTime<Utc>,
     /// Now, as the civil date that every rule counts in.
     pub today: NaiveDate,

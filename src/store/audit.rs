@@ -18,6 +18,7 @@ const PAGE: i64 = 500;
 /// Something that does not fit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
+    /// The claim.
     pub claim_id: Uuid,
     /// The event; none where it is the claim's row.
     pub sequence: Option<i64>,

@@ -27,10 +27,13 @@ pub struct Entry {
     pub sequence: i64,
     /// What it counts.
     pub kind: Kind,
+    /// The claim.
     pub claim_id: Uuid,
+    /// Its unit.
     pub serial: String,
     /// The dealer who filed it.
     pub dealer_id: Option<String>,
+    /// The customer it is for.
     pub customer_id: Uuid,
     /// The accepted quote.
     pub quote_id: Option<Uuid>,
@@ -40,6 +43,7 @@ pub struct Entry {
     pub vat_fen: i64,
     /// A payment's number.
     pub reference: Option<String>,
+    /// When it was recorded.
     pub recorded_at: DateTime<Utc>,
 }
 

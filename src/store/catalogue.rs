@@ -9,6 +9,7 @@ use crate::domain::{actor::Actor, facts::ProductType};
 /// A model in the catalogue.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub struct Product {
+    /// Its name.
     pub model: String,
     /// S1.
     pub product_type: ProductType,

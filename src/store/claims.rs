@@ -49,6 +49,7 @@ pub struct Decided {
     /// What was told and found.
     #[sqlx(json)]
     pub report: Report,
+    /// The decision.
     #[sqlx(json)]
     pub decision: Decision,
 }
@@ -56,10 +57,13 @@ pub struct Decided {
 /// A decision as stored with a claim.
 #[derive(Clone, Debug, FromRow)]
 pub struct StoredDecision {
+    /// The claim.
     pub claim_id: Uuid,
     /// The event it was made with.
     pub sequence: i64,
+    /// Provisional or final.
     pub stage: Stage,
+    /// The decision with what it read.
     #[sqlx(flatten)]
     pub decided: Decided,
 }
@@ -69,10 +73,12 @@ pub struct StoredDecision {
 pub struct StoredEvent {
     /// From 1, without gaps.
     pub sequence: i64,
+    /// What happened.
     #[sqlx(json, rename = "facts")]
     pub event: Event,
     /// The state it led to.
     pub state: StateName,
+    /// When it was recorded.
     pub recorded_at: DateTime<Utc>,
     /// Who did it.
     pub actor: String,
@@ -199,6 +205,7 @@ pub async fn lock_all(conn: &mut PgConnection, actor: &Actor, ids: &[Uuid]) -> R
 pub struct Filter {
     /// In one of these states; all where empty.
     pub states: Vec<StateName>,
+    /// For this unit.
     pub serial: Option<Serial>,
     /// Filed by this dealer.
     pub dealer_id: Option<String>,
@@ -247,9 +254,11 @@ pub async fn decisions(conn: &mut PgConnection, claims: &[Uuid]) -> Result<Vec<S
 /// A recorded decision, and what it was made from.
 #[derive(Clone, Debug, FromRow)]
 pub struct ToReplay {
+    /// The claim.
     pub claim_id: Uuid,
     /// The event it was made with.
     pub sequence: i64,
+    /// The unit.
     pub serial: String,
     /// What the registry knew.
     #[sqlx(json)]
@@ -257,8 +266,10 @@ pub struct ToReplay {
     /// What was told and found.
     #[sqlx(json)]
     pub report: Report,
+    /// What it gave.
     #[sqlx(json)]
     pub remedy: Remedy,
+    /// The clauses that decided.
     #[sqlx(json)]
     pub clauses: Vec<Clause>,
 }

@@ -9,15 +9,21 @@ use crate::domain::{actor::Actor, policy::ContractTerms, refusal::Refusal};
 /// A version of a contract.
 #[derive(Clone, Debug, FromRow)]
 pub struct ContractRow {
+    /// Its number.
     pub contract_number: String,
+    /// Its terms.
     pub terms: Json<ContractTerms>,
     /// The first day in force.
     pub confirmed_on: Option<NaiveDate>,
     /// The first day no longer in force.
     pub revoked_on: Option<NaiveDate>,
+    /// Why it was changed.
     pub reason: Option<String>,
+    /// Counts the changes.
     pub version: i64,
+    /// When this was recorded.
     pub recorded_at: DateTime<Utc>,
+    /// Who recorded it.
     pub recorded_by: String,
 }
 
@@ -36,6 +42,7 @@ macro_rules! select_versions {
 pub struct Change {
     /// Confirmed from this day, or revoked from it.
     pub from: NaiveDate,
+    /// Why.
     pub reason: String,
     /// The version read; 0 for whatever is current.
     pub version: i64,

@@ -16,6 +16,7 @@ pub struct Dealer {
     pub active: bool,
     /// Whether a charged repair may leave before it is paid.
     pub credit_terms: bool,
+    /// Counts the changes.
     pub version: i64,
 }
 

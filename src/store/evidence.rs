@@ -28,6 +28,7 @@ pub struct Evidence {
     pub whole: Whole,
     /// Where its bytes are.
     pub object_id: Uuid,
+    /// When it was completed.
     pub added_at: DateTime<Utc>,
     /// Other claims that show the same, at most 20: for staff.
     pub seen_on: Vec<Uuid>,

@@ -11,7 +11,9 @@ pub struct Fault {
     /// Capitals, digits and underscores.
     #[sqlx(rename = "fault_code")]
     pub code: String,
+    /// In Chinese.
     pub chinese: String,
+    /// In English.
     pub english: String,
     /// For which types of product; all where empty.
     pub product_types: Vec<ProductType>,

@@ -10,14 +10,17 @@ use crate::domain::{actor::Actor, serial::Serial};
 /// A completed repair.
 #[derive(Clone, Debug, FromRow)]
 pub struct Repair {
+    /// The unit.
     pub serial: String,
     /// The day the unit came in for it; none where it is not known.
     pub received_on: Option<NaiveDate>,
+    /// The day it was completed.
     pub completed_on: NaiveDate,
     /// Charged (P2) or under warranty (T6).
     pub paid: bool,
     /// Neither: it opens no window.
     pub goodwill: bool,
+    /// The fault repaired.
     pub fault_code: Option<String>,
     /// The claim it was made under.
     pub claim_id: Option<Uuid>,
@@ -26,7 +29,9 @@ pub struct Repair {
 /// One unit in another's place.
 #[derive(Clone, Debug, FromRow)]
 pub struct Replacement {
+    /// The unit that was replaced.
     pub replaced_serial: String,
+    /// The unit that took its place.
     pub replacement_serial: String,
     /// The day it did.
     pub replaced_on: NaiveDate,

@@ -18,6 +18,7 @@ pub struct ImportedSale {
     pub serial: String,
     /// Who sold it.
     pub dealer_id: String,
+    /// The day.
     pub sold_on: NaiveDate,
     /// Only a sale with an invoice gives the start.
     pub invoice_number: Option<String>,
@@ -43,6 +44,7 @@ pub struct RegisteredUnits {
 /// The latest version of a unit's sale.
 #[derive(Debug, FromRow)]
 pub struct LatestSale {
+    /// Counts the versions.
     pub version: i64,
     /// Whether it says that there is no sale.
     pub cancelled: bool,

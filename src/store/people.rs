@@ -10,8 +10,11 @@ use crate::domain::actor::Actor;
 /// Personal data. It has no Debug of its own that would print it.
 #[derive(Clone, PartialEq, Eq, FromRow)]
 pub struct Person {
+    /// Name.
     pub name: Option<String>,
+    /// Telephone number.
     pub telephone: Option<String>,
+    /// Postal address.
     pub address: Option<String>,
 }
 

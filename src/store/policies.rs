@@ -29,6 +29,7 @@ pub struct Published {
     pub body: Policy,
     /// When; none for the first, which came with the system.
     pub published_at: Option<DateTime<Utc>>,
+    /// Who.
     pub published_by: Option<String>,
 }
 

@@ -12,6 +12,7 @@ use crate::domain::refusal::Refusal;
 pub struct Promise {
     /// Identifies it.
     pub promise_id: Uuid,
+    /// The unit.
     pub serial: String,
     /// Who promised.
     pub dealer_id: String,
@@ -21,7 +22,9 @@ pub struct Promise {
     pub promise: String,
     /// The last day it holds.
     pub until_on: Option<NaiveDate>,
+    /// When it was recorded.
     pub recorded_at: DateTime<Utc>,
+    /// Who recorded it.
     pub recorded_by: String,
 }
 

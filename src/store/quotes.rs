@@ -16,12 +16,14 @@ use crate::domain::{
 pub struct Quote {
     /// A UUIDv7, so quotes sort by time.
     pub quote_id: Uuid,
+    /// The claim.
     pub claim_id: Uuid,
     /// As recorded: its time may have passed.
     pub state: QuoteState,
     /// Lines, sums and tax.
     #[sqlx(flatten)]
     pub priced: Priced,
+    /// When it was issued.
     pub issued_at: DateTime<Utc>,
     /// Its last moment.
     pub expires_at: DateTime<Utc>,
@@ -33,6 +35,7 @@ pub struct Quote {
     pub on_behalf_of: Option<Uuid>,
     /// Under which token: 32 hexadecimal digits.
     pub token_fingerprint: Option<String>,
+    /// Why it was declined.
     pub reason: Option<String>,
 }
 

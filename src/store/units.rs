@@ -13,7 +13,9 @@ use crate::domain::{claim_steps::UnitToGive, refusal::Refusal, serial::Serial};
 pub struct Unit {
     /// Normalised.
     pub serial: String,
+    /// Its model.
     pub model: String,
+    /// The lot it was made in.
     pub lot: Option<String>,
     /// S2.
     pub manufactured_on: NaiveDate,
@@ -98,8 +100,11 @@ pub async fn unknown(conn: &mut PgConnection, serial: &Serial) -> Error {
 /// A unit that a transaction holds.
 #[derive(Clone, Debug, FromRow)]
 pub struct Held {
+    /// Its serial.
     pub serial: String,
+    /// Its model.
     pub model: String,
+    /// The day it was made.
     pub manufactured_on: NaiveDate,
 }
 

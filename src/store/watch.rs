@@ -23,11 +23,15 @@ pub const PAGE: usize = 500;
 pub struct Watched {
     /// Its number in the feed.
     pub feed: i64,
+    /// The claim.
     pub claim_id: Uuid,
+    /// Its unit.
     pub serial: String,
     /// The dealer who filed it.
     pub dealer_id: Option<String>,
+    /// The customer it is for.
     pub customer_id: Uuid,
+    /// What happened.
     #[sqlx(flatten)]
     pub event: StoredEvent,
 }
@@ -142,6 +146,7 @@ pub fn hints_beside(pool: &PgPool) -> PgPool {
 /// Which events someone wants to be told of, of those that he may see.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
+    /// For this unit.
     pub serial: Option<Serial>,
     /// Of claims that this dealer filed.
     pub dealer_id: Option<String>,

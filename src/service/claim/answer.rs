@@ -24,6 +24,7 @@ use crate::{
 /// Who reads, and on which day: what is shown and what is late hang on it.
 #[derive(Clone, Copy)]
 pub struct Reader<'a> {
+    /// Who.
     pub actor: &'a Actor,
     /// The civil date of the call.
     pub today: NaiveDate,
