@@ -152,7 +152,7 @@ async fn what_a_claim_left_in_other_tables_is_held_against_its_events() {
             "UPDATE billables SET reference = 'P-2' WHERE kind = 'PAYMENT'",
             "UPDATE billables SET reference = 'P-1' WHERE kind = 'PAYMENT'",
         ),
-        ("UPDATE repairs SET completed_on = completed_on - 1", "UPDATE repairs SET completed_on = completed_on + 1"),
+        ("UPDATE repairs SET completed_on = completed_on + 1", "UPDATE repairs SET completed_on = completed_on - 1"),
         ("UPDATE repairs SET paid = false", "UPDATE repairs SET paid = true"),
         (
             "UPDATE replacements SET claim_id = NULL",
