@@ -136,7 +136,7 @@ impl StateName {
             Self::Received => &[A::Inspect],
             Self::Inspected => &[A::Quote, A::Appeal, A::DecideAppeal],
             Self::Quoted => &[A::AcceptQuote, A::DeclineQuote, A::Quote, A::Appeal, A::DecideAppeal],
-            Self::InRepair => &[A::Repair, A::Replace, A::DeclareBeyondRepair],
+            Self::InRepair => &[A::Repair, A::Replace, A::DeclareBeyondRepair, A::Appeal, A::DecideAppeal],
             Self::Ready => &[A::Dispatch, A::RecordPayment, A::Appeal, A::DecideAppeal],
             Self::Dispatched => &[A::Deliver, A::RecordPayment, A::RecordLoss],
             Self::Closed => &[A::RecordPayment],

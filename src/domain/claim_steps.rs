@@ -68,15 +68,12 @@ impl Claim {
         Refusal::WrongState { state: self.state_name(), action, allowed }
     }
 
-    /// Optimistic concurrency: 0 is whatever is current.
+    /// Whether it is still as its caller read it.
     pub fn at_version(&self, given: i64) -> Result<(), Refusal> {
-        if given == 0 || given == self.version {
-            return Ok(());
-        }
-        Err(Refusal::VersionMismatch { given, current: self.version })
+        Refusal::unless_version(given, self.version)
     }
 
-    /// Only who filed may cancel, swap or send.
+    /// Whether it is whoever filed it.
     pub fn applied_by(&self, actor: &Actor) -> Result<(), Refusal> {
         if self.filing.applicant == *actor {
             return Ok(());
@@ -194,6 +191,7 @@ impl Claim {
     /// A completed repair (T6), charged where a quote was accepted (P1). Where the commitment replaces, the depot replaces.
     pub fn repair(&self, completed_on: NaiveDate, fault: Option<String>) -> Result<Event, Refusal> {
         self.allow(Action::Repair)?;
+        self.no_open_appeal()?;
         match self.gives() {
             Remedy::FreeRepair | Remedy::PaidService => {
                 Ok(Event::Repaired { completed_on, fault, charge: self.charge })
@@ -205,6 +203,7 @@ impl Claim {
     /// A unit in place of this one: the decision says so, or it is beyond repair. Never for paid service.
     pub fn replace(&self, given: Serial, reason: Option<String>) -> Result<Event, Refusal> {
         self.allow(Action::Replace)?;
+        self.no_open_appeal()?;
         if self.gives() == Remedy::PaidService {
             return Err(Refusal::RemedyMismatch { remedy: self.gives() });
         }

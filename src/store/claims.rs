@@ -50,18 +50,21 @@ macro_rules! insert_events {
 }
 
 /// A decision with all that it read, so that it can be made again exactly.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, FromRow)]
 pub struct Decided {
     /// What the registry knew.
+    #[sqlx(json)]
     pub facts: Facts,
     /// What was told and found.
+    #[sqlx(json)]
     pub report: Report,
     /// The decision.
+    #[sqlx(json)]
     pub decision: Decision,
 }
 
 /// A decision as stored with a claim.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, FromRow)]
 pub struct StoredDecision {
     /// The claim.
     pub claim_id: Uuid,
@@ -70,15 +73,17 @@ pub struct StoredDecision {
     /// Provisional or final.
     pub stage: Stage,
     /// The decision with what it read.
+    #[sqlx(flatten)]
     pub decided: Decided,
 }
 
 /// An event as stored.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, FromRow)]
 pub struct StoredEvent {
     /// From 1, without gaps.
     pub sequence: i64,
     /// What happened.
+    #[sqlx(json, rename = "facts")]
     pub event: Event,
     /// The state it led to.
     pub state: StateName,
@@ -272,8 +277,8 @@ pub async fn list(conn: &mut PgConnection, actor: &Actor, filter: &Filter, limit
     .persistent(false)
     .bind(actor.dealer_id())
     .bind(actor.customer_id())
-    .bind(filter.states.iter().map(ToString::to_string).collect::<Vec<_>>())
-    .bind(filter.serial.as_ref().map(Serial::as_str))
+    .bind(&filter.states)
+    .bind(&filter.serial)
     .bind(&filter.dealer_id)
     .bind(filter.before)
     .bind(filter.filed_until)
@@ -284,64 +289,20 @@ pub async fn list(conn: &mut PgConnection, actor: &Actor, filter: &Filter, limit
     rows.into_iter().map(Claim::try_from).collect()
 }
 
-#[derive(FromRow)]
-struct DecisionRow {
-    claim_id: Uuid,
-    sequence: i64,
-    stage: String,
-    facts: Json<Facts>,
-    report: Json<Report>,
-    decision: Json<Decision>,
-}
-
 /// Every decision of these claims, in order. Row-level security shows none of another tenant's.
 pub async fn decisions(conn: &mut PgConnection, claims: &[Uuid]) -> Result<Vec<StoredDecision>> {
-    let rows: Vec<DecisionRow> = sqlx::query_as(
+    let decisions = sqlx::query_as(
         "SELECT claim_id, sequence, stage, facts, report, decision FROM claim_decisions WHERE claim_id = ANY ($1) ORDER BY claim_id, sequence",
-    )
-    .bind(claims)
-    .fetch_all(conn)
-    .await?;
-    rows.into_iter()
-        .map(|row| {
-            let decided = Decided { facts: row.facts.0, report: row.report.0, decision: row.decision.0 };
-            let stage = row.stage.parse().map_err(Error::broken)?;
-            Ok(StoredDecision { claim_id: row.claim_id, sequence: row.sequence, stage, decided })
-        })
-        .collect()
-}
-
-#[derive(FromRow)]
-struct EventRow {
-    sequence: i64,
-    facts: Json<Event>,
-    state: String,
-    recorded_at: DateTime<Utc>,
-    actor: String,
+    );
+    Ok(decisions.bind(claims).fetch_all(conn).await?)
 }
 
 /// At most `limit` events of a claim after a number. The claim must be the caller's (`get`).
 pub async fn events(conn: &mut PgConnection, claim: Uuid, after: i64, limit: i64) -> Result<Vec<StoredEvent>> {
-    let rows: Vec<EventRow> = sqlx::query_as(
+    let events = sqlx::query_as(
         "SELECT sequence, facts, state, recorded_at, actor FROM claim_events WHERE claim_id = $1 AND sequence > $2 ORDER BY sequence LIMIT $3",
-    )
-    .bind(claim)
-    .bind(after)
-    .bind(limit)
-    .fetch_all(conn)
-    .await?;
-    rows.into_iter()
-        .map(|row| {
-            let state = row.state.parse().map_err(Error::broken)?;
-            Ok(StoredEvent {
-                sequence: row.sequence,
-                event: row.facts.0,
-                state,
-                recorded_at: row.recorded_at,
-                actor: row.actor,
-            })
-        })
-        .collect()
+    );
+    Ok(events.bind(claim).bind(after).bind(limit).fetch_all(conn).await?)
 }
 
 /// A return number that was never given out before.

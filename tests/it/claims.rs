@@ -273,7 +273,7 @@ const TABLE: [(ClaimState, &str); 15] = [
     (ClaimState::Received, "INSPECT"),
     (ClaimState::Inspected, "QUOTE,APPEAL"),
     (ClaimState::Quoted, "ACCEPT_QUOTE,DECLINE_QUOTE,QUOTE,APPEAL"),
-    (ClaimState::InRepair, "REPAIR,REPLACE"),
+    (ClaimState::InRepair, "REPAIR,REPLACE,APPEAL"),
     (ClaimState::Ready, "DISPATCH"),
     (ClaimState::Dispatched, "DELIVER,RECORD_LOSS"),
     (ClaimState::Closed, ""),

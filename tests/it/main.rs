@@ -5,6 +5,7 @@
 mod answer;
 mod appeals;
 mod attack;
+mod attack4;
 mod audit;
 mod bench;
 mod chassis;
@@ -13,6 +14,7 @@ mod client;
 mod configuration;
 mod contract;
 mod coverage;
+mod domain;
 mod erasure;
 mod evidence;
 mod filing;

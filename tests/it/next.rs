@@ -41,7 +41,7 @@ async fn every_state_tells_what_may_come_next_by_whom_and_until_when() {
             &["ACCEPT_QUOTE APPLICANT in 15", "DECLINE_QUOTE APPLICANT in 15", "QUOTE BILLING", "APPEAL APPLICANT"],
             Some(15),
         ),
-        (S::InRepair, 60, &["REPAIR DEPOT in 10", "REPLACE DEPOT in 10"], Some(10)),
+        (S::InRepair, 60, &["REPAIR DEPOT in 10", "REPLACE DEPOT in 10", "APPEAL APPLICANT"], Some(10)),
         (S::Ready, 60, &["DISPATCH DEPOT in 3"], Some(3)),
         (S::Dispatched, 60, &["DELIVER DEPOT", "RECORD_LOSS DEPOT"], None),
         (S::Closed, 60, &[], None),
@@ -58,7 +58,7 @@ async fn every_state_tells_what_may_come_next_by_whom_and_until_when() {
     let (accepted, _) = life.accept(&quoted.claim_id, &quoted.quote_id).await.unwrap();
     assert_eq!(next(&accepted, &world), ["REPAIR DEPOT in 10", "DECLARE_BEYOND_REPAIR DEPOT in 10"]);
     let repaired = life.repair(&quoted.claim_id).await.unwrap();
-    assert_eq!(next(&repaired, &world), ["DISPATCH DEPOT in 3", "RECORD_PAYMENT BILLING"]);
+    assert_eq!(next(&repaired, &world), ["DISPATCH DEPOT", "RECORD_PAYMENT BILLING in 3"]);
     let quoted = life.in_state("NEXTBACK", 60, S::Quoted).await;
     let (declined, _) = life.decline(&quoted.claim_id, &quoted.quote_id).await.unwrap();
     assert_eq!(next(&declined, &world), ["DISPATCH DEPOT in 3", "APPEAL APPLICANT"]);

@@ -1,18 +1,21 @@
 //! A claim's row: written from the claim, read back in one `TryFrom`.
 
-use std::str::FromStr;
-
 use chrono::{DateTime, NaiveDate, Utc};
-use serde::Serialize;
 use sqlx::{FromRow, PgConnection, Postgres, postgres::PgArguments, query::Query, types::Json};
 use uuid::Uuid;
 
+use super::columns;
 use crate::{
     domain::{
         actor::Actor,
-        claim::{Appeal, Charge, Claim, Goodwill, Outcome, OutcomeName, State, StateName, VoucherDispute},
-        event::{Filing, Vouchers},
-        facts::Told,
+        claim::{
+            Appeal, AppealOutcome, Charge, Claim, Goodwill, Guidance, Outcome, OutcomeName, Seal, State, StateName,
+            VoucherDispute, VoucherVerdict,
+        },
+        clause::Clause,
+        coverage::Remedy,
+        event::{Filing, Stage, Vouchers},
+        facts::{Appearance, Part, Told},
         money::Fen,
         next::Targets,
         region::Region,
@@ -22,87 +25,74 @@ use crate::{
     store::error::{Error, Result},
 };
 
-#[derive(FromRow, Serialize)]
+#[derive(FromRow)]
 pub(super) struct Row {
     claim_id: Uuid,
-    serial: String,
+    serial: Serial,
     dealer_id: Option<String>,
     customer_id: Uuid,
-    part: Option<String>,
+    part: Option<Part>,
     fault_code: Option<String>,
     performance_fault: Option<bool>,
-    appearance: Option<String>,
+    appearance: Option<Appearance>,
     power_supply_damage: Option<bool>,
-    region_of_use: Option<String>,
+    region_of_use: Option<Region>,
     invoice_number: Option<String>,
     warranty_card_number: Option<String>,
     voucher_verified: bool,
     filed_at: DateTime<Utc>,
     reported_on: NaiveDate,
-    state: String,
-    guidance: Option<String>,
+    state: StateName,
+    guidance: Option<Guidance>,
     reason: Option<String>,
-    return_number: Option<String>,
-    swapped_for: Option<String>,
+    return_number: Option<ReturnNumber>,
+    swapped_for: Option<Serial>,
     inbound_shipment_id: Option<Uuid>,
-    seal: Option<String>,
+    seal: Option<Seal>,
     no_fault_found: bool,
-    findings: Vec<String>,
-    remedy: String,
-    decided: String,
-    outcome: Option<String>,
-    outcome_serial: Option<String>,
+    findings: Vec<Clause>,
+    remedy: Remedy,
+    decided: Stage,
+    outcome: Option<OutcomeName>,
+    outcome_serial: Option<Serial>,
     outbound_shipment_id: Option<Uuid>,
     version: i64,
     entered_at: DateTime<Utc>,
-    due_on: Option<NaiveDate>,
     #[sqlx(json)]
     targets: Targets,
     invoice_on: Option<NaiveDate>,
     dispute_given_on: Option<NaiveDate>,
     dispute_registered_on: Option<NaiveDate>,
     dispute_by_seller: bool,
-    dispute_verdict: Option<String>,
+    dispute_verdict: Option<VoucherVerdict>,
     symptoms: Vec<String>,
     quote_id: Option<Uuid>,
     charge_fen: Option<i64>,
     charge_vat_fen: Option<i64>,
     paid: bool,
     appeal_reason: Option<String>,
-    appeal_outcome: Option<String>,
+    appeal_outcome: Option<AppealOutcome>,
     appeal_outcome_reason: Option<String>,
-    goodwill_remedy: Option<String>,
+    goodwill_remedy: Option<Remedy>,
     goodwill_cost_fen: Option<i64>,
-}
-
-/// Reads a column that is a name of one of the domain's enums.
-fn named<T: FromStr>(column: Option<&str>) -> Result<Option<T>>
-where
-    T::Err: std::fmt::Display,
-{
-    column.map(T::from_str).transpose().map_err(Error::broken)
-}
-
-fn serial(column: Option<&str>) -> Result<Option<Serial>> {
-    column.map(Serial::parse).transpose().map_err(Error::broken)
 }
 
 impl TryFrom<Row> for Claim {
     type Error = Error;
 
     fn try_from(row: Row) -> Result<Self> {
-        let (state, dispute, appeal, goodwill) = (row.state()?, row.dispute()?, row.appeal()?, row.goodwill()?);
+        let (state, dispute, appeal, goodwill) = (row.state()?, row.dispute(), row.appeal(), row.goodwill());
         let charge = row.charge_fen.zip(row.charge_vat_fen);
         let told = Told {
-            part: named(row.part.as_deref())?,
+            part: row.part,
             fault: row.fault_code,
             performance_fault: row.performance_fault,
-            appearance: named(row.appearance.as_deref())?,
+            appearance: row.appearance,
             power_supply_damage: row.power_supply_damage,
-            region_of_use: row.region_of_use.as_deref().map(Region::parse).transpose().map_err(Error::broken)?,
+            region_of_use: row.region_of_use,
         };
         let filing = Filing {
-            serial: Serial::parse(&row.serial).map_err(Error::broken)?,
+            serial: row.serial,
             applicant: row.dealer_id.map_or(Actor::Customer(row.customer_id), Actor::Dealer),
             customer_id: row.customer_id,
             told,
@@ -121,21 +111,16 @@ impl TryFrom<Row> for Claim {
             id: row.claim_id,
             filing,
             state,
-            guidance: named(row.guidance.as_deref())?,
+            guidance: row.guidance,
             reason: row.reason,
-            return_number: row.return_number.as_deref().map(ReturnNumber::parse).transpose().map_err(Error::broken)?,
-            swapped_for: serial(row.swapped_for.as_deref())?,
+            return_number: row.return_number,
+            swapped_for: row.swapped_for,
             inbound: row.inbound_shipment_id,
-            seal: named(row.seal.as_deref())?,
+            seal: row.seal,
             no_fault_found: row.no_fault_found,
-            findings: row
-                .findings
-                .iter()
-                .map(|clause| clause.parse())
-                .collect::<Result<_, _>>()
-                .map_err(Error::broken)?,
-            remedy: row.remedy.parse().map_err(Error::broken)?,
-            decided: row.decided.parse().map_err(Error::broken)?,
+            findings: row.findings.into_iter().collect(),
+            remedy: row.remedy,
+            decided: row.decided,
             outbound: row.outbound_shipment_id,
             entered_at: row.entered_at,
             symptoms: row.symptoms,
@@ -151,9 +136,8 @@ impl TryFrom<Row> for Claim {
 
 impl Row {
     fn state(&self) -> Result<State> {
-        let name: StateName = self.state.parse().map_err(Error::broken)?;
         let outcome = || self.outcome()?.ok_or_else(|| Error::broken("claims.outcome is missing"));
-        Ok(match name {
+        Ok(match self.state {
             StateName::Filed => State::Filed,
             StateName::Resolved => State::Resolved,
             StateName::Rejected => State::Rejected,
@@ -174,26 +158,24 @@ impl Row {
         })
     }
 
-    fn dispute(&self) -> Result<Option<VoucherDispute>> {
-        let verdict = named(self.dispute_verdict.as_deref())?;
-        let dates = self.dispute_given_on.zip(self.dispute_registered_on);
-        let by_seller = self.dispute_by_seller;
-        Ok(dates.map(|(given_on, registered_on)| VoucherDispute { given_on, registered_on, by_seller, verdict }))
+    fn dispute(&self) -> Option<VoucherDispute> {
+        let (by_seller, verdict) = (self.dispute_by_seller, self.dispute_verdict);
+        let (given_on, registered_on) = self.dispute_given_on.zip(self.dispute_registered_on)?;
+        Some(VoucherDispute { given_on, registered_on, by_seller, verdict })
     }
 
-    fn appeal(&self) -> Result<Option<Appeal>> {
-        let decided = named(self.appeal_outcome.as_deref())?.zip(self.appeal_outcome_reason.clone());
-        Ok(self.appeal_reason.clone().map(|reason| Appeal { reason, decided }))
+    fn appeal(&self) -> Option<Appeal> {
+        let decided = self.appeal_outcome.zip(self.appeal_outcome_reason.clone());
+        self.appeal_reason.clone().map(|reason| Appeal { reason, decided })
     }
 
-    fn goodwill(&self) -> Result<Option<Goodwill>> {
-        let remedy = named(self.goodwill_remedy.as_deref())?;
-        Ok(remedy.zip(self.goodwill_cost_fen).map(|(remedy, cost)| Goodwill { remedy, cost: Fen(cost) }))
+    fn goodwill(&self) -> Option<Goodwill> {
+        self.goodwill_remedy.zip(self.goodwill_cost_fen).map(|(remedy, cost)| Goodwill { remedy, cost: Fen(cost) })
     }
 
     fn outcome(&self) -> Result<Option<Outcome>> {
-        let given = serial(self.outcome_serial.as_deref())?;
-        let outcome = named::<OutcomeName>(self.outcome.as_deref())?.map(|name| match name {
+        let given = &self.outcome_serial;
+        let outcome = self.outcome.map(|name| match name {
             OutcomeName::Repaired => Ok(Outcome::Repaired),
             OutcomeName::Accessory => Ok(Outcome::Accessory),
             OutcomeName::AsItCame => Ok(Outcome::AsItCame),
@@ -244,85 +226,26 @@ pub(super) use insert_claim;
 pub(super) fn bind<'q>(query: Query<'q, Postgres, PgArguments>, claim: &'q Claim) -> Query<'q, Postgres, PgArguments> {
     let filing = &claim.filing;
     query
-        .bind(filing.serial.as_str())
+        .bind(&filing.serial)
         .bind(filing.applicant.dealer_id())
         .bind(filing.customer_id)
-        .bind(filing.told.part.map(|part| part.to_string()))
+        .bind(filing.told.part)
         .bind(&filing.told.fault)
         .bind(filing.told.performance_fault)
-        .bind(filing.told.appearance.map(|appearance| appearance.to_string()))
+        .bind(filing.told.appearance)
         .bind(filing.told.power_supply_damage)
-        .bind(filing.told.region_of_use.as_ref().map(Region::as_str))
+        .bind(&filing.told.region_of_use)
         .bind(&filing.vouchers.invoice_number)
         .bind(&filing.vouchers.warranty_card_number)
         .bind(filing.voucher_verified)
         .bind(filing.reported_on)
-        .bind(claim.decided.to_string())
+        .bind(claim.decided)
         .bind(claim.due_on())
         .bind(Json(filing.targets))
         .bind(filing.vouchers.invoice_date)
         .bind(filing.dispute.map(|dispute| dispute.given_on))
         .bind(filing.dispute.map(|dispute| dispute.registered_on))
         .bind(filing.dispute.is_some_and(|dispute| dispute.by_seller))
-}
-
-/// What happened to a claim since it was filed, or corrected its filing.
-impl From<&Claim> for Row {
-    fn from(claim: &Claim) -> Self {
-        let (filing, told) = (&claim.filing, &claim.filing.told);
-        let outcome = claim.outcome();
-        let decided = claim.appeal.as_ref().and_then(|appeal| appeal.decided.as_ref());
-        Self {
-            claim_id: claim.id,
-            serial: filing.serial.to_string(),
-            dealer_id: filing.applicant.dealer_id().map(str::to_owned),
-            customer_id: filing.customer_id,
-            part: told.part.map(|part| part.to_string()),
-            fault_code: told.fault.clone(),
-            performance_fault: told.performance_fault,
-            appearance: told.appearance.map(|appearance| appearance.to_string()),
-            power_supply_damage: told.power_supply_damage,
-            region_of_use: told.region_of_use.as_ref().map(|region| region.as_str().to_owned()),
-            invoice_number: filing.vouchers.invoice_number.clone(),
-            warranty_card_number: filing.vouchers.warranty_card_number.clone(),
-            voucher_verified: filing.voucher_verified,
-            filed_at: filing.filed_at,
-            reported_on: filing.reported_on,
-            state: claim.state_name().to_string(),
-            guidance: claim.guidance.map(|guidance| guidance.to_string()),
-            reason: claim.reason.clone(),
-            return_number: claim.return_number.as_ref().map(ToString::to_string),
-            swapped_for: claim.swapped_for.as_ref().map(ToString::to_string),
-            inbound_shipment_id: claim.inbound,
-            seal: claim.seal.map(|seal| seal.to_string()),
-            no_fault_found: claim.no_fault_found,
-            findings: claim.findings.iter().map(ToString::to_string).collect(),
-            remedy: claim.remedy.to_string(),
-            decided: claim.decided.to_string(),
-            outcome: outcome.map(|outcome| OutcomeName::from(outcome).to_string()),
-            outcome_serial: outcome.and_then(Outcome::given).map(ToString::to_string),
-            outbound_shipment_id: claim.outbound,
-            version: claim.version,
-            entered_at: claim.entered_at,
-            due_on: claim.due_on(),
-            targets: filing.targets,
-            invoice_on: filing.vouchers.invoice_date,
-            dispute_given_on: filing.dispute.map(|dispute| dispute.given_on),
-            dispute_registered_on: filing.dispute.map(|dispute| dispute.registered_on),
-            dispute_by_seller: filing.dispute.is_some_and(|dispute| dispute.by_seller),
-            dispute_verdict: filing.dispute.and_then(|dispute| dispute.verdict).map(|verdict| verdict.to_string()),
-            symptoms: claim.symptoms.clone(),
-            quote_id: claim.quote,
-            charge_fen: claim.charge.map(|charge| charge.total.0),
-            charge_vat_fen: claim.charge.map(|charge| charge.vat.0),
-            paid: claim.paid,
-            appeal_reason: claim.appeal.as_ref().map(|appeal| appeal.reason.clone()),
-            appeal_outcome: decided.map(|(outcome, _)| outcome.to_string()),
-            appeal_outcome_reason: decided.map(|(_, reason)| reason.clone()),
-            goodwill_remedy: claim.goodwill.map(|goodwill| goodwill.remedy.to_string()),
-            goodwill_cost_fen: claim.goodwill.map(|goodwill| goodwill.cost.0),
-        }
-    }
 }
 
 /// Writes claims as they stand, in one statement.
@@ -339,7 +262,7 @@ pub(super) async fn update(conn: &mut PgConnection, claims: &[Claim]) -> Result<
              appeal_outcome_reason = n.appeal_outcome_reason, goodwill_remedy = n.goodwill_remedy, goodwill_cost_fen = n.goodwill_cost_fen
            FROM jsonb_populate_recordset(NULL::claims, $1) n WHERE c.claim_id = n.claim_id",
     )
-    .bind(Json(claims.iter().map(Row::from).collect::<Vec<_>>()))
+    .bind(Json(claims.iter().map(columns).collect::<Vec<_>>()))
     .execute(conn)
     .await?;
     Ok(())
