@@ -31,6 +31,9 @@ ALTER TABLE claims
     ADD CONSTRAINT claims_goodwill_by_override CHECK ((goodwill_remedy IS NULL) = (goodwill_cost_fen IS NULL)
         AND (goodwill_remedy IS NOT NULL) = (appeal_outcome IS NOT DISTINCT FROM 'OVERRIDDEN'));
 -- Claims from before: their state was entered with the last event that led to another one, and the standard targets hold.
+-- The owner is bound by row-level security, too.
+ALTER TABLE claims NO FORCE ROW LEVEL SECURITY;
+ALTER TABLE claim_events NO FORCE ROW LEVEL SECURITY;
 UPDATE claims c SET targets = '{"guidance_days": 2, "authorization_days": 30, "inspection_days": 5, "quote_days": 3,
                                 "quote_valid_days": 15, "repair_days": 10, "return_days": 3}',
     entered_at = (SELECT e.recorded_at FROM claim_events e
@@ -40,6 +43,8 @@ UPDATE claims c SET targets = '{"guidance_days": 2, "authorization_days": 30, "i
 UPDATE claims SET due_on = (entered_at AT TIME ZONE 'Etc/GMT-8')::date + CASE state
     WHEN 'FILED' THEN 2 WHEN 'AUTHORIZED' THEN 30 WHEN 'SWAPPED' THEN 30 WHEN 'RECEIVED' THEN 5 WHEN 'INSPECTED' THEN 3
     WHEN 'IN_REPAIR' THEN 10 WHEN 'READY' THEN 3 END;
+ALTER TABLE claims FORCE ROW LEVEL SECURITY;
+ALTER TABLE claim_events FORCE ROW LEVEL SECURITY;
 ALTER TABLE claims ALTER COLUMN entered_at SET NOT NULL, ALTER COLUMN targets SET NOT NULL;
 CREATE INDEX claims_due ON claims (due_on, claim_id) WHERE due_on IS NOT NULL;
 COMMENT ON COLUMN claims.entered_at IS 'When it came to its state.';

@@ -46,6 +46,7 @@ pub async fn verify(url: &str, bar: &ProgressBar, mut tell: impl FnMut(Fault)) -
         (after, verified) = (last, verified + claims);
         bar.set_position(verified);
     }
-    audit::orphans(&mut connection).await?.into_iter().for_each(tell);
+    audit::orphans(&mut connection).await?.into_iter().for_each(&mut tell);
+    audit::apart(&mut connection).await?.into_iter().for_each(tell);
     Ok(verified)
 }

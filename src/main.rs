@@ -1,8 +1,9 @@
 //! The one binary: parse, and run the chosen process or command.
 
-use std::process::ExitCode;
+use std::{io, process::ExitCode};
 
 use clap::Parser;
+use tokio::runtime::Builder;
 use warranty::{
     audit, bench, client,
     config::{Cli, Command},
@@ -21,6 +22,12 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     match runtime().and_then(|runtime| runtime.block_on(run(cli.command))) {
         Ok(code) => code,
+        // Whoever read what was printed has seen enough.
+        Err(error)
+            if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) =>
+        {
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("warranty: {error:#}");
             ExitCode::FAILURE
@@ -28,10 +35,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// At least two threads: the trace exporter needs one while another waits for it.
+/// One or two cores are shared with the database and the callers: one thread then answers most, for nobody wakes a neighbour, and
+/// what is ready together is written together. More cores are all used.
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    let threads = std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
-    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?)
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut runtime = if cores > 2 { Builder::new_multi_thread() } else { Builder::new_current_thread() };
+    // Many callers wait for what one socket brings, the database's: sockets are looked at between every few tasks.
+    Ok(runtime.event_interval(5).enable_all().build()?)
 }
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {

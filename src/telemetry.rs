@@ -15,7 +15,13 @@ use opentelemetry_sdk::{
 };
 use tracing::{Level, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
-use tracing_subscriber::{EnvFilter, Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    filter::{LevelFilter, Targets},
+    fmt::format,
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 use crate::config::TelemetryConfig;
 
@@ -30,13 +36,27 @@ pub fn start(service: &'static str, config: &TelemetryConfig) -> anyhow::Result<
     let logs = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)
+        // A line tells its trace by itself: the fields of spans are not even formatted.
         .with_current_span(false)
+        .with_span_list(false)
+        .fmt_fields(format::debug_fn(|_, _, _| Ok(())))
         .with_writer(std::io::stderr)
         .with_filter(EnvFilter::try_new(&config.log).context("the log filter")?);
     // Spans of this crate only: the exporter's own connection would trace itself for ever.
     let traces = tracing_opentelemetry::layer()
         .with_tracer(provider.tracer("warranty"))
-        .with_filter(Targets::new().with_target("warranty", Level::INFO));
+        // Which thread, and which line of this source: told of each span, of use to nobody.
+        .with_threads(false)
+        .with_location(false)
+        .with_tracked_inactivity(false)
+        // Spans find their parents by tracing's own context.
+        .with_context_activation(false)
+        // A call's log line says no more than its span.
+        .with_filter(
+            Targets::new()
+                .with_target("warranty", Level::INFO)
+                .with_target("warranty::server::request_log", LevelFilter::OFF),
+        );
     tracing_subscriber::registry().with(traces).with(logs).try_init()?;
     Ok(provider)
 }
@@ -65,7 +85,7 @@ pub async fn stop(provider: SdkTracerProvider) {
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let location = panic.location().map(ToString::to_string);
-        tracing::error!(location, "panicked");
+        tracing::error!(location, trace_id = current_trace_id(), "panicked");
     }));
 }
 

@@ -20,6 +20,8 @@ const DEPOT_WRITE: Scope = "depot.write";
 const BILLING_WRITE: Scope = "billing.write";
 const PEOPLE_ERASE: Scope = "people.erase";
 const LOGISTICS_READ: Scope = "logistics.read";
+/// Of an applicant the first, of staff the second.
+const TRACKING: Scope = "claims.apply|depot.write";
 
 /// Scopes that the maker's staff alone may hold: another's token that carries one was issued wrongly.
 pub const STAFF_ONLY: [Scope; 5] = [REGISTRY_WRITE, CLAIMS_SUPPORT, DEPOT_WRITE, BILLING_WRITE, PEOPLE_ERASE];
@@ -38,7 +40,7 @@ const STAFF: Callers = Actor::is_staff;
 pub struct Method {
     /// The gRPC path, `/aopre.warranty.v1.ClaimService/FileClaim`.
     pub path: &'static str,
-    /// The scope that the token must carry.
+    /// The scope that the token must carry; one of them where `|` stands between two.
     pub scope: Scope,
     callers: Callers,
 }
@@ -125,9 +127,14 @@ pub const METHODS: &[Method] = methods! {
     }
     "LogisticsService" {
         "OpenReturn" CLAIMS_APPLY APPLICANTS;
+        "RecordTracking" TRACKING ANYONE;
         "ReceiveReturn" DEPOT_WRITE STAFF;
+        "ListSetAside" DEPOT_WRITE STAFF;
+        "SettleSetAside" DEPOT_WRITE STAFF;
         "DispatchOutbound" DEPOT_WRITE STAFF;
         "ConfirmDelivery" DEPOT_WRITE STAFF;
+        "RecordLoss" DEPOT_WRITE STAFF;
+        "CloseLost" DEPOT_WRITE STAFF;
         "GetShipment" LOGISTICS_READ ANYONE;
         "PutStockLocation" DEPOT_WRITE STAFF;
         "ListStockLocations" DEPOT_WRITE STAFF;
@@ -143,6 +150,8 @@ pub const METHODS: &[Method] = methods! {
         "WriteOffDebt" DEPOT_WRITE STAFF;
         "NetDebts" DEPOT_WRITE STAFF;
         "GetDealerLedger" LOGISTICS_READ SELLERS;
+        "ListShipments" LOGISTICS_READ ANYONE;
+        "GetPackingList" LOGISTICS_READ ANYONE;
     }
 };
 
@@ -192,7 +201,7 @@ impl Method {
         if !(self.callers)(&identity.actor) {
             return Err(Denied::CallerKind);
         }
-        if !identity.scopes.iter().any(|scope| scope == self.scope) {
+        if !identity.scopes.iter().any(|scope| self.scope.split('|').any(|asked| scope == asked)) {
             return Err(Denied::ScopeMissing(self.scope));
         }
         Ok(())

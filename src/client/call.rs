@@ -1,6 +1,10 @@
 //! `warranty call`: any unary method by its name, with JSON in and JSON out.
 
-use std::{fs, io, process::ExitCode};
+use std::{
+    fs,
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -49,7 +53,7 @@ pub async fn call(args: CallArgs) -> Result<ExitCode> {
     let channel = connect(call.address(&args.addresses)).await?;
     match call.send(channel, token.as_deref()).await? {
         Ok(reply) => {
-            println!("{}", serde_json::to_string_pretty(&reply)?);
+            writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&reply)?)?;
             Ok(ExitCode::SUCCESS)
         }
         Err(status) => {

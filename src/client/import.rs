@@ -5,14 +5,14 @@ mod rows;
 
 use std::{collections::VecDeque, path::PathBuf, process::ExitCode, time::Duration};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use tokio::sync::mpsc::{self, Receiver};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, Streaming, transport::Channel};
 use tonic_types::StatusExt;
 
-use super::{Addresses, Credentials, json::connect, refusal};
+use super::{Addresses, Credentials, json::connect, refusal, under};
 use crate::contract::v1::{RejectedRow, registry_service_client::RegistryServiceClient};
 use display::Display;
 use rows::{Batch, File, Line, Place, Rejected};
@@ -234,11 +234,7 @@ fn chunks<T>(rows: Vec<T>) -> Vec<Vec<T>> {
 async fn open<K: Kind>(args: &ImportArgs, outgoing: ReceiverStream<K::Message>) -> Result<Streaming<K::Reply>, Ended> {
     let token = args.credentials.clone().token(&args.addresses).await.map_err(Ended::ForGood)?;
     let channel = connect(&args.addresses.coverage).await.map_err(|error| Ended::Away(format!("{error:#}")))?;
-    let mut request = Request::new(outgoing);
-    if let Some(token) = token {
-        let bearer = format!("Bearer {token}").parse().context("the token is not one").map_err(Ended::ForGood)?;
-        request.metadata_mut().insert("authorization", bearer);
-    }
+    let request = under(token.as_deref(), outgoing).map_err(Ended::ForGood)?;
     let replies = K::call(RegistryServiceClient::new(channel), request).await;
     Ok(replies.map_err(|status| ended(&status))?.into_inner())
 }

@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use prost::Message;
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, MethodDescriptor};
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, MethodDescriptor, ReflectMessage, Value};
 use tonic::{
-    Request, Response, Status,
+    Response, Status,
     client::Grpc,
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     transport::{Channel, Endpoint},
 };
 use uuid::Uuid;
 
-use super::Addresses;
+use super::{Addresses, under};
 use crate::contract::DESCRIPTORS;
 
 /// One call, ready to be sent.
@@ -38,9 +38,10 @@ impl Call {
         let field = method.input().get_field_by_name("request_id").filter(|field| !message.has_field(field));
         let request_id = field.map(|field| {
             let id = Uuid::new_v4();
-            message.set_field(&field, prost_reflect::Value::String(id.to_string()));
+            message.set_field(&field, Value::String(id.to_string()));
             id
         });
+        number_entries(&mut message);
         Ok(Self { method, message, trace: Uuid::new_v4().simple().to_string(), request_id })
     }
 
@@ -56,17 +57,26 @@ impl Call {
     /// The reply, or what the service refused with. Fails where the call cannot be sent at all.
     pub async fn send(self, channel: Channel, token: Option<&str>) -> Result<Result<DynamicMessage, Status>> {
         let path = format!("/{}/{}", self.method.parent_service().full_name(), self.method.name()).parse()?;
-        let mut request = Request::new(self.message);
+        let mut request = under(token, self.message)?;
         let traceparent = format!("00-{}-{}-01", self.trace, &Uuid::new_v4().simple().to_string()[..16]);
         request.metadata_mut().insert("traceparent", traceparent.parse()?);
-        if let Some(token) = token {
-            let bearer = format!("Bearer {token}").parse().context("the token is not one")?;
-            request.metadata_mut().insert("authorization", bearer);
-        }
         let mut grpc = Grpc::new(channel);
         grpc.ready().await.context("the service went away")?;
         let answer = grpc.unary(request, path, DynamicCodec(self.method.output())).await;
         Ok(answer.map(Response::into_inner))
+    }
+}
+
+/// A batch's entries are requests of their own: each that has no `request_id` gets one.
+fn number_entries(message: &mut DynamicMessage) {
+    for (_, value) in message.fields_mut() {
+        let entries = value.as_list_mut().map(Vec::as_mut_slice).unwrap_or_default();
+        for entry in entries.iter_mut().filter_map(Value::as_message_mut) {
+            let field = entry.descriptor().get_field_by_name("request_id").filter(|field| !entry.has_field(field));
+            if let Some(field) = field {
+                entry.set_field(&field, Value::String(Uuid::new_v4().to_string()));
+            }
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use tonic::Request;
 
 pub use crate::local::issuer::{Kind, Who};
 pub use call::{CallArgs, call};
@@ -59,6 +60,16 @@ impl Credentials {
         let issuer = TokenSource::Issuer(addresses.issuer_url.clone());
         issuer.token(&Who { kind, id: self.id }).await.map(Some)
     }
+}
+
+/// A request under a token, where there is one.
+fn under<T>(token: Option<&str>, message: T) -> Result<Request<T>> {
+    let mut request = Request::new(message);
+    if let Some(token) = token {
+        let bearer = format!("Bearer {token}").parse().context("the token is not one")?;
+        request.metadata_mut().insert("authorization", bearer);
+    }
+    Ok(request)
 }
 
 /// Where a caller's token comes from.

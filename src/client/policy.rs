@@ -14,12 +14,12 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use tonic::{Request, Status};
+use tonic::Status;
 
 use super::{
     Addresses, Credentials,
     json::{Call, connect},
-    refusal,
+    refusal, under,
 };
 use crate::contract::v1::{
     self, ChangedDecision, SimulatePolicyRequest, SimulatePolicyResponse,
@@ -105,10 +105,7 @@ async fn simulate(args: DraftArgs) -> Result<Result<(), Status>> {
     let document = read(&args.file)?;
     let token = args.credentials.token(&args.addresses).await?;
     let channel = connect(&args.addresses.coverage).await?;
-    let mut request = Request::new(SimulatePolicyRequest { document, from_time: None });
-    if let Some(token) = token {
-        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse()?);
-    }
+    let request = under(token.as_deref(), SimulatePolicyRequest { document, from_time: None })?;
     let mut replies = match RegistryServiceClient::new(channel).simulate_policy(request).await {
         Ok(replies) => replies.into_inner(),
         Err(status) => return Ok(Err(status)),

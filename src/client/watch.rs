@@ -1,15 +1,19 @@
 //! `warranty watch`: what happens to claims, as it happens.
 
-use std::{process::ExitCode, time::Duration};
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use chrono::DateTime;
 use clap::Args;
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
-use tonic::{Code, Request, Status};
+use tonic::{Code, Status};
 
-use super::{Addresses, Credentials, json::connect, refusal};
+use super::{Addresses, Credentials, json::connect, refusal, under};
 use crate::contract::{
     DESCRIPTORS,
     v1::{WatchClaimsRequest, WatchClaimsResponse, claim_service_client::ClaimServiceClient},
@@ -68,10 +72,7 @@ async fn follow(args: &WatchArgs, shape: &MessageDescriptor, cursor: &mut String
     let token = args.credentials.clone().token(&args.addresses).await?;
     let channel = connect(&args.addresses.claim).await?;
     let request = WatchClaimsRequest { cursor: cursor.clone(), serial: args.serial.clone(), ..Default::default() };
-    let mut request = Request::new(request);
-    if let Some(token) = token {
-        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().context("no token")?);
-    }
+    let request = under(token.as_deref(), request)?;
     let mut told = match ClaimServiceClient::new(channel).watch_claims(request).await {
         Ok(told) => told.into_inner(),
         Err(status) => return Ok(status),
@@ -82,9 +83,9 @@ async fn follow(args: &WatchArgs, shape: &MessageDescriptor, cursor: &mut String
                 cursor.clone_from(&told.cursor);
                 if args.json {
                     let message = DynamicMessage::decode(shape.clone(), told.encode_to_vec().as_slice())?;
-                    println!("{}", serde_json::to_string(&message)?);
+                    writeln!(io::stdout(), "{}", serde_json::to_string(&message)?)?;
                 } else if let Some(line) = line(&told) {
-                    println!("{line}");
+                    writeln!(io::stdout(), "{line}")?;
                 }
             }
             Ok(None) => return Ok(Status::unavailable("the service ended it")),

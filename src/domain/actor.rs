@@ -47,12 +47,12 @@ impl Actor {
         }
     }
 
-    /// Whether it may see a claim that this dealer filed, or the customer himself, for this customer: what row-level security
-    /// says of the same row.
-    pub fn may_see(&self, dealer_id: Option<&str>, customer_id: Uuid) -> bool {
+    /// Whether it may see a sale that this dealer made, or a claim that it filed, for this customer: what row-level security says
+    /// of the same row.
+    pub fn may_see(&self, dealer_id: Option<&str>, customer_id: Option<Uuid>) -> bool {
         match self {
             Self::Dealer(id) => dealer_id == Some(id),
-            Self::Customer(id) => customer_id == *id,
+            Self::Customer(id) => customer_id == Some(*id),
             Self::Staff(_) => true,
             Self::Worker(_) => false,
         }

@@ -54,6 +54,8 @@ pub enum State {
     Cancelled,
     /// This quote is issued, to be accepted or declined.
     Quoted(Uuid),
+    /// Lost on the way to the maker, or on the way back with what was sent.
+    Lost(Option<Outcome>),
 }
 
 /// What goes out at the end.
@@ -75,6 +77,8 @@ pub enum Outcome {
     AsItCame,
     /// A good unit owed to the dealer after a swap, outside the chain; named when it is known.
     Replenishment(Option<Serial>),
+    /// Nothing: it was lost on the way, and given up.
+    Lost,
 }
 
 impl Outcome {
@@ -111,6 +115,8 @@ pub enum Action {
     Appeal,
     DecideAppeal,
     SettleVoucherDispute,
+    RecordLoss,
+    CloseLost,
 }
 
 impl StateName {
@@ -126,14 +132,15 @@ impl StateName {
             Self::Filed => &[A::Guide, A::SettleVoucherDispute, A::Cancel],
             Self::Authorized => &[A::Swap, A::OpenReturn, A::Cancel],
             Self::Swapped => &[A::OpenReturn],
-            Self::InTransit => &[A::Receive],
+            Self::InTransit => &[A::Receive, A::RecordLoss],
             Self::Received => &[A::Inspect],
             Self::Inspected => &[A::Quote, A::Appeal, A::DecideAppeal],
             Self::Quoted => &[A::AcceptQuote, A::DeclineQuote, A::Quote, A::Appeal, A::DecideAppeal],
-            Self::InRepair => &[A::Repair, A::Replace, A::DeclareBeyondRepair],
+            Self::InRepair => &[A::Repair, A::Replace, A::DeclareBeyondRepair, A::Appeal, A::DecideAppeal],
             Self::Ready => &[A::Dispatch, A::RecordPayment, A::Appeal, A::DecideAppeal],
-            Self::Dispatched => &[A::Deliver, A::RecordPayment],
+            Self::Dispatched => &[A::Deliver, A::RecordPayment, A::RecordLoss],
             Self::Closed => &[A::RecordPayment],
+            Self::Lost => &[A::Receive, A::Deliver, A::Dispatch, A::RecordPayment, A::CloseLost],
             Self::Resolved | Self::Rejected | Self::Cancelled => &[],
         }
     }
@@ -247,7 +254,7 @@ pub struct Claim {
     pub state: State,
     /// M8.
     pub guidance: Option<Guidance>,
-    /// Why it was waived, rejected, cancelled, or is beyond repair.
+    /// Why it was waived, rejected, cancelled, is beyond repair, or counts as lost.
     pub reason: Option<String>,
     /// RMA.
     pub return_number: Option<ReturnNumber>,
@@ -295,6 +302,7 @@ impl Claim {
     pub fn outcome(&self) -> Option<&Outcome> {
         match &self.state {
             State::Ready(outcome) | State::Dispatched(outcome) | State::Closed(outcome) => Some(outcome),
+            State::Lost(outcome) => outcome.as_ref(),
             _ => None,
         }
     }
@@ -304,10 +312,14 @@ impl Claim {
         self.goodwill.map_or(self.remedy, |goodwill| goodwill.remedy)
     }
 
-    /// What is charged and not paid: a completed repair's price (P1).
+    /// What is charged: a completed repair's price (P1), also where another unit was sent for the repaired one that was lost.
+    pub fn charged(&self) -> Option<Charge> {
+        self.charge.filter(|_| matches!(self.outcome(), Some(Outcome::Repaired | Outcome::Replaced(_))))
+    }
+
+    /// What is charged and not paid.
     pub fn owed(&self) -> Option<Charge> {
-        let repaired = self.outcome() == Some(&Outcome::Repaired);
-        self.charge.filter(|_| repaired && !self.paid)
+        self.charged().filter(|_| !self.paid)
     }
 
     /// Whether an appeal waits for staff.

@@ -95,7 +95,7 @@ impl Claim {
                 self.inbound = Some(shipment_id);
                 self.state = State::InTransit;
             }
-            Event::Received { shipment_id: _, appearance, seal } => {
+            Event::Received { appearance, seal, .. } => {
                 self.filing.told.appearance = appearance.or(self.filing.told.appearance);
                 self.seal = seal;
                 self.state = State::Received;
@@ -136,18 +136,30 @@ impl Claim {
             Event::Dispatched { shipment_id, given } => {
                 self.outbound = Some(shipment_id);
                 self.state = match self.state {
-                    State::Ready(Outcome::Replenishment(known)) => {
+                    State::Ready(Outcome::Replenishment(known)) | State::Lost(Some(Outcome::Replenishment(known))) => {
                         State::Dispatched(Outcome::Replenishment(given.or(known)))
                     }
                     State::Ready(outcome) => State::Dispatched(outcome),
+                    State::Lost(Some(outcome)) => State::Dispatched(given.map_or(outcome, Outcome::Replaced)),
                     other => other,
                 };
             }
             Event::Delivered {} => {
                 self.state = match self.state {
-                    State::Dispatched(outcome) => State::Closed(outcome),
+                    State::Dispatched(outcome) | State::Lost(Some(outcome)) => State::Closed(outcome),
                     other => other,
                 };
+            }
+            Event::Lost { shipment_id: _, reason } => {
+                self.reason = Some(reason);
+                self.state = State::Lost(match self.state {
+                    State::Dispatched(outcome) => Some(outcome),
+                    _ => None,
+                });
+            }
+            Event::LostClosed { reason } => {
+                self.reason = Some(reason);
+                self.state = State::Closed(Outcome::Lost);
             }
             Event::Cancelled { reason } => {
                 self.reason = reason.or(self.reason);

@@ -90,7 +90,8 @@ impl Claim {
         }
     }
 
-    fn no_open_appeal(&self) -> Result<(), Refusal> {
+    /// While an appeal waits for staff, nothing is quoted, done to the unit, or sent.
+    pub(super) fn no_open_appeal(&self) -> Result<(), Refusal> {
         if self.appeal_is_open() { Err(Refusal::AppealOpen) } else { Ok(()) }
     }
 

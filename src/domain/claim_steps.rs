@@ -5,11 +5,12 @@ use uuid::Uuid;
 
 use super::{
     actor::Actor,
-    claim::{Action, Claim, Guidance, Outcome, Seal, State},
+    claim::{Action, Claim, Guidance, Outcome, State},
     clause::Clause,
     coverage::{Decision, Remedy},
     event::{Event, Ruling, Stage},
-    facts::{Appearance, Report, Told},
+    facts::{Report, Told},
+    parcel::Arrival,
     refusal::Refusal,
     return_number::ReturnNumber,
     serial::Serial,
@@ -61,21 +62,24 @@ impl Claim {
         if self.state_name().allows().contains(&action) { Ok(()) } else { Err(self.wrong_state(action)) }
     }
 
+    /// As [`Claim::allow`], where nothing else stands against it.
+    fn allow_now(&self, action: Action) -> Result<(), Refusal> {
+        self.allow(action)?;
+        if self.is_open_to(action) { Ok(()) } else { Err(self.wrong_state(action)) }
+    }
+
     /// The refusal of an action, with what is open instead.
     pub(super) fn wrong_state(&self, action: Action) -> Refusal {
         let allowed = self.next_actions().into_iter().map(|next| next.action).collect();
         Refusal::WrongState { state: self.state_name(), action, allowed }
     }
 
-    /// Optimistic concurrency: 0 is whatever is current.
+    /// Whether it is still as its caller read it.
     pub fn at_version(&self, given: i64) -> Result<(), Refusal> {
-        if given == 0 || given == self.version {
-            return Ok(());
-        }
-        Err(Refusal::VersionMismatch { given, current: self.version })
+        Refusal::unless_version(given, self.version)
     }
 
-    /// Only who filed may cancel, swap or send.
+    /// Whether it is whoever filed it.
     pub fn applied_by(&self, actor: &Actor) -> Result<(), Refusal> {
         if self.filing.applicant == *actor {
             return Ok(());
@@ -153,20 +157,30 @@ impl Claim {
         Ok(Event::ReturnOpened { shipment_id })
     }
 
-    /// The unit arrived, in the condition it arrived in.
-    pub fn receive(
-        &self,
-        shipment_id: Uuid,
-        found: &Serial,
-        appearance: Option<Appearance>,
-        seal: Option<Seal>,
-    ) -> Result<Event, Refusal> {
-        self.allow(Action::Receive)?;
+    /// The unit arrived, in the condition it arrived in; or it was lost on the way and is found.
+    pub fn receive(&self, shipment_id: Uuid, found: &Serial, arrival: &Arrival) -> Result<Event, Refusal> {
+        self.allow_now(Action::Receive)?;
         if *found != self.filing.serial {
             let return_number = self.return_number.as_ref().map(ToString::to_string).unwrap_or_default();
             return Err(Refusal::SerialMismatch { return_number, found: found.clone() });
         }
-        Ok(Event::Received { shipment_id, appearance, seal })
+        Ok(Event::Received {
+            shipment_id,
+            appearance: arrival.appearance,
+            seal: arrival.seal,
+            missing_parts: arrival.missing_parts.clone(),
+            transport_damage: arrival.transport_damage,
+        })
+    }
+
+    /// It came with a parcel in which nobody had announced it, or was announced in another one.
+    pub fn receive_unannounced(&self, came_in: Uuid, found: &Serial, arrival: &Arrival) -> Result<Vec<Event>, Refusal> {
+        if let Some(announced_in) = self.inbound {
+            return Ok(vec![self.receive(announced_in, found, arrival)?]);
+        }
+        let opened = self.open_return(came_in)?;
+        let received = self.clone().after(opened.clone(), self.entered_at).receive(came_in, found, arrival)?;
+        Ok(vec![opened, received])
     }
 
     /// The depot's inspection; `decision` is made for the claim's report with what was found.
@@ -183,6 +197,7 @@ impl Claim {
     /// A completed repair (T6), charged where a quote was accepted (P1). Where the commitment replaces, the depot replaces.
     pub fn repair(&self, completed_on: NaiveDate, fault: Option<String>) -> Result<Event, Refusal> {
         self.allow(Action::Repair)?;
+        self.no_open_appeal()?;
         match self.gives() {
             Remedy::FreeRepair | Remedy::PaidService => {
                 Ok(Event::Repaired { completed_on, fault, charge: self.charge })
@@ -194,6 +209,7 @@ impl Claim {
     /// A unit in place of this one: the decision says so, or it is beyond repair. Never for paid service.
     pub fn replace(&self, given: Serial, reason: Option<String>) -> Result<Event, Refusal> {
         self.allow(Action::Replace)?;
+        self.no_open_appeal()?;
         if self.gives() == Remedy::PaidService {
             return Err(Refusal::RemedyMismatch { remedy: self.gives() });
         }
@@ -205,27 +221,61 @@ impl Claim {
         self.state == State::Ready(Outcome::Replenishment(None))
     }
 
-    /// It is sent out. `given` exactly where [`Claim::owes_a_unit`]; `credit_terms` where the dealer may pay later.
+    /// It is sent out. `given` where [`Claim::owes_a_unit`], and in place of a unit that was lost on the way; `credit_terms` where
+    /// the dealer may pay later.
     pub fn dispatch(&self, shipment_id: Uuid, given: Option<Serial>, credit_terms: bool) -> Result<Event, Refusal> {
         self.allow(Action::Dispatch)?;
         self.may_leave(credit_terms)?;
+        self.allow_now(Action::Dispatch)?;
+        let unit_lost = matches!(&self.state, State::Lost(Some(outcome)) if *outcome != Outcome::Accessory);
         match (self.owes_a_unit(), &given) {
             (true, None) => Err(Refusal::UnitNotGivable { rule: "the dealer is owed a good unit: name it" }),
-            (false, Some(_)) => Err(Refusal::UnitNotGivable { rule: "this claim's outcome names what goes out" }),
+            (false, Some(_)) if !unit_lost => {
+                Err(Refusal::UnitNotGivable { rule: "this claim's outcome names what goes out" })
+            }
             _ => Ok(Event::Dispatched { shipment_id, given }),
         }
     }
 
-    /// It was delivered.
-    pub fn deliver(&self) -> Result<Event, Refusal> {
-        self.allow(Action::Deliver)?;
+    /// It was delivered, in the parcel that it went out in last; or it was lost on the way and is found.
+    pub fn deliver(&self, shipment_id: Uuid) -> Result<Event, Refusal> {
+        self.allow_now(Action::Deliver)?;
+        if self.outbound != Some(shipment_id) {
+            return Err(self.wrong_state(Action::Deliver));
+        }
         Ok(Event::Delivered {})
+    }
+
+    /// It was lost on the way, in this parcel.
+    pub fn lose(&self, shipment_id: Uuid, reason: String) -> Result<Event, Refusal> {
+        self.allow(Action::RecordLoss)?;
+        let travels_in = if self.outcome().is_some() { self.outbound } else { self.inbound };
+        if travels_in != Some(shipment_id) {
+            return Err(self.wrong_state(Action::RecordLoss));
+        }
+        Ok(Event::Lost { shipment_id, reason })
+    }
+
+    /// What was lost is given up.
+    pub fn close_lost(&self, reason: String) -> Result<Event, Refusal> {
+        self.allow(Action::CloseLost)?;
+        Ok(Event::LostClosed { reason })
+    }
+
+    /// The unit that travels to the applicant, or did before it was lost; none where an accessory travels alone.
+    pub fn in_the_box(&self) -> Option<&Serial> {
+        match self.outcome() {
+            // An accessory travels alone, unless its unit was sent in: then that goes back with it.
+            Some(Outcome::Accessory) if self.inbound.is_none() => None,
+            Some(outcome) => Some(outcome.given().unwrap_or(&self.filing.serial)),
+            None => None,
+        }
     }
 
     /// Whether its applicant may still add to it: until it is over, or the unit went out.
     pub fn may_be_added_to(&self, actor: &Actor) -> Result<(), Refusal> {
         self.applied_by(actor)?;
-        let over = self.state_name().is_end() || matches!(self.state, State::Dispatched(_));
+        let over = self.state_name().is_end() || matches!(self.state, State::Dispatched(_) | State::Lost(Some(_)));
         if over { Err(Refusal::ClaimEnded) } else { Ok(()) }
     }
 

@@ -128,6 +128,10 @@ pub enum Event {
         shipment_id: Uuid,
         appearance: Option<Appearance>,
         seal: Option<Seal>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        missing_parts: Option<String>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        transport_damage: bool,
     },
     Inspected {
         no_fault_found: bool,
@@ -192,6 +196,13 @@ pub enum Event {
         goodwill: Option<Goodwill>,
     },
     Lapsed {},
+    Lost {
+        shipment_id: Uuid,
+        reason: String,
+    },
+    LostClosed {
+        reason: String,
+    },
 }
 
 impl Event {

@@ -118,9 +118,15 @@ impl Claim {
     }
 
     /// What the state's row in the table does not tell.
-    fn is_open_to(&self, action: Action) -> bool {
+    pub(super) fn is_open_to(&self, action: Action) -> bool {
         let paid_service = self.gives() == Remedy::PaidService;
+        let lost_outbound = match &self.state {
+            State::Lost(outcome) => Some(outcome.is_some()),
+            _ => None,
+        };
         match action {
+            Action::Receive => lost_outbound != Some(true),
+            Action::Deliver => lost_outbound != Some(false),
             Action::Guide => self.open_dispute().is_none(),
             Action::SettleVoucherDispute => self.open_dispute().is_some(),
             Action::Swap => {
@@ -129,10 +135,12 @@ impl Claim {
                     && self.filing.applicant.dealer_id().is_some()
             }
             Action::Quote | Action::AcceptQuote | Action::DeclineQuote => !self.appeal_is_open(),
-            Action::Repair => matches!(self.gives(), Remedy::FreeRepair | Remedy::PaidService),
-            Action::Replace => !paid_service,
+            Action::Repair => {
+                !self.appeal_is_open() && matches!(self.gives(), Remedy::FreeRepair | Remedy::PaidService)
+            }
+            Action::Replace => !self.appeal_is_open() && !paid_service,
             Action::DeclareBeyondRepair => paid_service,
-            Action::Dispatch => !self.appeal_is_open(),
+            Action::Dispatch => lost_outbound != Some(false) && !self.appeal_is_open(),
             Action::RecordPayment => self.owed().is_some(),
             Action::Appeal => self.may_be_appealed(),
             Action::DecideAppeal => self.appeal_is_open(),
@@ -140,10 +148,11 @@ impl Claim {
         }
     }
 
-    /// Once, against the decision at inspection, while the unit is here and nothing was done to it.
+    /// Once, against the decision at inspection, while the unit is here, nothing was done to it and no price was agreed on.
     pub fn may_be_appealed(&self) -> bool {
         let untouched = match &self.state {
             State::Ready(outcome) => *outcome == Outcome::AsItCame,
+            State::InRepair => self.quote.is_none(),
             _ => true,
         };
         self.appeal.is_none() && untouched && self.decided == Stage::Final
@@ -155,12 +164,12 @@ impl Claim {
             Action::Swap => (Party::Seller, false),
             Action::OpenReturn | Action::AcceptQuote | Action::DeclineQuote => (Party::Applicant, true),
             Action::Cancel | Action::Appeal => (Party::Applicant, false),
-            Action::Receive | Action::Deliver => (Party::Depot, false),
-            Action::Inspect | Action::Repair | Action::Replace | Action::DeclareBeyondRepair | Action::Dispatch => {
-                (Party::Depot, true)
-            }
+            Action::Receive | Action::Deliver | Action::RecordLoss | Action::CloseLost => (Party::Depot, false),
+            Action::Inspect | Action::Repair | Action::Replace | Action::DeclareBeyondRepair => (Party::Depot, true),
+            // What is not paid leaves only where the dealer has credit terms: billing is waited for, not the depot.
+            Action::Dispatch => (Party::Depot, self.owed().is_none()),
             Action::Quote => (Party::Billing, self.state_name() == StateName::Inspected),
-            Action::RecordPayment => (Party::Billing, false),
+            Action::RecordPayment => (Party::Billing, self.state_name() == StateName::Ready),
         };
         NextAction { action, party, due_on: self.due_on().filter(|_| waited_for) }
     }

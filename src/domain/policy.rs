@@ -37,7 +37,7 @@ pub enum RepairDaysExtend {
 }
 
 /// Where the commitment holds (S4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::EnumIter)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Territory {
     /// Mainland China.

@@ -71,6 +71,9 @@ pub enum Refusal {
         /// The serial in the box.
         found: Serial,
     },
+    /// What was set aside is settled once, save what is only kept.
+    #[error("what was set aside is settled already")]
+    SetAsideSettled,
     /// S5.
     #[error("{0}")]
     ContractState(&'static str),
@@ -145,13 +148,13 @@ pub enum Refusal {
     #[error("nothing is charged on this claim")]
     NothingCharged,
     /// A payment settles the whole.
-    #[error("{} fen are charged, and a payment settles the whole", .charged.0)]
+    #[error("{charged} are charged, and a payment settles the whole")]
     PaymentPartial {
         /// What is charged.
         charged: Fen,
     },
     /// A payment settles the whole and no more.
-    #[error("only {} fen are charged", .charged.0)]
+    #[error("only {charged} are charged")]
     PaymentExcess {
         /// What is charged.
         charged: Fen,
@@ -160,7 +163,7 @@ pub enum Refusal {
     #[error("what is charged was paid already")]
     AlreadyPaid,
     /// P1.
-    #[error("{} fen are charged and not paid, and the dealer has no credit terms", .charged.0)]
+    #[error("{charged} are charged and not paid, and the dealer has no credit terms")]
     NotPaid {
         /// What is charged.
         charged: Fen,
@@ -212,6 +215,11 @@ impl Refusal {
             Some(model) if model != registered => Err(Self::ModelMismatch { model: registered.to_owned() }),
             _ => Ok(()),
         }
+    }
+
+    /// Refuses where something was changed since its caller read it; a version of 0 is whatever is current.
+    pub fn unless_version(given: i64, current: i64) -> Result<(), Self> {
+        if given == 0 || given == current { Ok(()) } else { Err(Self::VersionMismatch { given, current }) }
     }
 }
 

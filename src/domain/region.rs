@@ -1,13 +1,12 @@
 //! Regions by ISO 3166-2 code (S4).
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 /// A region by its ISO 3166-2 code of today, such as `CN-GD`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Region(String);
+super::text!(Region, NotARegion);
 
 /// Why a text is no region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,61 +56,5 @@ impl Region {
     /// Whether it lies in mainland China: not in Hong Kong, Macao or Taiwan.
     pub fn is_mainland(&self) -> bool {
         self.0.strip_prefix("CN-").is_some_and(|part| !matches!(part, "HK" | "MO" | "TW"))
-    }
-
-    /// The code.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Region {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl TryFrom<String> for Region {
-    type Error = NotARegion;
-    fn try_from(text: String) -> Result<Self, NotARegion> {
-        Self::parse(&text)
-    }
-}
-
-impl From<Region> for String {
-    fn from(region: Region) -> Self {
-        region.0
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn codes_of_today_and_of_before_2017() {
-        for (written, kept, mainland) in [
-            ("CN-GD", Some("CN-GD"), true),
-            ("cn-gd", Some("CN-GD"), true),
-            ("CN-44", Some("CN-GD"), true),
-            ("CN-71", Some("CN-TW"), false),
-            ("CN-91", Some("CN-HK"), false),
-            ("CN-92", Some("CN-MO"), false),
-            ("VN-SG", Some("VN-SG"), false),
-            ("TW-TPE", Some("TW-TPE"), false),
-            ("CN", None, false),
-            ("CN-", None, false),
-            ("CN-XX", None, false),
-            ("CN-99", None, false),
-            ("CN-GD-1", None, false),
-            ("XX-GD", None, false),
-            ("US-TEXAS", None, false),
-            ("A -GD", None, false),
-            ("", None, false),
-        ] {
-            let read = Region::parse(written);
-            assert_eq!(read.as_ref().ok().map(Region::as_str), kept, "{written:?}");
-            assert_eq!(read.is_ok_and(|region| region.is_mainland()), mainland, "{written:?}");
-        }
     }
 }

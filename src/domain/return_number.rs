@@ -1,13 +1,12 @@
 //! Return numbers (RMA): short, with a check digit, and fit to be read over a telephone: digits only.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 /// Digits, the last one a Damm check digit: any one wrong digit and any two neighbours exchanged are noticed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ReturnNumber(String);
+super::text!(ReturnNumber, NotAReturnNumber);
 
 /// Why a text is no return number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,67 +41,5 @@ impl ReturnNumber {
             return Err(NotAReturnNumber);
         }
         Ok(Self(digits))
-    }
-
-    /// The digits.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for ReturnNumber {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl TryFrom<String> for ReturnNumber {
-    type Error = NotAReturnNumber;
-    fn try_from(text: String) -> Result<Self, NotAReturnNumber> {
-        Self::parse(&text)
-    }
-}
-
-impl From<ReturnNumber> for String {
-    fn from(number: ReturnNumber) -> Self {
-        number.0
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_wrong_digit_or_two_exchanged_are_noticed() {
-        for seed in (1_000_001..1_000_500).chain([999_999_999]) {
-            let number = ReturnNumber::issue(seed);
-            assert_eq!(ReturnNumber::parse(number.as_str()), Ok(number.clone()));
-            let digits = number.as_str().as_bytes();
-            for at in 0..digits.len() {
-                for digit in b'0'..=b'9' {
-                    let mut wrong = digits.to_vec();
-                    wrong[at] = digit;
-                    let read = ReturnNumber::parse(std::str::from_utf8(&wrong).unwrap());
-                    assert_eq!(read.is_ok(), digit == digits[at], "{number} at {at}");
-                }
-            }
-            for at in 1..digits.len() {
-                let mut exchanged = digits.to_vec();
-                exchanged.swap(at - 1, at);
-                let read = ReturnNumber::parse(std::str::from_utf8(&exchanged).unwrap());
-                assert_eq!(read.is_ok(), digits[at - 1] == digits[at], "{number} at {at}");
-            }
-        }
-    }
-
-    #[test]
-    fn read_as_people_write_it() {
-        let number = ReturnNumber::issue(1_000_001);
-        let spoken = format!("{}-{} ", &number.as_str()[..4], &number.as_str()[4..]);
-        assert_eq!(ReturnNumber::parse(&spoken), Ok(number));
-        for text in ["", "1234", "１２３４５６７８", "12345678901234", "R1000001"] {
-            assert_eq!(ReturnNumber::parse(text), Err(NotAReturnNumber), "{text}");
-        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use chrono::{Datelike, NaiveDate};
+use chrono::{Datelike, Month, NaiveDate};
 
 use super::{
     clause::Clause,
@@ -22,24 +22,11 @@ pub fn summary(decision: &Decision, contact: &AfterSalesContact, language: Langu
     written.map(|()| out).unwrap_or_default()
 }
 
-const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
-
 fn english(decision: &Decision, contact: &AfterSalesContact, out: &mut String) -> fmt::Result {
-    let day =
-        |out: &mut String, on: NaiveDate| write!(out, "{} {} {}", on.day(), MONTHS[on.month0() as usize], on.year());
+    let day = |out: &mut String, on: NaiveDate| {
+        let month = Month::try_from(on.month() as u8).map_or("", |month| month.name());
+        write!(out, "{} {month} {}", on.day(), on.year())
+    };
     match reason(decision) {
         Reason::Given { until } => {
             out.push_str(match decision.remedy {
@@ -71,7 +58,7 @@ fn english(decision: &Decision, contact: &AfterSalesContact, out: &mut String) -
             out.push_str("; repair for a price is possible");
         }
         Reason::Scope => {
-            out.push_str("Not covered: the commitment does not extend to this product; repair for a price is possible");
+            out.push_str("Not covered: the commitment does not extend to this product, or to where it was sold or is used; repair for a price is possible");
         }
         Reason::Cause => {
             out.push_str("Not covered: the commitment excludes the cause of the fault; repair for a price is possible");
@@ -126,7 +113,7 @@ fn chinese(decision: &Decision, contact: &AfterSalesContact, out: &mut String) -
             day(out, on)?;
             out.push_str("届满，可有偿维修");
         }
-        Reason::Scope => out.push_str("不予保修：本承诺不适用于该产品，可有偿维修"),
+        Reason::Scope => out.push_str("不予保修：本承诺不适用于该产品或其购买、使用地区，可有偿维修"),
         Reason::Cause => out.push_str("不予保修：故障原因不在保修范围内，可有偿维修"),
     }
     for (at, clause) in decision.clauses.iter().enumerate() {

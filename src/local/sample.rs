@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use chrono::NaiveDate;
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, PgConnection, Postgres, Transaction};
 
 use super::issuer::{SAMPLE_CUSTOMER, SAMPLE_DEALER};
 
@@ -24,26 +24,38 @@ const SELL: &str = "
     RETURNING serial";
 
 /// Loads the sample data into a database that has no products yet; any other is left as it is.
-/// Gives the serial of a unit sold three days ago, fit for a claim, where this is the sample data.
-pub async fn load(url: &str, today: NaiveDate) -> Result<Option<String>> {
+pub async fn load(url: &str, today: NaiveDate) -> Result<()> {
     let mut connection = PgConnection::connect(url).await.context("cannot reach the database")?;
-    let mut transaction = connection.begin().await?;
-    sqlx::query("SELECT set_config('sample.today', $1, true), set_config('warranty.caller', 'staff/sample', true)")
-        .bind(today.to_string())
-        .execute(&mut *transaction)
-        .await?;
+    let mut transaction = begin(&mut connection, today).await?;
     let empty: bool =
         sqlx::query_scalar("SELECT NOT EXISTS (SELECT FROM products)").fetch_one(&mut *transaction).await?;
     if empty {
         let loaded = sqlx::raw_sql(include_str!("sample.sql")).execute(&mut *transaction).await;
         loaded.context("cannot load the sample data")?;
     }
-    let sold = sqlx::query_scalar(SELL).bind(SAMPLE_DEALER).bind(SAMPLE_CUSTOMER).bind(today);
-    let serial = sold.fetch_optional(&mut *transaction).await?;
     transaction.commit().await?;
     if empty {
         // Without statistics the first plans over the new rows are poor.
         sqlx::query("ANALYZE").execute(&mut connection).await?;
     }
+    Ok(())
+}
+
+/// Gives the serial of a unit sold three days ago, fit for a claim, where this is the sample data: for whoever tries the system.
+pub async fn sell(url: &str, today: NaiveDate) -> Result<Option<String>> {
+    let mut connection = PgConnection::connect(url).await.context("cannot reach the database")?;
+    let mut transaction = begin(&mut connection, today).await?;
+    let sold = sqlx::query_scalar(SELL).bind(SAMPLE_DEALER).bind(SAMPLE_CUSTOMER).bind(today);
+    let serial = sold.fetch_optional(&mut *transaction).await?;
+    transaction.commit().await?;
     Ok(serial)
+}
+
+async fn begin(connection: &mut PgConnection, today: NaiveDate) -> Result<Transaction<'_, Postgres>> {
+    let mut transaction = connection.begin().await?;
+    sqlx::query("SELECT set_config('sample.today', $1, true), set_config('warranty.caller', 'staff/sample', true)")
+        .bind(today.to_string())
+        .execute(&mut *transaction)
+        .await?;
+    Ok(transaction)
 }

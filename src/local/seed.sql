@@ -7,31 +7,36 @@ SELECT set_config('session_replication_role', 'replica', true) FROM pg_roles WHE
 
 CREATE TEMPORARY TABLE seeds ON COMMIT DROP AS
     SELECT i, today, model, left(regexp_replace(model, '[^A-Z0-9]', '', 'g'), 20) || lpad(i::text, 9, '0') AS serial,
-           today - 5 - (i * 7919 % 2190)::int AS sold_on, i % 10 <> 0 AS sold, i % 33 = 5 AS repaired, i % 200 = 5 AS replaced
+           today - 5 - (i * 7919 % 2190)::int AS sold_on, i % 10 <> 0 AS sold, i % 33 = 5 AS repaired, i % 200 = 5 AS replaced,
+           CASE WHEN i % 10 <> 3 THEN 'FP' || to_char(today - 5 - (i * 7919 % 2190)::int, 'YYYYMMDD') || lpad(i::text, 9, '0') END AS invoice_number,
+           CASE WHEN i % 50 = 0 THEN 'CN-HK' WHEN i % 13 <> 0 THEN (ARRAY['CN-GD', 'CN-SH', 'CN-SC', 'CN-BJ', 'CN-HB'])[1 + i % 5] END AS region,
+           CASE WHEN i % 100 = 11 THEN (SELECT min(contract_number) FROM contracts) END AS contract_number
     FROM generate_series(current_setting('seed.first')::bigint, current_setting('seed.end')::bigint - 1) i
     CROSS JOIN (SELECT current_setting('seed.today')::date AS today, array_agg(model ORDER BY model) AS models
                 FROM products WHERE product_type <> 'OTHER') known
     CROSS JOIN LATERAL (SELECT models[1 + i / 10 % cardinality(models)] AS model) of_ten;
 
-INSERT INTO units (serial, model, lot, manufactured_on, ex_factory_on, sold_by_maker, refurbished_from, recorded_at, has_history)
+INSERT INTO units (serial, model, lot, manufactured_on, ex_factory_on, sold_by_maker, refurbished_from, recorded_at, has_history,
+                   sold_on, has_invoice, sale_region, contract_number)
     SELECT serial, model, 'L' || to_char(sold_on - 40, 'YYYYMM'), sold_on - 40 - i::int % 200, sold_on - 30 - i::int % 200, true, NULL,
-           (sold_on - 30)::timestamp AT TIME ZONE 'Asia/Shanghai', sold AND repaired OR i % 200 IN (0, 5)
+           (sold_on - 30)::timestamp AT TIME ZONE 'Asia/Shanghai', sold AND repaired OR i % 200 IN (0, 5),
+           -- The trigger that keeps these is off, too.
+           CASE WHEN sold THEN sold_on END, CASE WHEN sold THEN invoice_number IS NOT NULL END, CASE WHEN sold THEN region END,
+           CASE WHEN sold THEN contract_number END
     FROM seeds
     ON CONFLICT DO NOTHING;
 
 INSERT INTO sales (serial, version, dealer_id, sold_on, invoice_number, warranty_card_number, region, contract_number, customer_id,
                    recorded_at, recorded_by)
     SELECT serial, 1, dealers[1 + i % cardinality(dealers)], sold_on,
-           CASE WHEN i % 10 <> 3 THEN 'FP' || to_char(sold_on, 'YYYYMMDD') || lpad(i::text, 9, '0') END,
+           invoice_number,
            CASE WHEN i % 4 <> 0 THEN 'BX' || lpad(i::text, 9, '0') END,
-           CASE WHEN i % 50 = 0 THEN 'CN-HK' WHEN i % 13 <> 0 THEN (ARRAY['CN-GD', 'CN-SH', 'CN-SC', 'CN-BJ', 'CN-HB'])[1 + i % 5] END,
-           CASE WHEN i % 100 = 11 THEN contract_number END,
+           region, contract_number,
            CASE WHEN i % 3 = 0 THEN customers[1 + i % cardinality(customers)] END,
            sold_on::timestamp AT TIME ZONE 'Asia/Shanghai', current_setting('warranty.caller')
     FROM seeds
     CROSS JOIN (SELECT array_agg(dealer_id ORDER BY dealer_id) AS dealers FROM dealers WHERE status = 'ACTIVE') known
     CROSS JOIN (SELECT array_agg(customer_id) AS customers FROM (SELECT customer_id FROM customers LIMIT 1000) those) buyers
-    CROSS JOIN (SELECT min(contract_number) AS contract_number FROM contracts) contract
     WHERE sold
     ON CONFLICT DO NOTHING;
 

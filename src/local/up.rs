@@ -122,7 +122,9 @@ impl System {
         let listener = tokio::task::spawn_blocking(move || ports.take_ports()).await??;
         store::migrate(&url).await.context("cannot migrate the database")?;
         let desk = place.desk(&data)?;
-        let serial = sample::load(&url, civil_date(desk.clock.now())).await?;
+        let today = civil_date(desk.clock.now());
+        sample::load(&url, today).await?;
+        let serial = sample::sell(&url, today).await?;
         let welcome = welcome::text(place, &data, &url, &desk, serial.as_deref())?;
         let mut system = Self { services: Vec::new(), cluster, welcome };
         listener.set_nonblocking(true)?;

@@ -234,6 +234,6 @@ pub(super) fn refuse(code: Code, reason: ErrorReason, message: &str) -> Status {
 /// The cause goes to the log; the caller gets the trace id to name.
 pub(super) fn internal(cause: &str) -> Status {
     let trace_id = telemetry::current_trace_id();
-    tracing::error!(cause, "a call failed through our fault");
+    tracing::error!(cause, trace_id, "a call failed through our fault");
     status(Code::Internal, ErrorReason::Internal, "our fault; the trace id names this call", &[("trace_id", &trace_id)])
 }

@@ -173,12 +173,13 @@ fn router(
         stop,
     });
     let origins: Arc<[HeaderValue]> = chassis.origins.into();
-    routes
-        .into_axum_router()
-        .layer(middleware::from_fn_with_state(gate, gate::pass))
-        .layer(GrpcWebLayer::new())
-        .layer(web::cors(&origins))
-        .layer(middleware::from_fn_with_state(origins, web::known_origin))
+    // In one, the first outermost: for each layer that axum is given by itself it boxes and clones the route once more.
+    let browsers = (
+        middleware::from_fn_with_state(Arc::clone(&origins), web::known_origin),
+        web::cors(&origins),
+        GrpcWebLayer::new(),
+    );
+    routes.into_axum_router().layer(middleware::from_fn_with_state(gate, gate::pass)).layer(browsers)
 }
 
 /// Lists what this process serves, not all that the contracts describe.

@@ -1,4 +1,4 @@
-//! ClaimService: the life of a claim, from filing to its end. One file for each who acts.
+//! ClaimService: the life of a claim, from filing to its end. A file for each who acts, and others for what all of them share.
 
 pub mod answer;
 mod appeals;
@@ -20,7 +20,7 @@ use sqlx::PgConnection;
 use tonic::Request;
 use uuid::Uuid;
 
-use super::{App, Moment, Replies, Reply, decision, fields::Fields};
+use super::{App, Moment, Replies, Reply, decision, fields::Fields, serve};
 use crate::{
     contract::v1::{claim_service_server::ClaimService, *},
     domain::{
@@ -53,105 +53,46 @@ impl Claims {
     }
 }
 
-#[tonic::async_trait]
-impl ClaimService for Claims {
-    async fn file_claim(&self, request: Request<FileClaimRequest>) -> Reply<FileClaimResponse> {
-        filing::file(&self.app, request).await
-    }
-    async fn get_claim(&self, request: Request<GetClaimRequest>) -> Reply<GetClaimResponse> {
-        reading::get(&self.app, request).await
-    }
-    async fn list_claims(&self, request: Request<ListClaimsRequest>) -> Reply<ListClaimsResponse> {
-        reading::list(&self.app, request).await
-    }
-    async fn cancel_claim(&self, request: Request<CancelClaimRequest>) -> Reply<CancelClaimResponse> {
-        applicant::cancel(&self.app, request).await
-    }
-    async fn list_claim_events(&self, request: Request<ListClaimEventsRequest>) -> Reply<ListClaimEventsResponse> {
-        reading::events(&self.app, request).await
-    }
-    async fn record_guidance(&self, request: Request<RecordGuidanceRequest>) -> Reply<RecordGuidanceResponse> {
-        support::guide(&self.app, request).await
-    }
-    async fn record_swap(&self, request: Request<RecordSwapRequest>) -> Reply<RecordSwapResponse> {
-        applicant::swap(&self.app, request).await
-    }
-    async fn record_inspection(&self, request: Request<RecordInspectionRequest>) -> Reply<RecordInspectionResponse> {
-        depot::inspect(&self.app, request).await
-    }
-    async fn record_repair(&self, request: Request<RecordRepairRequest>) -> Reply<RecordRepairResponse> {
-        depot::repair(&self.app, request).await
-    }
-    async fn record_replacement(&self, request: Request<RecordReplacementRequest>) -> Reply<RecordReplacementResponse> {
-        depot::replace(&self.app, request).await
-    }
-    async fn preview_claim(&self, request: Request<PreviewClaimRequest>) -> Reply<PreviewClaimResponse> {
-        filing::preview(&self.app, request).await
-    }
-    async fn batch_file_claims(&self, request: Request<BatchFileClaimsRequest>) -> Reply<BatchFileClaimsResponse> {
-        filing::file_many(&self.app, request).await
-    }
-    async fn add_evidence(&self, request: Request<AddEvidenceRequest>) -> Reply<AddEvidenceResponse> {
-        evidence::add(self, request).await
-    }
-    async fn settle_voucher_dispute(
-        &self,
-        request: Request<SettleVoucherDisputeRequest>,
-    ) -> Reply<SettleVoucherDisputeResponse> {
-        support::settle(&self.app, request).await
-    }
-    async fn list_faults(&self, request: Request<ListFaultsRequest>) -> Reply<ListFaultsResponse> {
-        faults::list(&self.app, request).await
-    }
-    async fn put_fault(&self, request: Request<PutFaultRequest>) -> Reply<PutFaultResponse> {
-        faults::put(&self.app, request).await
-    }
-    async fn record_beyond_repair(
-        &self,
-        request: Request<RecordBeyondRepairRequest>,
-    ) -> Reply<RecordBeyondRepairResponse> {
-        depot::beyond_repair(&self.app, request).await
-    }
-    async fn quote_repair(&self, request: Request<QuoteRepairRequest>) -> Reply<QuoteRepairResponse> {
-        quotes::quote(&self.app, request).await
-    }
-    async fn accept_quote(&self, request: Request<AcceptQuoteRequest>) -> Reply<AcceptQuoteResponse> {
-        quotes::accept(&self.app, request).await
-    }
-    async fn decline_quote(&self, request: Request<DeclineQuoteRequest>) -> Reply<DeclineQuoteResponse> {
-        quotes::decline(&self.app, request).await
-    }
-    async fn list_quotes(&self, request: Request<ListQuotesRequest>) -> Reply<ListQuotesResponse> {
-        quotes::list(&self.app, request).await
-    }
-    async fn record_payment(&self, request: Request<RecordPaymentRequest>) -> Reply<RecordPaymentResponse> {
-        billing::pay(&self.app, request).await
-    }
-    async fn list_billable_repairs(
-        &self,
-        request: Request<ListBillableRepairsRequest>,
-    ) -> Reply<ListBillableRepairsResponse> {
-        billing::feed(&self.app, request).await
-    }
-    async fn set_prices(&self, request: Request<SetPricesRequest>) -> Reply<SetPricesResponse> {
-        billing::set_prices(&self.app, request).await
-    }
-    async fn list_prices(&self, request: Request<ListPricesRequest>) -> Reply<ListPricesResponse> {
-        billing::list_prices(&self.app, request).await
-    }
-    async fn appeal_decision(&self, request: Request<AppealDecisionRequest>) -> Reply<AppealDecisionResponse> {
-        appeals::appeal(&self.app, request).await
-    }
-    async fn decide_appeal(&self, request: Request<DecideAppealRequest>) -> Reply<DecideAppealResponse> {
-        appeals::decide(&self.app, request).await
-    }
-    type GetEvidenceStream = Replies<GetEvidenceResponse>;
-    async fn get_evidence(&self, request: Request<GetEvidenceRequest>) -> Reply<Self::GetEvidenceStream> {
-        evidence::get(self, request).await
-    }
-    type WatchClaimsStream = Replies<WatchClaimsResponse>;
-    async fn watch_claims(&self, request: Request<WatchClaimsRequest>) -> Reply<Self::WatchClaimsStream> {
-        watching::watch(&self.app, &self.watching, request).await
+serve! {
+    ClaimService for Claims by app:
+    file_claim(FileClaimRequest) -> FileClaimResponse = filing::file;
+    get_claim(GetClaimRequest) -> GetClaimResponse = reading::get;
+    list_claims(ListClaimsRequest) -> ListClaimsResponse = reading::list;
+    cancel_claim(CancelClaimRequest) -> CancelClaimResponse = applicant::cancel;
+    list_claim_events(ListClaimEventsRequest) -> ListClaimEventsResponse = reading::events;
+    record_guidance(RecordGuidanceRequest) -> RecordGuidanceResponse = support::guide;
+    record_swap(RecordSwapRequest) -> RecordSwapResponse = applicant::swap;
+    record_inspection(RecordInspectionRequest) -> RecordInspectionResponse = depot::inspect;
+    record_repair(RecordRepairRequest) -> RecordRepairResponse = depot::repair;
+    record_replacement(RecordReplacementRequest) -> RecordReplacementResponse = depot::replace;
+    preview_claim(PreviewClaimRequest) -> PreviewClaimResponse = filing::preview;
+    batch_file_claims(BatchFileClaimsRequest) -> BatchFileClaimsResponse = filing::file_many;
+    settle_voucher_dispute(SettleVoucherDisputeRequest) -> SettleVoucherDisputeResponse = support::settle;
+    list_faults(ListFaultsRequest) -> ListFaultsResponse = faults::list;
+    put_fault(PutFaultRequest) -> PutFaultResponse = faults::put;
+    record_beyond_repair(RecordBeyondRepairRequest) -> RecordBeyondRepairResponse = depot::beyond_repair;
+    quote_repair(QuoteRepairRequest) -> QuoteRepairResponse = quotes::quote;
+    accept_quote(AcceptQuoteRequest) -> AcceptQuoteResponse = quotes::accept;
+    decline_quote(DeclineQuoteRequest) -> DeclineQuoteResponse = quotes::decline;
+    list_quotes(ListQuotesRequest) -> ListQuotesResponse = quotes::list;
+    record_payment(RecordPaymentRequest) -> RecordPaymentResponse = billing::pay;
+    list_billable_repairs(ListBillableRepairsRequest) -> ListBillableRepairsResponse = billing::feed;
+    set_prices(SetPricesRequest) -> SetPricesResponse = billing::set_prices;
+    list_prices(ListPricesRequest) -> ListPricesResponse = billing::list_prices;
+    appeal_decision(AppealDecisionRequest) -> AppealDecisionResponse = appeals::appeal;
+    decide_appeal(DecideAppealRequest) -> DecideAppealResponse = appeals::decide;
+    {
+        async fn add_evidence(&self, request: Request<AddEvidenceRequest>) -> Reply<AddEvidenceResponse> {
+            evidence::add(self, request).await
+        }
+        type GetEvidenceStream = Replies<GetEvidenceResponse>;
+        async fn get_evidence(&self, request: Request<GetEvidenceRequest>) -> Reply<Self::GetEvidenceStream> {
+            evidence::get(self, request).await
+        }
+        type WatchClaimsStream = Replies<WatchClaimsResponse>;
+        async fn watch_claims(&self, request: Request<WatchClaimsRequest>) -> Reply<Self::WatchClaimsStream> {
+            watching::watch(&self.app, &self.watching, request).await
+        }
     }
 }
 

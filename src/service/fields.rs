@@ -53,14 +53,36 @@ impl Fields {
         read().ok_or_else(status::internal)
     }
 
+    /// A request's only field, or its violations.
+    pub fn one<T>(read: impl FnOnce(&mut Self) -> Option<T>) -> Result<T, Status> {
+        let mut fields = Self::default();
+        let read = read(&mut fields);
+        fields.finish(|| read)
+    }
+
     /// The violations so far, each a field's path and the rule that it breaks.
     pub fn violations(self) -> Vec<(String, String)> {
         self.violations
     }
 
+    /// Every entry of a list, each read with its place. None where one cannot be read; the others are, for their violations.
+    pub fn each<'g, G, T, C: FromIterator<T>>(
+        &mut self,
+        given: &'g [G],
+        mut read: impl FnMut(&mut Self, usize, &'g G) -> Option<T>,
+    ) -> Option<C> {
+        let read: Vec<Option<T>> = given.iter().enumerate().map(|(at, one)| read(self, at, one)).collect();
+        read.into_iter().collect()
+    }
+
     /// A UUID.
     pub fn uuid(&mut self, field: &str, text: &str) -> Option<Uuid> {
         self.read(field, Uuid::parse_str(text).map_err(|_| "must be a UUID"))
+    }
+
+    /// A UUID, or none where empty.
+    pub fn optional_uuid(&mut self, field: &str, text: &str) -> Option<Option<Uuid>> {
+        if text.is_empty() { Some(None) } else { self.uuid(field, text).map(Some) }
     }
 
     /// The write's own id: a UUID that is not nil.
@@ -206,16 +228,11 @@ impl Fields {
 
     /// Inspection's findings: X1 and X3 to X8.
     pub fn findings(&mut self, numbers: &[i32]) -> Option<std::collections::BTreeSet<Clause>> {
-        let read: Vec<Option<Clause>> = numbers
-            .iter()
-            .enumerate()
-            .map(|(at, number)| {
-                let field = format!("findings[{at}]");
-                let clause: Clause = self.choice(&field, *number)?;
-                self.read(&field, if clause.is_finding() { Ok(clause) } else { Err("must be X1 or X3 to X8") })
-            })
-            .collect();
-        read.into_iter().collect()
+        self.each(numbers, |fields, at, number| {
+            let field = format!("findings[{at}]");
+            let clause: Clause = fields.choice(&field, *number)?;
+            fields.read(&field, if clause.is_finding() { Ok(clause) } else { Err("must be X1 or X3 to X8") })
+        })
     }
 
     /// The facts of a fault as told.

@@ -2,8 +2,14 @@
 
 mod inbound;
 mod ledger;
+mod listing;
+mod lost;
 mod outbound;
+mod packing;
+mod receiving;
+mod set_aside;
 mod stock;
+mod tracking;
 
 use sqlx::PgConnection;
 use tonic::Request;
@@ -12,7 +18,7 @@ use uuid::Uuid;
 use super::{
     App, Reply,
     fields::Fields,
-    open, status,
+    status,
     wire::{number, text, time},
 };
 use crate::{
@@ -33,7 +39,22 @@ impl LogisticsService for Logistics {
         inbound::open_return(&self.0, request).await
     }
     async fn receive_return(&self, request: Request<ReceiveReturnRequest>) -> Reply<ReceiveReturnResponse> {
-        inbound::receive(&self.0, request).await
+        receiving::receive(&self.0, request).await
+    }
+    async fn record_tracking(&self, request: Request<RecordTrackingRequest>) -> Reply<RecordTrackingResponse> {
+        tracking::record(&self.0, request).await
+    }
+    async fn list_set_aside(&self, request: Request<ListSetAsideRequest>) -> Reply<ListSetAsideResponse> {
+        set_aside::list(&self.0, request).await
+    }
+    async fn settle_set_aside(&self, request: Request<SettleSetAsideRequest>) -> Reply<SettleSetAsideResponse> {
+        set_aside::settle(&self.0, request).await
+    }
+    async fn record_loss(&self, request: Request<RecordLossRequest>) -> Reply<RecordLossResponse> {
+        lost::record(&self.0, request).await
+    }
+    async fn close_lost(&self, request: Request<CloseLostRequest>) -> Reply<CloseLostResponse> {
+        lost::close(&self.0, request).await
     }
     async fn dispatch_outbound(&self, request: Request<DispatchOutboundRequest>) -> Reply<DispatchOutboundResponse> {
         outbound::dispatch(&self.0, request).await
@@ -42,15 +63,13 @@ impl LogisticsService for Logistics {
         outbound::deliver(&self.0, request).await
     }
     async fn get_shipment(&self, request: Request<GetShipmentRequest>) -> Reply<GetShipmentResponse> {
-        let (call, request) = open(request)?;
-        let mut fields = Fields::default();
-        let id = fields.uuid("shipment_id", &request.shipment_id);
-        let id = fields.finish(|| id)?;
-        self.0
-            .read(&call, id, move |conn, id, actor| {
-                Box::pin(async move { Ok(GetShipmentResponse { shipment: Some(shipment(conn, actor, id).await?) }) })
-            })
-            .await
+        listing::get(&self.0, request).await
+    }
+    async fn list_shipments(&self, request: Request<ListShipmentsRequest>) -> Reply<ListShipmentsResponse> {
+        listing::list(&self.0, request).await
+    }
+    async fn get_packing_list(&self, request: Request<GetPackingListRequest>) -> Reply<GetPackingListResponse> {
+        packing::get(&self.0, request).await
     }
     async fn put_stock_location(&self, request: Request<PutStockLocationRequest>) -> Reply<PutStockLocationResponse> {
         stock::put_location(&self.0, request).await
@@ -108,12 +127,12 @@ impl LogisticsService for Logistics {
 /// A parcel of the caller's on the wire.
 async fn shipment(conn: &mut PgConnection, actor: &Actor, id: Uuid) -> store::Result<Shipment> {
     let (found, items) = shipments::get(conn, actor, id).await?;
-    let arrived = items.iter().all(|item| item.arrived_at.is_some());
-    let items = items.into_iter().map(item).collect::<store::Result<_>>()?;
-    let direction = match found.direction.as_str() {
-        "INBOUND" => ShipmentDirection::Inbound,
-        _ => ShipmentDirection::Outbound,
-    };
+    on_the_wire(found, items)
+}
+
+/// A parcel with these of its items.
+fn on_the_wire(found: shipments::Shipment, items: Vec<shipments::Item>) -> store::Result<Shipment> {
+    let direction = if found.is_inbound() { ShipmentDirection::Inbound } else { ShipmentDirection::Outbound };
     Ok(Shipment {
         shipment_id: found.shipment_id.to_string(),
         direction: direction.into(),
@@ -121,9 +140,11 @@ async fn shipment(conn: &mut PgConnection, actor: &Actor, id: Uuid) -> store::Re
         customer_id: text(found.customer_id),
         carrier: found.carrier,
         tracking_number: text(found.tracking_number),
-        items,
+        items: items.into_iter().map(item).collect::<store::Result<_>>()?,
         opened_time: Some(time(found.opened_at)),
-        arrived,
+        arrived: found.arrived == found.items,
+        open: found.on_their_way > 0,
+        item_count: i32::try_from(found.items).unwrap_or(i32::MAX),
     })
 }
 
@@ -137,6 +158,9 @@ fn item(item: shipments::Item) -> store::Result<ShipmentItem> {
         payer: number!(payer),
         clause: number!(clause),
         arrived_time: item.arrived_at.map(time),
+        lost_time: item.lost_at.map(time),
+        missing_parts: text(item.missing_parts),
+        transport_damage: item.transport_damage,
     })
 }
 
@@ -164,6 +188,9 @@ impl Parcel {
             carrier: self.carrier.clone(),
             tracking_number: self.tracking_number.clone(),
             opened_at: now,
+            items: 0,
+            on_their_way: 0,
+            arrived: 0,
         }
     }
 }
@@ -183,6 +210,18 @@ fn claim_ids<'a>(
         read.push(id);
     }
     read.into_iter().collect()
+}
+
+/// Which claims of a parcel are meant: those that are named; else those on their way, and where none is, all of them.
+fn chosen(items: &[shipments::Item], named: Vec<Uuid>) -> store::Result<Vec<Uuid>> {
+    if let Some(at) = named.iter().position(|id| items.iter().all(|item| item.claim_id != *id)) {
+        return Err(Error::invalid(format!("claim_ids[{at}]"), "is not in this parcel"));
+    }
+    if !named.is_empty() {
+        return Ok(named);
+    }
+    let none = !items.iter().any(shipments::Item::is_on_its_way);
+    Ok(items.iter().filter(|item| none || item.is_on_its_way()).map(|item| item.claim_id).collect())
 }
 
 /// Whether a list is longer than a parcel may be.

@@ -37,7 +37,25 @@ use crate::{
         requests::{self, WriteRequest},
     },
 };
+use fields::Fields;
 pub use rules::Rules;
+
+/// A gRPC service as a table: each unary call with its request, its reply and its handler, which gets what the service works
+/// with; then the others, written out.
+macro_rules! serve {
+    ($service:ident for $server:ident by $app:tt:
+        $($call:ident($request:ident) -> $reply:ident = $handler:path;)* { $($others:tt)* }
+    ) => {
+        #[tonic::async_trait]
+        impl $service for $server {
+            $(async fn $call(&self, request: Request<$request>) -> Reply<$reply> {
+                $handler(&self.$app, request).await
+            })*
+            $($others)*
+        }
+    };
+}
+use serve;
 
 /// What every service works with.
 #[derive(Clone)]
@@ -130,6 +148,10 @@ writes!(
     AppealDecisionRequest,
     DecideAppealRequest,
     OpenReturnRequest,
+    RecordTrackingRequest,
+    SettleSetAsideRequest,
+    RecordLossRequest,
+    CloseLostRequest,
     ReceiveReturnRequest,
     DispatchOutboundRequest,
     ConfirmDeliveryRequest,
@@ -284,6 +306,14 @@ pub async fn next<T>(messages: &mut Streaming<T>) -> Option<Result<T, Status>> {
 /// The method's own name: the last part of its path.
 fn name(path: &'static str) -> &'static str {
     path.rsplit('/').next().unwrap_or(path)
+}
+
+/// A write's caller, its content, its `request_id`, and where the violations of its other fields are gathered.
+pub fn open_write<T: Write>(request: Request<T>) -> Result<(Call, T, Option<Uuid>, Fields), Status> {
+    let (call, mut request) = open(request)?;
+    let mut fields = Fields::default();
+    let id = fields.request_id(request.request_id());
+    Ok((call, request, id, fields))
 }
 
 /// A request's caller and its content.

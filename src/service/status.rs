@@ -9,7 +9,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 use crate::{
     contract::{google, v1::ErrorReason},
     domain::refusal::Refusal,
-    store::{Error, error::Error as StoreError},
+    store::Error,
     telemetry::current_trace_id,
 };
 
@@ -60,12 +60,12 @@ pub fn reason(refused: &Status) -> ErrorReason {
 /// What the store says, as the caller sees it.
 pub fn of(error: &Error) -> Status {
     match error {
-        StoreError::Refused(refusal) => refused(refusal),
-        StoreError::NotFound { kind, name, suggestions } => not_found(kind, name, suggestions),
-        StoreError::Invalid(violations) => invalid(violations),
-        StoreError::Deadline => deadline(),
-        StoreError::Busy => status(Code::Unavailable, ErrorReason::Overloaded, "too many calls at once", &[]),
-        StoreError::Contended | StoreError::Away(_) => {
+        Error::Refused(refusal) => refused(refusal),
+        Error::NotFound { kind, name, suggestions } => not_found(kind, name, suggestions),
+        Error::Invalid(violations) => invalid(violations),
+        Error::Deadline => deadline(),
+        Error::Busy => status(Code::Unavailable, ErrorReason::Overloaded, "too many calls at once", &[]),
+        Error::Contended | Error::Away(_) => {
             tracing::warn!(%error, trace_id = current_trace_id(), "the database did not answer");
             status(
                 Code::Unavailable,
@@ -74,7 +74,7 @@ pub fn of(error: &Error) -> Status {
                 &[],
             )
         }
-        StoreError::Broken(what) => {
+        Error::Broken(what) => {
             tracing::error!(what, trace_id = current_trace_id(), "a call failed");
             internal()
         }
@@ -131,6 +131,7 @@ pub fn refused(refusal: &Refusal) -> Status {
         Refusal::SerialMismatch { return_number, found } => {
             precondition(R::SerialMismatch, &[("return_number", return_number), ("found", found.as_str())])
         }
+        Refusal::SetAsideSettled => precondition(R::SetAsideSettled, &[]),
         Refusal::ContractState(_) => precondition(R::ContractState, &[]),
         Refusal::ReplacementChain(_) => precondition(R::ReplacementChain, &[]),
         Refusal::MixedParcel => precondition(R::MixedParcel, &[]),

@@ -116,6 +116,7 @@ pub async fn page(conn: &mut PgConnection, after: Uuid) -> Result<Option<(Uuid, 
         folded.extend(follow(*id, chain, &mut faults));
     }
     faults.extend(rows_apart(&mut moment, &folded).await?);
+    faults.extend(records_apart(&mut moment, &ids).await?);
     moment.commit().await?;
     Ok(Some((last, ids.len() as u64, faults)))
 }
@@ -179,6 +180,34 @@ async fn rows_apart(conn: &mut PgConnection, folded: &[Claim]) -> Result<Vec<Fau
     Ok(apart.into_iter().map(fault).collect())
 }
 
+/// Repairs and replacements that are not what their claims' events say.
+async fn records_apart(conn: &mut PgConnection, claims: &[Uuid]) -> Result<Vec<Fault>> {
+    let apart: Vec<(Uuid, String)> = sqlx::query_as(
+        "WITH events AS (SELECT claim_id, facts ->> 'type' AS type, facts FROM claim_events WHERE claim_id = ANY ($1)),
+         told AS (
+             SELECT claim_id, jsonb_build_array('repair', facts -> 'completed_on', facts -> 'fault', facts ? 'charge') AS record
+               FROM events WHERE type = 'REPAIRED'
+             UNION ALL
+             SELECT claim_id, jsonb_build_array('replacement', facts -> 'given') FROM events e WHERE type = 'SWAPPED'
+                 OR type = 'REPLACED' AND NOT EXISTS (SELECT 1 FROM events s WHERE s.claim_id = e.claim_id AND s.type = 'SWAPPED')),
+         stored AS (
+             SELECT claim_id, jsonb_build_array('repair', completed_on, fault_code, paid) FROM repairs WHERE claim_id = ANY ($1)
+             UNION ALL
+             -- One more stands for each unit that was sent in place of a lost one.
+             SELECT claim_id, jsonb_build_array('replacement', replacement_serial) FROM replacements r WHERE claim_id = ANY ($1)
+                AND NOT EXISTS (SELECT 1 FROM events e WHERE e.claim_id = r.claim_id AND type = 'DISPATCHED'
+                                AND facts ->> 'given' = replacement_serial))
+         (SELECT claim_id, 'the record is missing: ' || record::text FROM (TABLE told EXCEPT ALL TABLE stored) missing)
+         UNION ALL
+         (SELECT claim_id, 'its events know of no such record: ' || record::text FROM (TABLE stored EXCEPT ALL TABLE told) AS found (claim_id, record))
+         ORDER BY 1, 2",
+    )
+    .bind(claims)
+    .fetch_all(conn)
+    .await?;
+    Ok(apart.into_iter().map(|(claim_id, what)| Fault { claim_id, sequence: None, what }).collect())
+}
+
 /// Events of no claim, and decisions of no event.
 pub async fn orphans(conn: &mut PgConnection) -> Result<Vec<Fault>> {
     let orphans: Vec<(Uuid, i64, String)> = sqlx::query_as(
@@ -193,4 +222,49 @@ pub async fn orphans(conn: &mut PgConnection) -> Result<Vec<Fault>> {
     .await?;
     let fault = |(claim_id, sequence, what)| Fault { claim_id, sequence: Some(sequence), what };
     Ok(orphans.into_iter().map(fault).collect())
+}
+
+/// Quotes, entries of billing's feed, scans and photos that are not what the events of their claims say.
+pub async fn apart(conn: &mut PgConnection) -> Result<Vec<Fault>> {
+    let apart: Vec<(Uuid, String)> = sqlx::query_as(
+        "WITH event AS (SELECT claim_id, sequence, facts ->> 'type' AS type, facts, recorded_at, actor FROM claim_events
+                         WHERE facts ->> 'type' IN ('QUOTED', 'QUOTE_ACCEPTED', 'QUOTE_DECLINED', 'QUOTE_EXPIRED', 'REPAIRED', 'PAID',
+                                                    'EVIDENCE_ADDED')
+                            OR facts ->> 'type' = 'APPEAL_DECIDED' AND facts ? 'goodwill'),
+              quoted AS (SELECT e.*, (facts ->> 'quote_id')::uuid AS quote_id, coalesce((
+                                SELECT CASE d.type WHEN 'QUOTE_ACCEPTED' THEN 'ACCEPTED' WHEN 'QUOTE_DECLINED' THEN 'DECLINED'
+                                                   WHEN 'QUOTE_EXPIRED' THEN 'EXPIRED' ELSE 'SUPERSEDED' END
+                                  FROM claim_events n, LATERAL (SELECT n.facts ->> 'type' AS type) d
+                                 WHERE n.claim_id = e.claim_id AND n.sequence > e.sequence
+                                   AND (d.type LIKE 'QUOTE%' OR d.type = 'APPEAL_DECIDED' AND n.facts ? 'goodwill')
+                                 ORDER BY n.sequence LIMIT 1), 'ISSUED') AS state
+                           FROM event e WHERE type = 'QUOTED'),
+              charged AS (SELECT *, facts #> '{charge,total}' AS total, facts #> '{charge,vat}' AS vat
+                            FROM event WHERE type = 'REPAIRED' AND facts ? 'charge'),
+              billed AS (SELECT claim_id, 'CHARGE' AS kind, total, vat, recorded_at, NULL AS reference FROM charged
+                         UNION ALL
+                         SELECT e.claim_id, 'PAYMENT', total, vat, e.recorded_at, e.facts ->> 'reference'
+                           FROM event e LEFT JOIN charged c USING (claim_id) WHERE e.type = 'PAID'
+                         UNION ALL
+                         SELECT claim_id, 'GOODWILL', facts #> '{goodwill,cost}', '0', recorded_at, NULL
+                           FROM event WHERE type = 'APPEAL_DECIDED'),
+              added AS (SELECT claim_id, (facts ->> 'evidence_id')::uuid AS evidence_id, facts ->> 'sha256' AS sha256, recorded_at
+                          FROM event WHERE type = 'EVIDENCE_ADDED')
+         SELECT claim_id, 'quote ' || quote_id FROM quoted e FULL JOIN quotes q USING (claim_id, quote_id)
+          WHERE (facts #> '{charge,total}', facts #> '{charge,vat}', recorded_at, actor, e.state)
+                IS DISTINCT FROM (to_jsonb(total_fen), to_jsonb(vat_fen), issued_at, issued_by, q.state)
+         UNION ALL
+         SELECT claim_id, 'entry ' || kind || ' of billing''s feed' FROM billed e FULL JOIN billables b USING (claim_id, kind)
+          WHERE (total, vat, e.recorded_at, e.reference)
+                IS DISTINCT FROM (to_jsonb(amount_fen), to_jsonb(vat_fen), b.recorded_at, b.reference)
+         UNION ALL
+         SELECT claim_id, 'evidence ' || evidence_id FROM added e FULL JOIN evidence v USING (claim_id, evidence_id)
+          WHERE (e.sha256, recorded_at) IS DISTINCT FROM (encode(v.sha256, 'hex'), added_at)
+         ORDER BY 1, 2",
+    )
+    .fetch_all(conn)
+    .await?;
+    let fault =
+        |(claim_id, what)| Fault { claim_id, sequence: None, what: format!("its {what} is not what its events say") };
+    Ok(apart.into_iter().map(fault).collect())
 }

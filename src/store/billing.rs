@@ -25,8 +25,8 @@ pub enum Kind {
 pub struct Entry {
     /// From 1, growing; a number may be left out.
     pub sequence: i64,
-    /// The name of a [`Kind`].
-    pub kind: String,
+    /// What it counts.
+    pub kind: Kind,
     /// The claim.
     pub claim_id: Uuid,
     /// Its unit.
@@ -61,7 +61,7 @@ pub async fn add(
              recorded_at)
          VALUES (next_billable_number(), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
     )
-    .bind(kind.to_string())
+    .bind(kind)
     .bind(claim.id)
     .bind(claim.filing.serial.as_str())
     .bind(claim.filing.applicant.dealer_id())

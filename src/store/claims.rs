@@ -2,10 +2,11 @@
 
 mod columns;
 pub mod overdue;
+mod replay;
 mod row;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use sqlx::{FromRow, PgConnection, Postgres, postgres::PgArguments, query::Query, types::Json};
+use sqlx::{FromRow, PgConnection, types::Json};
 use uuid::Uuid;
 
 use super::{
@@ -16,44 +17,55 @@ use super::{
 use crate::domain::{
     actor::Actor,
     claim::{Claim, StateName},
-    clause::Clause,
-    coverage::{Decision, Remedy},
+    coverage::Decision,
     event::{Event, Ruling, Stage},
     facts::{Facts, Report},
     return_number::ReturnNumber,
     serial::Serial,
 };
 pub use columns::columns;
+pub use replay::{ToReplay, count_recorded, recorded};
 use row::Row;
 
-/// An event with the decision that it was made with: the one place where events are written. The transaction holds the claim's row,
-/// or the unit's where the claim is new: it has its xid before it draws a number, on which `store::watch` rests.
-macro_rules! insert_event {
-    () => {
-        "event AS (
+/// Events, one of a claim, each with the decision that it was made with: the one place where events are written. `$given` gives
+/// the columns that `given` names, in the order in which numbers are drawn; $5 is now, $6 the actor. The transaction holds each
+/// claim's row, or the unit's where the claim is new: it has its xid before it draws a number, on which `store::watch` rests.
+macro_rules! insert_events {
+    ($given:literal) => {
+        concat!(
+            "given (claim_id, sequence, facts, state, stage, remedy, policy_version, decided_from, report, decision) AS (",
+            $given,
+            "),
+         numbered AS (SELECT given.*, nextval('claim_event_feed') AS feed FROM given),
+         event AS (
              INSERT INTO claim_events (claim_id, sequence, feed, facts, state, recorded_at, actor, hash)
-             SELECT $1, $2, feed, $3, $4, $5, $6, claim_event_hash(
-                        CASE WHEN $2 = 1 THEN '' ELSE (SELECT hash FROM claim_events WHERE claim_id = $1 AND sequence = $2 - 1) END,
-                        $1, $2, feed, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-               FROM nextval('claim_event_feed') AS drawn (feed))
+             SELECT claim_id, sequence, feed, facts, state, $5, $6, claim_event_hash(
+                        CASE WHEN sequence = 1 THEN ''
+                             ELSE (SELECT hash FROM claim_events b WHERE b.claim_id = n.claim_id AND b.sequence = n.sequence - 1) END,
+                        claim_id, sequence, feed, facts, state, $5, $6, stage, remedy, policy_version, decided_from, report, decision)
+               FROM numbered n)
          INSERT INTO claim_decisions (claim_id, sequence, stage, remedy, policy_version, facts, report, decision)
-         SELECT $1, $2, $7, $8, $9, $10, $11, $12 WHERE $7 IS NOT NULL"
+         SELECT claim_id, sequence, stage, remedy, policy_version, decided_from, report, decision FROM numbered WHERE stage IS NOT NULL"
+        )
     };
 }
 
 /// A decision with all that it read, so that it can be made again exactly.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, FromRow)]
 pub struct Decided {
     /// What the registry knew.
+    #[sqlx(json)]
     pub facts: Facts,
     /// What was told and found.
+    #[sqlx(json)]
     pub report: Report,
     /// The decision.
+    #[sqlx(json)]
     pub decision: Decision,
 }
 
 /// A decision as stored with a claim.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, FromRow)]
 pub struct StoredDecision {
     /// The claim.
     pub claim_id: Uuid,
@@ -62,15 +74,17 @@ pub struct StoredDecision {
     /// Provisional or final.
     pub stage: Stage,
     /// The decision with what it read.
+    #[sqlx(flatten)]
     pub decided: Decided,
 }
 
 /// An event as stored.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, FromRow)]
 pub struct StoredEvent {
     /// From 1, without gaps.
     pub sequence: i64,
     /// What happened.
+    #[sqlx(json, rename = "facts")]
     pub event: Event,
     /// The state it led to.
     pub state: StateName,
@@ -98,9 +112,22 @@ pub async fn file(
               claim AS (",
         row::insert_claim!(),
         "), ",
-        insert_event!()
+        insert_events!("VALUES ($1::uuid, $2::bigint, $3::jsonb, $4::text, $7::text, $8::text, $9::text, $10::jsonb, $11::jsonb, $12::jsonb)")
     ));
-    row::bind(bind_event(filing, claim, &event, Some(decided), actor, now), claim)
+    let filing = filing
+        .bind(claim.id)
+        .bind(claim.version)
+        .bind(Json(&event))
+        .bind(claim.state_name().to_string())
+        .bind(now)
+        .bind(actor.to_string())
+        .bind(claim.decided.to_string())
+        .bind(decided.decision.remedy.to_string())
+        .bind(&decided.decision.policy_version)
+        .bind(Json(&decided.facts))
+        .bind(Json(&decided.report))
+        .bind(Json(&decided.decision));
+    row::bind(filing, claim)
         .bind(person.is_some() || actor.customer_id().is_some())
         .bind(person.and_then(|person| person.name.as_ref()))
         .bind(person.and_then(|person| person.telephone.as_ref()))
@@ -121,52 +148,78 @@ pub async fn advance(
     actor: &Actor,
     now: DateTime<Utc>,
 ) -> Result<Claim> {
-    let mut claim = claim;
-    for event in events {
-        claim = claim.after(event.clone(), now);
-        let decided = event.ruling().and(decided);
-        append(&mut *conn, &claim, &event, decided, actor, now).await?;
-        ledger::post(&mut *conn, &claim, &event, actor, now).await?;
-    }
-    row::update(conn, &claim).await?;
-    Ok(claim)
+    let mut advanced = advance_all(conn, vec![(claim, events)], decided, actor, now).await?;
+    advanced.pop().ok_or_else(|| Error::broken("a claim went missing"))
 }
 
+/// As [`advance`], for many claims in as few statements: one for the first event of each, one for the second where there is one,
+/// and one for the rows. Events are numbered in the claims' order.
+pub async fn advance_all(
+    conn: &mut PgConnection,
+    steps: Vec<(Claim, Vec<Event>)>,
+    decided: Option<&Decided>,
+    actor: &Actor,
+    now: DateTime<Utc>,
+) -> Result<Vec<Claim>> {
+    let (mut claims, mut events): (Vec<_>, Vec<_>) =
+        steps.into_iter().map(|(claim, events)| (claim, events.into_iter())).unzip();
+    loop {
+        let mut appended = Vec::new();
+        for (claim, events) in claims.iter_mut().zip(&mut events) {
+            if let Some(event) = events.next() {
+                *claim = claim.clone().after(event.clone(), now);
+                appended.push((&*claim, event));
+            }
+        }
+        if appended.is_empty() {
+            break;
+        }
+        append(&mut *conn, &appended, decided, actor, now).await?;
+        for (claim, event) in &appended {
+            ledger::post(&mut *conn, claim, event, actor, now).await?;
+        }
+    }
+    row::update(conn, &claims).await?;
+    Ok(claims)
+}
+
+/// Appends an event to each of these claims, each folded already.
 async fn append(
     conn: &mut PgConnection,
-    claim: &Claim,
-    event: &Event,
+    events: &[(&Claim, Event)],
     decided: Option<&Decided>,
     actor: &Actor,
     now: DateTime<Utc>,
 ) -> Result<()> {
-    let append = sqlx::query(concat!("WITH ", insert_event!()));
-    bind_event(append, claim, event, decided, actor, now).execute(conn).await?;
+    fn each<'e, T>(events: &'e [(&Claim, Event)], column: impl Fn(&'e Claim, &'e Event) -> T) -> Vec<T> {
+        events.iter().map(|(claim, event)| column(claim, event)).collect()
+    }
+    let made = |event: &Event| event.ruling().and(decided);
+    sqlx::query(concat!(
+        "WITH ",
+        insert_events!(
+            "SELECT claim_id, sequence, facts, state, stage, remedy, policy_version, decided_from, report, decision
+               FROM unnest($1::uuid[], $2::bigint[], $3::jsonb[], $4::text[], $7::text[], $8::text[], $9::text[], $10::jsonb[],
+                           $11::jsonb[], $12::jsonb[]) WITH ORDINALITY
+                 AS e (claim_id, sequence, facts, state, stage, remedy, policy_version, decided_from, report, decision, at)
+              ORDER BY at"
+        )
+    ))
+    .bind(each(events, |claim, _| claim.id))
+    .bind(each(events, |claim, _| claim.version))
+    .bind(each(events, |_, event| Json(event)))
+    .bind(each(events, |claim, _| claim.state_name().to_string()))
+    .bind(now)
+    .bind(actor.to_string())
+    .bind(each(events, |_, event| event.ruling().map(|ruling| ruling.stage.to_string())))
+    .bind(each(events, |_, event| made(event).map(|decided| decided.decision.remedy.to_string())))
+    .bind(each(events, |_, event| made(event).map(|decided| decided.decision.policy_version.clone())))
+    .bind(each(events, |_, event| made(event).map(|decided| Json(&decided.facts))))
+    .bind(each(events, |_, event| made(event).map(|decided| Json(&decided.report))))
+    .bind(each(events, |_, event| made(event).map(|decided| Json(&decided.decision))))
+    .execute(conn)
+    .await?;
     Ok(())
-}
-
-/// Binds an event with its decision, the first twelve values of a statement.
-fn bind_event<'q>(
-    query: Query<'q, Postgres, PgArguments>,
-    claim: &Claim,
-    event: &Event,
-    decided: Option<&Decided>,
-    actor: &Actor,
-    now: DateTime<Utc>,
-) -> Query<'q, Postgres, PgArguments> {
-    query
-        .bind(claim.id)
-        .bind(claim.version)
-        .bind(Json(event))
-        .bind(claim.state_name().to_string())
-        .bind(now)
-        .bind(actor.to_string())
-        .bind(event.ruling().map(|ruling| ruling.stage.to_string()))
-        .bind(decided.map(|decided| decided.decision.remedy.to_string()))
-        .bind(decided.map(|decided| decided.decision.policy_version.clone()))
-        .bind(decided.map(|decided| Json(&decided.facts)))
-        .bind(decided.map(|decided| Json(&decided.report)))
-        .bind(decided.map(|decided| Json(&decided.decision)))
 }
 
 /// Gives a claim of the caller's.
@@ -229,8 +282,8 @@ pub async fn list(conn: &mut PgConnection, actor: &Actor, filter: &Filter, limit
     .persistent(false)
     .bind(actor.dealer_id())
     .bind(actor.customer_id())
-    .bind(filter.states.iter().map(ToString::to_string).collect::<Vec<_>>())
-    .bind(filter.serial.as_ref().map(Serial::as_str))
+    .bind(&filter.states)
+    .bind(&filter.serial)
     .bind(&filter.dealer_id)
     .bind(filter.before)
     .bind(filter.filed_until)
@@ -241,116 +294,20 @@ pub async fn list(conn: &mut PgConnection, actor: &Actor, filter: &Filter, limit
     rows.into_iter().map(Claim::try_from).collect()
 }
 
-#[derive(FromRow)]
-struct DecisionRow {
-    claim_id: Uuid,
-    sequence: i64,
-    stage: String,
-    facts: Json<Facts>,
-    report: Json<Report>,
-    decision: Json<Decision>,
-}
-
 /// Every decision of these claims, in order. Row-level security shows none of another tenant's.
 pub async fn decisions(conn: &mut PgConnection, claims: &[Uuid]) -> Result<Vec<StoredDecision>> {
-    let rows: Vec<DecisionRow> = sqlx::query_as(
-        "SELECT claim_id, sequence, stage, facts, report, decision FROM claim_decisions WHERE claim_id = ANY ($1) ORDER BY claim_id, sequence",
-    )
-    .bind(claims)
-    .fetch_all(conn)
-    .await?;
-    rows.into_iter()
-        .map(|row| {
-            let decided = Decided { facts: row.facts.0, report: row.report.0, decision: row.decision.0 };
-            let stage = row.stage.parse().map_err(Error::broken)?;
-            Ok(StoredDecision { claim_id: row.claim_id, sequence: row.sequence, stage, decided })
-        })
-        .collect()
-}
-
-/// A recorded decision, and what it was made from.
-#[derive(Clone, Debug, FromRow)]
-pub struct ToReplay {
-    /// The claim.
-    pub claim_id: Uuid,
-    /// The event it was made with.
-    pub sequence: i64,
-    /// The unit.
-    pub serial: String,
-    /// What the registry knew.
-    #[sqlx(json)]
-    pub facts: Facts,
-    /// What was told and found.
-    #[sqlx(json)]
-    pub report: Report,
-    /// What it gave.
-    #[sqlx(json)]
-    pub remedy: Remedy,
-    /// The clauses that decided.
-    #[sqlx(json)]
-    pub clauses: Vec<Clause>,
-}
-
-/// How many decisions were recorded, at a moment or later. Row-level security counts none of another tenant's.
-pub async fn count_recorded(conn: &mut PgConnection, since: Option<DateTime<Utc>>) -> Result<i64> {
-    let count = sqlx::query_scalar(
-        "SELECT count(*) FROM claim_decisions d WHERE $1::timestamptz IS NULL OR $1 <=
-            (SELECT e.recorded_at FROM claim_events e WHERE e.claim_id = d.claim_id AND e.sequence = d.sequence)",
-    );
-    Ok(count.bind(since).fetch_one(conn).await?)
-}
-
-/// At most `limit` of them after one that is named by its claim and its number. Subqueries and no joins: whatever the planner
-/// thinks of the tables, a page is read along the key.
-pub async fn recorded(
-    conn: &mut PgConnection,
-    since: Option<DateTime<Utc>>,
-    after: (Uuid, i64),
-    limit: i64,
-) -> Result<Vec<ToReplay>> {
     let decisions = sqlx::query_as(
-        "SELECT d.claim_id, d.sequence, (SELECT c.serial FROM claims c WHERE c.claim_id = d.claim_id) AS serial,
-                d.facts, d.report, d.decision -> 'remedy' AS remedy, d.decision -> 'clauses' AS clauses
-           FROM claim_decisions d
-          WHERE (d.claim_id, d.sequence) > ($2, $3) AND ($1::timestamptz IS NULL OR $1 <=
-                (SELECT e.recorded_at FROM claim_events e WHERE e.claim_id = d.claim_id AND e.sequence = d.sequence))
-          ORDER BY d.claim_id, d.sequence LIMIT $4",
+        "SELECT claim_id, sequence, stage, facts, report, decision FROM claim_decisions WHERE claim_id = ANY ($1) ORDER BY claim_id, sequence",
     );
-    let decisions = decisions.bind(since).bind(after.0).bind(after.1).bind(limit);
-    Ok(decisions.fetch_all(conn).await?)
-}
-
-#[derive(FromRow)]
-struct EventRow {
-    sequence: i64,
-    facts: Json<Event>,
-    state: String,
-    recorded_at: DateTime<Utc>,
-    actor: String,
+    Ok(decisions.bind(claims).fetch_all(conn).await?)
 }
 
 /// At most `limit` events of a claim after a number. The claim must be the caller's (`get`).
 pub async fn events(conn: &mut PgConnection, claim: Uuid, after: i64, limit: i64) -> Result<Vec<StoredEvent>> {
-    let rows: Vec<EventRow> = sqlx::query_as(
+    let events = sqlx::query_as(
         "SELECT sequence, facts, state, recorded_at, actor FROM claim_events WHERE claim_id = $1 AND sequence > $2 ORDER BY sequence LIMIT $3",
-    )
-    .bind(claim)
-    .bind(after)
-    .bind(limit)
-    .fetch_all(conn)
-    .await?;
-    rows.into_iter()
-        .map(|row| {
-            let state = row.state.parse().map_err(Error::broken)?;
-            Ok(StoredEvent {
-                sequence: row.sequence,
-                event: row.facts.0,
-                state,
-                recorded_at: row.recorded_at,
-                actor: row.actor,
-            })
-        })
-        .collect()
+    );
+    Ok(events.bind(claim).bind(after).bind(limit).fetch_all(conn).await?)
 }
 
 /// A return number that was never given out before.

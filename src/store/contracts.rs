@@ -106,7 +106,7 @@ pub async fn confirm(
     now: DateTime<Utc>,
 ) -> Result<ContractRow> {
     let contract = get(&mut *conn, number).await?;
-    at_version(&contract, change.version)?;
+    Refusal::unless_version(change.version, contract.version)?;
     if contract.confirmed_on.is_some() {
         return Err(Refusal::ContractState("the contract is confirmed already").into());
     }
@@ -122,7 +122,7 @@ pub async fn revoke(
     now: DateTime<Utc>,
 ) -> Result<ContractRow> {
     let contract = get(&mut *conn, number).await?;
-    at_version(&contract, change.version)?;
+    Refusal::unless_version(change.version, contract.version)?;
     match contract.confirmed_on {
         None => return Err(Refusal::ContractState("the contract is not confirmed").into()),
         Some(_) if contract.revoked_on.is_some() => {
@@ -134,13 +134,6 @@ pub async fn revoke(
         Some(_) => {}
     }
     next(conn, ContractRow { revoked_on: Some(change.from), ..contract }, change, actor, now).await
-}
-
-fn at_version(contract: &ContractRow, given: i64) -> Result<()> {
-    if given == 0 || given == contract.version {
-        return Ok(());
-    }
-    Err(Refusal::VersionMismatch { given, current: contract.version }.into())
 }
 
 /// Puts a version in the current one's place. Of two at once the second meets `contract_versions_pkey` and tries again.

@@ -50,44 +50,24 @@ pub async fn list(db: impl PgExecutor<'_>, after: &str, limit: i64) -> Result<Ve
     Ok(dealers.bind(after).bind(limit).fetch_all(db).await?)
 }
 
-/// Suspends a dealer, or makes it active again. `version` 0 is whatever is current.
-pub async fn set_status(conn: &mut PgConnection, dealer_id: &str, active: bool, version: i64) -> Result<Dealer> {
-    let changed = sqlx::query_as(
-        "UPDATE dealers SET status = CASE WHEN $2 THEN 'ACTIVE' ELSE 'SUSPENDED' END, version = version + 1
-          WHERE dealer_id = $1 AND ($3 = 0 OR version = $3)
-         RETURNING dealer_id, name, status = 'ACTIVE' AS active, credit_terms, debt_limit, version",
-    );
-    let changed = changed.bind(dealer_id).bind(active).bind(version).fetch_optional(&mut *conn).await?;
-    changed_at(conn, dealer_id, version, changed).await
-}
-
-/// Gives a dealer credit terms, or takes them. `version` 0 is whatever is current.
-pub async fn set_credit_terms(conn: &mut PgConnection, dealer_id: &str, given: bool, version: i64) -> Result<Dealer> {
-    let changed = sqlx::query_as(
-        "UPDATE dealers SET credit_terms = $2, version = version + 1 WHERE dealer_id = $1 AND ($3 = 0 OR version = $3)
-         RETURNING dealer_id, name, status = 'ACTIVE' AS active, credit_terms, debt_limit, version",
-    );
-    let changed = changed.bind(dealer_id).bind(given).bind(version).fetch_optional(&mut *conn).await?;
-    changed_at(conn, dealer_id, version, changed).await
-}
-
-/// Limits how many swapped units a dealer may owe, or takes the limit away. `version` 0 is whatever is current.
-pub async fn set_debt_limit(
+/// Changes what is given: whether a dealer is active, whether it has credit terms, how many swapped units it may owe at most (none:
+/// any number). `version` 0 is whatever is current.
+pub async fn change(
     conn: &mut PgConnection,
     dealer_id: &str,
-    limit: Option<i32>,
     version: i64,
+    active: Option<bool>,
+    credit_terms: Option<bool>,
+    debt_limit: Option<Option<i32>>,
 ) -> Result<Dealer> {
     let changed = sqlx::query_as(
-        "UPDATE dealers SET debt_limit = $2, version = version + 1 WHERE dealer_id = $1 AND ($3 = 0 OR version = $3)
+        "UPDATE dealers SET status = CASE $3::boolean WHEN true THEN 'ACTIVE' WHEN false THEN 'SUSPENDED' ELSE status END,
+                credit_terms = coalesce($4, credit_terms), debt_limit = CASE WHEN $5 THEN $6 ELSE debt_limit END, version = version + 1
+          WHERE dealer_id = $1 AND ($2 = 0 OR version = $2)
          RETURNING dealer_id, name, status = 'ACTIVE' AS active, credit_terms, debt_limit, version",
     );
-    let changed = changed.bind(dealer_id).bind(limit).bind(version).fetch_optional(&mut *conn).await?;
-    changed_at(conn, dealer_id, version, changed).await
-}
-
-async fn changed_at(conn: &mut PgConnection, dealer_id: &str, version: i64, changed: Option<Dealer>) -> Result<Dealer> {
-    match changed {
+    let changed = changed.bind(dealer_id).bind(version).bind(active).bind(credit_terms);
+    match changed.bind(debt_limit.is_some()).bind(debt_limit.flatten()).fetch_optional(&mut *conn).await? {
         Some(dealer) => Ok(dealer),
         None => {
             let current = get(conn, dealer_id).await?.version;

@@ -92,47 +92,41 @@ impl From<sqlx::Error> for Error {
 
 /// The rule that a constraint guards, where two callers at once can break it.
 fn by_constraint(name: &str) -> Option<Error> {
-    let chain = |why| Some(Error::Refused(Refusal::ReplacementChain(why)));
-    match name {
+    let unknown = |kind| Error::not_found(kind, "");
+    let chain = |why| Refusal::ReplacementChain(why).into();
+    let exists = |what: &str| Refusal::AlreadyExists(what.to_owned()).into();
+    Some(match name {
         "claims_given_once" | "claims_swapped_for_once" => {
-            Some(Error::Refused(Refusal::UnitNotGivable { rule: "it was given before" }))
+            Refusal::UnitNotGivable { rule: "it was given before" }.into()
         }
-        "evidence_at_most_20" => Some(Error::Refused(Refusal::EvidenceRefused("a claim has 20 at most"))),
-        "claims_one_open_for_a_unit" => Some(Error::Refused(Refusal::OpenClaimExists)),
+        "evidence_at_most_20" => Refusal::EvidenceRefused("a claim has 20 at most").into(),
+        "claims_one_open_for_a_unit" => Refusal::OpenClaimExists.into(),
         "replacements_replaced_once" => chain("the unit was replaced before"),
         "replacements_given_once" => chain("the unit was given before"),
         "replacements_no_cycle" => chain("the replacement would make a cycle"),
         "replacements_by_another" => chain("a unit cannot replace itself"),
         "stock_units_location_known" | "stock_movements_to_location_fkey" | "stock_minimums_location_known" => {
-            Some(Error::not_found("location", ""))
+            unknown("location")
         }
-        "sales_contract_known" => Some(Error::not_found("contract", "")),
-        "sales_dealer_known" | "claims_dealer_known" => Some(Error::Refused(Refusal::DealerNotActive)),
-        "sales_customer_known" | "claims_customer_known" => Some(Error::not_found("customer", "")),
-        "units_model_known" | "product_equivalents_model_known" | "stock_minimums_model_known" => {
-            Some(Error::not_found("product", ""))
+        "sales_contract_known" => unknown("contract"),
+        "sales_dealer_known" | "claims_dealer_known" => Refusal::DealerNotActive.into(),
+        "sales_customer_known" | "claims_customer_known" => unknown("customer"),
+        "units_model_known" | "product_equivalents_model_known" | "stock_minimums_model_known" => unknown("product"),
+        "units_refurbished_once" => {
+            Refusal::RegistryConflict("a unit was refurbished under another serial before".to_owned()).into()
         }
-        "units_refurbished_once" => Some(Error::Refused(Refusal::RegistryConflict(
-            "a unit was refurbished under another serial before".to_owned(),
-        ))),
         "units_refurbished_from_known"
         | "repairs_unit_known"
         | "replacements_replaced_known"
         | "replacements_replacement_known"
-        | "shipment_items_unit_known" => Some(Error::not_found("unit", "")),
-        "products_pkey" => Some(Error::Refused(Refusal::AlreadyExists("the product".to_owned()))),
-        "dealer_promises_certificate_once" => {
-            Some(Error::Refused(Refusal::AlreadyExists("the certificate".to_owned())))
-        }
-        "billables_reference_once" => {
-            Some(Error::Refused(Refusal::AlreadyExists("the payment's reference".to_owned())))
-        }
-        "dealers_pkey" => Some(Error::Refused(Refusal::AlreadyExists("the dealer".to_owned()))),
-        "contracts_pkey" => Some(Error::Refused(Refusal::AlreadyExists("the contract".to_owned()))),
-        "policies_pkey" => Some(Error::Refused(Refusal::AlreadyExists("the policy version".to_owned()))),
-        "policies_one_for_a_date" => {
-            Some(Error::Refused(Refusal::AlreadyExists("a policy version for that date".to_owned())))
-        }
+        | "shipment_items_unit_known" => unknown("unit"),
+        "products_pkey" => exists("the product"),
+        "dealer_promises_certificate_once" => exists("the certificate"),
+        "billables_reference_once" => exists("the payment's reference"),
+        "dealers_pkey" => exists("the dealer"),
+        "contracts_pkey" => exists("the contract"),
+        "policies_pkey" => exists("the policy version"),
+        "policies_one_for_a_date" => exists("a policy version for that date"),
         // Two writers at once: the second is told as if it came second, when it tries again.
         "sales_pkey"
         | "sales_one_current"
@@ -147,7 +141,7 @@ fn by_constraint(name: &str) -> Option<Error> {
         | "stock_locations_one_receives_replaced"
         | "stock_movements_one_for_a_number"
         | "ledger_one_entry_for_a_number"
-        | "units_pkey" => Some(Error::Contended),
-        _ => None,
-    }
+        | "units_pkey" => Error::Contended,
+        _ => return None,
+    })
 }

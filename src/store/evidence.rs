@@ -3,14 +3,10 @@
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection, PgPool};
+use sqlx::{FromRow, PgConnection, PgPool, Row, postgres::PgRow};
 use uuid::Uuid;
 
-use super::{
-    error::{Error, Result},
-    objects::Objects,
-    transaction,
-};
+use super::{error::Result, objects::Objects, transaction};
 use crate::domain::{
     actor::Actor,
     evidence::{EvidenceKind, MOST_OF_A_CLAIM, MediaType, Whole},
@@ -18,15 +14,17 @@ use crate::domain::{
 };
 
 /// A scan or photo, complete.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, FromRow)]
 pub struct Evidence {
     /// The applicant's UUID for it, within its claim.
+    #[sqlx(rename = "evidence_id")]
     pub id: Uuid,
     /// What it shows.
     pub kind: EvidenceKind,
     /// By its content.
     pub media_type: MediaType,
     /// Its size and content.
+    #[sqlx(flatten)]
     pub whole: Whole,
     /// Where its bytes are.
     pub object_id: Uuid,
@@ -47,55 +45,29 @@ pub struct Upload {
     pub received: u64,
 }
 
-#[derive(FromRow)]
-struct Row {
-    evidence_id: Uuid,
-    kind: String,
-    media_type: String,
-    size_bytes: i64,
-    sha256: Vec<u8>,
-    object_id: Uuid,
-    added_at: DateTime<Utc>,
-    seen_on: Vec<Uuid>,
-}
-
-impl TryFrom<Row> for Evidence {
-    type Error = Error;
-
-    fn try_from(row: Row) -> Result<Self> {
-        let sha256 = row.sha256.try_into().map_err(|_| Error::broken("evidence.sha256 has another length"))?;
-        Ok(Self {
-            id: row.evidence_id,
-            kind: row.kind.parse().map_err(Error::broken)?,
-            media_type: row.media_type.parse().map_err(Error::broken)?,
-            whole: Whole { size: row.size_bytes.unsigned_abs(), sha256 },
-            object_id: row.object_id,
-            added_at: row.added_at,
-            seen_on: row.seen_on,
-        })
+impl<'r> FromRow<'r, PgRow> for Whole {
+    fn from_row(row: &'r PgRow) -> sqlx::Result<Self> {
+        let size: i64 = row.try_get("size_bytes")?;
+        Ok(Self { size: size.unsigned_abs(), sha256: row.try_get("sha256")? })
     }
 }
 
 /// The scans and photos of a claim, or one of them, in the order they were added. The claim must be the caller's.
 pub async fn of_claim(conn: &mut PgConnection, claim: Uuid, only: Option<Uuid>) -> Result<Vec<Evidence>> {
-    let rows: Vec<Row> = sqlx::query_as(
+    let found = sqlx::query_as(
         "SELECT evidence_id, kind, media_type, size_bytes, sha256, object_id, added_at,
                 CASE WHEN caller_is_staff() THEN
                     ARRAY(SELECT DISTINCT o.claim_id FROM evidence o WHERE o.sha256 = e.sha256 AND o.claim_id <> e.claim_id
                            ORDER BY o.claim_id LIMIT 20)
                 ELSE '{}' END AS seen_on
            FROM evidence e WHERE claim_id = $1 AND ($2::uuid IS NULL OR evidence_id = $2) ORDER BY number",
-    )
-    .bind(claim)
-    .bind(only)
-    .fetch_all(conn)
-    .await?;
-    rows.into_iter().map(Evidence::try_from).collect()
+    );
+    Ok(found.bind(claim).bind(only).fetch_all(conn).await?)
 }
 
 /// What came of one so far, held to the end of the transaction. The claim must be held.
 pub async fn upload(conn: &mut PgConnection, claim: Uuid, id: Uuid) -> Result<Option<Upload>> {
-    let row: Option<(String, Uuid)> = sqlx::query_as(
+    let row: Option<(EvidenceKind, Uuid)> = sqlx::query_as(
         "SELECT kind, object_id FROM evidence_uploads WHERE claim_id = $1 AND evidence_id = $2 FOR NO KEY UPDATE",
     )
     .bind(claim)
@@ -104,13 +76,15 @@ pub async fn upload(conn: &mut PgConnection, claim: Uuid, id: Uuid) -> Result<Op
     .await?;
     let Some((kind, object_id)) = row else { return Ok(None) };
     let received: i64 = sqlx::query_scalar(
-        "SELECT coalesce(sum(length(data)), 0)::bigint FROM evidence_chunks WHERE claim_id = $1 AND evidence_id = $2",
+        // Chunks have no gaps: the last one tells, however many there are.
+        "SELECT coalesce((SELECT offset_bytes + length(data) FROM evidence_chunks WHERE claim_id = $1 AND evidence_id = $2
+                           ORDER BY offset_bytes DESC LIMIT 1), 0)",
     )
     .bind(claim)
     .bind(id)
     .fetch_one(conn)
     .await?;
-    Ok(Some(Upload { kind: kind.parse().map_err(Error::broken)?, object_id, received: received.unsigned_abs() }))
+    Ok(Some(Upload { kind, object_id, received: received.unsigned_abs() }))
 }
 
 /// Begins one, where the claim has room for it. The claim must be held.
@@ -128,7 +102,7 @@ pub async fn begin(
     )
     .bind(claim)
     .bind(id)
-    .bind(kind.to_string())
+    .bind(kind)
     .bind(object_id)
     .bind(now)
     .bind(MOST_OF_A_CLAIM)
@@ -181,8 +155,8 @@ pub async fn complete(conn: &mut PgConnection, claim: Uuid, evidence: &Evidence)
     )
     .bind(claim)
     .bind(evidence.id)
-    .bind(evidence.kind.to_string())
-    .bind(evidence.media_type.to_string())
+    .bind(evidence.kind)
+    .bind(evidence.media_type)
     .bind(evidence.whole.size.cast_signed())
     .bind(evidence.whole.sha256.as_slice())
     .bind(evidence.object_id)
@@ -192,13 +166,11 @@ pub async fn complete(conn: &mut PgConnection, claim: Uuid, evidence: &Evidence)
     Ok(())
 }
 
-/// Drops at most 100 uploads that began before a moment and were not completed, with their chunks. Gives the objects that may be
-/// left of them: to be deleted before this transaction commits, so that none is forgotten. One that is being completed is left.
-pub async fn drop_stale(conn: &mut PgConnection, before: DateTime<Utc>) -> Result<Vec<Uuid>> {
+/// The objects that may be left of at most 100 uploads that began before a moment and were not completed, held to the end of the
+/// transaction. One that is being completed is left.
+async fn stale(conn: &mut PgConnection, before: DateTime<Utc>) -> Result<Vec<Uuid>> {
     let objects = sqlx::query_scalar(
-        "DELETE FROM evidence_uploads WHERE (claim_id, evidence_id) IN
-             (SELECT claim_id, evidence_id FROM evidence_uploads WHERE began_at < $1 ORDER BY began_at LIMIT 100 FOR UPDATE SKIP LOCKED)
-         RETURNING object_id",
+        "SELECT object_id FROM evidence_uploads WHERE began_at < $1 ORDER BY began_at LIMIT 100 FOR UPDATE SKIP LOCKED",
     );
     Ok(objects.bind(before).fetch_all(conn).await?)
 }
@@ -210,11 +182,17 @@ pub async fn sweep(pool: &PgPool, worker: &Actor, objects: &Objects, now: DateTi
     transaction(pool, "sweep_evidence", worker, deadline, move |conn| {
         let objects = objects.clone();
         Box::pin(async move {
-            let stale = drop_stale(conn, now - chrono::Duration::days(1)).await?;
-            for object in &stale {
-                objects.delete(*object).await?;
+            let before = now - chrono::Duration::days(1);
+            let mut gone = Vec::new();
+            for object in stale(&mut *conn, before).await? {
+                // One whose object cannot be deleted stays, so that it is not forgotten, and keeps no other waiting.
+                match objects.delete(object).await {
+                    Ok(()) => gone.push(object),
+                    Err(error) => tracing::error!(%error, %object, "an upload cannot be dropped"),
+                }
             }
-            Ok(stale.len() as u64)
+            let dropped = sqlx::query("DELETE FROM evidence_uploads WHERE began_at < $1 AND object_id = ANY ($2)");
+            Ok(dropped.bind(before).bind(gone).execute(conn).await?.rows_affected())
         })
     })
     .await

@@ -1,6 +1,9 @@
 //! The facts that a decision reads, in one query: unit, lineage, sale, contract, repairs, and which policies there are.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::{FromRow, PgConnection, PgExecutor, Row as _, postgres::PgRow, types::Json};
@@ -28,6 +31,20 @@ pub struct UnitToDecide {
     /// How many policies and calendars were published when it was read; -1 where it was read as known at a moment.
     pub stamp: i64,
 }
+
+/// Units by serial; several callers may be given the same one.
+pub type Units = HashMap<String, Arc<UnitToDecide>>;
+
+/// Of the units in `$1`, what stands with each, and which are to be asked about in full.
+const STANDING: &str = "
+    SELECT u.serial, u.model, u.has_promise, p.discontinued,
+           CASE WHEN p.discontinued THEN
+               ARRAY(SELECT e.equivalent_model FROM product_equivalents e WHERE e.model = u.model ORDER BY e.position) END,
+           p.product_type, u.manufactured_on, u.ex_factory_on, u.sold_by_maker, u.sold_on, u.has_invoice, u.sale_region,
+           (SELECT count(*) FROM policies) + (SELECT count(*) FROM calendar_years), pg_is_in_recovery(),
+           u.has_history OR u.contract_number IS NOT NULL
+      FROM units u JOIN products p ON p.model = u.model
+     WHERE u.serial = ANY ($1)";
 
 /// Of the units in `$1`. `$2` is the claim being decided, whose own swap or replacement does not count.
 ///
@@ -104,20 +121,30 @@ pub async fn of_unit(conn: &mut PgConnection, serial: &Serial, for_claim: Option
     row.ok_or_else(|| Error::not_found("unit", serial))
 }
 
-/// Reads the facts of many units, as of now: those that the registry knows, by serial.
-pub async fn of_units(db: impl PgExecutor<'_>, serials: &[&str]) -> Result<HashMap<String, UnitToDecide>> {
-    let rows: Vec<UnitToDecide> = sqlx::query_as(FACTS).bind(serials).bind(None::<Uuid>).fetch_all(db).await?;
-    Ok(rows.into_iter().map(|unit| (unit.serial.to_string(), unit)).collect())
+/// Reads the facts of many units, as of now: those that the registry knows, by serial. Few have a history or a contract, and
+/// are asked about once more, in full: all that is told of a unit is of one statement.
+pub async fn of_units(conn: &mut PgConnection, serials: &[&str]) -> Result<Units> {
+    let rows = sqlx::query(STANDING).bind(serials).fetch_all(&mut *conn).await?;
+    let (mut units, mut in_full) = (Units::with_capacity(rows.len()), Vec::<&str>::new());
+    let mut insert = |unit: UnitToDecide| units.insert(unit.serial.to_string(), Arc::new(unit));
+    for row in &rows {
+        if row.try_get(14)? {
+            in_full.push(row.try_get(0)?);
+        } else {
+            insert(UnitToDecide::standing(row, 12)?);
+        }
+    }
+    if !in_full.is_empty() {
+        let rows: Vec<UnitToDecide> = sqlx::query_as(FACTS).bind(in_full).bind(None::<Uuid>).fetch_all(conn).await?;
+        rows.into_iter().for_each(|unit| drop(insert(unit)));
+    }
+    Ok(units)
 }
 
 /// Reads the facts of many units as they were known at a moment. The stamp is none: the policies are those of then, too.
-pub async fn as_known(
-    db: impl PgExecutor<'_>,
-    serials: &[&str],
-    known_at: DateTime<Utc>,
-) -> Result<HashMap<String, UnitToDecide>> {
+pub async fn as_known(db: impl PgExecutor<'_>, serials: &[&str], known_at: DateTime<Utc>) -> Result<Units> {
     let rows: Vec<UnitToDecide> = sqlx::query_as(AS_KNOWN).bind(serials).bind(known_at).fetch_all(db).await?;
-    Ok(rows.into_iter().map(|unit| (unit.serial.to_string(), unit)).collect())
+    Ok(rows.into_iter().map(|unit| (unit.serial.to_string(), Arc::new(unit))).collect())
 }
 
 /// Which of these models have a good unit that nobody bought yet (T4), as far as each model's newest 100 tell.
@@ -126,39 +153,19 @@ pub async fn in_stock(db: impl PgExecutor<'_>, models: &[&str]) -> Result<HashSe
     Ok(models.into_iter().collect())
 }
 
-impl<'r> FromRow<'r, PgRow> for UnitToDecide {
-    fn from_row(row: &'r PgRow) -> sqlx::Result<Self> {
-        if row.try_get(22)? {
+impl UnitToDecide {
+    /// A unit by what stands with it: the columns that all queries begin with, and stamp and recovery at `stamp`.
+    fn standing(row: &PgRow, stamp: usize) -> sqlx::Result<Self> {
+        if row.try_get(stamp + 1)? {
             return Err(sqlx::Error::Protocol("the server is in recovery".to_owned()));
         }
-        let invalid = |error: &dyn std::fmt::Display| sqlx::Error::Decode(error.to_string().into());
-        let region = |at: usize| -> sqlx::Result<Option<Region>> {
-            let code: Option<&str> = row.try_get(at)?;
-            code.map(Region::parse).transpose().map_err(|error| invalid(&error))
-        };
-        let sale = |at: usize| -> sqlx::Result<Option<SaleFacts>> {
-            let Some(sold_on) = row.try_get(at)? else { return Ok(None) };
-            Ok(Some(SaleFacts { sold_on, invoice: row.try_get(at + 1)?, region: region(at + 2)? }))
-        };
-        let product_type: &str = row.try_get(5)?;
+        let (serial, product_type): (&str, &str) = (row.try_get(0)?, row.try_get(5)?);
         let original = UnitFacts {
             product_type: product_type.parse().map_err(|error| invalid(&error))?,
             manufactured_on: row.try_get(6)?,
             ex_factory_on: row.try_get(7)?,
             sold_by_maker: row.try_get(8)?,
         };
-        let number: Option<String> = row.try_get(12)?;
-        let contract = match number {
-            Some(number) => {
-                let terms: Json<ContractTerms> = row.try_get(15)?;
-                let (confirmed_on, revoked_on): (Option<NaiveDate>, _) = (row.try_get(13)?, row.try_get(14)?);
-                Some(Contract { number, confirmed_on, revoked_on, terms: terms.0 })
-            }
-            None => None,
-        };
-        let repairs: Option<Json<Vec<RepairFacts>>> = row.try_get(19)?;
-        let successor: Option<&str> = row.try_get(20)?;
-        let serial: &str = row.try_get(0)?;
         Ok(Self {
             serial: Serial::parse(serial).map_err(|error| invalid(&error))?,
             model: row.try_get(1)?,
@@ -166,14 +173,43 @@ impl<'r> FromRow<'r, PgRow> for UnitToDecide {
             facts: Facts {
                 original,
                 discontinued: row.try_get(3)?,
-                equivalents: row.try_get(4)?,
-                sale: sale(9)?,
-                contract,
-                repairs: repairs.map(|Json(repairs)| repairs).unwrap_or_default(),
-                superseded_by: successor.map(Serial::parse).transpose().map_err(|error| invalid(&error))?,
-                own_sale: sale(16)?,
+                equivalents: row.try_get::<Option<_>, _>(4)?.unwrap_or_default(),
+                sale: sale(row, 9)?,
+                contract: None,
+                repairs: Vec::new(),
+                superseded_by: None,
+                own_sale: None,
             },
-            stamp: row.try_get(21)?,
+            stamp: row.try_get(stamp)?,
         })
     }
+}
+
+impl<'r> FromRow<'r, PgRow> for UnitToDecide {
+    fn from_row(row: &'r PgRow) -> sqlx::Result<Self> {
+        let mut unit = Self::standing(row, 21)?;
+        if let Some(number) = row.try_get(12)? {
+            let terms: Json<ContractTerms> = row.try_get(15)?;
+            let (confirmed_on, revoked_on): (Option<NaiveDate>, _) = (row.try_get(13)?, row.try_get(14)?);
+            unit.facts.contract = Some(Contract { number, confirmed_on, revoked_on, terms: terms.0 });
+        }
+        unit.facts.own_sale = sale(row, 16)?;
+        let repairs: Option<Json<Vec<RepairFacts>>> = row.try_get(19)?;
+        unit.facts.repairs = repairs.map(|Json(repairs)| repairs).unwrap_or_default();
+        let successor: Option<&str> = row.try_get(20)?;
+        unit.facts.superseded_by = successor.map(Serial::parse).transpose().map_err(|error| invalid(&error))?;
+        Ok(unit)
+    }
+}
+
+/// The sale in the three columns from `at` on.
+fn sale(row: &PgRow, at: usize) -> sqlx::Result<Option<SaleFacts>> {
+    let Some(sold_on) = row.try_get(at)? else { return Ok(None) };
+    let region: Option<&str> = row.try_get(at + 2)?;
+    let region = region.map(Region::parse).transpose().map_err(|error| invalid(&error))?;
+    Ok(Some(SaleFacts { sold_on, invoice: row.try_get(at + 1)?, region }))
+}
+
+fn invalid(error: &dyn std::fmt::Display) -> sqlx::Error {
+    sqlx::Error::Decode(error.to_string().into())
 }

@@ -2,13 +2,14 @@
 
 use sqlx::{FromRow, PgConnection, PgExecutor};
 
-use super::error::{Error, Result};
+use super::error::Result;
 use crate::domain::{facts::ProductType, serial::Serial};
 
 /// A fault of the catalogue.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub struct Fault {
     /// Capitals, digits and underscores.
+    #[sqlx(rename = "fault_code")]
     pub code: String,
     /// In Chinese.
     pub chinese: String,
@@ -18,24 +19,6 @@ pub struct Fault {
     pub product_types: Vec<ProductType>,
 }
 
-#[derive(FromRow)]
-struct Row {
-    fault_code: String,
-    chinese: String,
-    english: String,
-    product_types: Vec<String>,
-}
-
-impl TryFrom<Row> for Fault {
-    type Error = Error;
-
-    fn try_from(row: Row) -> Result<Self> {
-        let product_types =
-            row.product_types.iter().map(|of| of.parse().map_err(Error::broken)).collect::<Result<_>>()?;
-        Ok(Self { code: row.fault_code, chinese: row.chinese, english: row.english, product_types })
-    }
-}
-
 /// Lists at most `limit` faults after a code: those that a type of product may have, where one is given.
 pub async fn list(
     db: impl PgExecutor<'_>,
@@ -43,16 +26,11 @@ pub async fn list(
     after: &str,
     limit: i64,
 ) -> Result<Vec<Fault>> {
-    let rows: Vec<Row> = sqlx::query_as(
+    let faults = sqlx::query_as(
         "SELECT fault_code, chinese, english, product_types FROM faults
           WHERE fault_code > $1 AND ($2::text IS NULL OR product_types = '{}' OR $2 = ANY (product_types)) ORDER BY fault_code LIMIT $3",
-    )
-    .bind(after)
-    .bind(product_type.map(|of| of.to_string()))
-    .bind(limit)
-    .fetch_all(db)
-    .await?;
-    rows.into_iter().map(Fault::try_from).collect()
+    );
+    Ok(faults.bind(after).bind(product_type).bind(limit).fetch_all(db).await?)
 }
 
 /// Adds a fault, or changes its texts and products.
@@ -64,7 +42,7 @@ pub async fn put(conn: &mut PgConnection, fault: &Fault) -> Result<()> {
     .bind(&fault.code)
     .bind(&fault.chinese)
     .bind(&fault.english)
-    .bind(fault.product_types.iter().map(ToString::to_string).collect::<Vec<_>>())
+    .bind(&fault.product_types)
     .execute(conn)
     .await?;
     Ok(())

@@ -7,7 +7,7 @@ use sqlx::{Executor, FromRow, PgConnection};
 
 use super::{
     error::{Error, Result},
-    units::Unit,
+    units::{self, Held, Unit},
 };
 use crate::domain::actor::Actor;
 
@@ -41,17 +41,6 @@ pub struct RegisteredUnits {
     pub refurbished: HashSet<String>,
 }
 
-/// A unit held to the end of the transaction.
-#[derive(Debug, FromRow)]
-pub struct HeldUnit {
-    /// Normalised.
-    pub serial: String,
-    /// Its model.
-    pub model: String,
-    /// S2.
-    pub manufactured_on: NaiveDate,
-}
-
 /// The latest version of a unit's sale.
 #[derive(Debug, FromRow)]
 pub struct LatestSale {
@@ -68,7 +57,7 @@ pub struct LatestSale {
 #[derive(Debug)]
 pub struct RegisteredSales {
     /// Those units of the group that are there, by serial.
-    pub units: HashMap<String, HeldUnit>,
+    pub units: HashMap<String, Held>,
     /// The latest version of each one's sale, by serial.
     pub latest: HashMap<String, LatestSale>,
     /// The dealers named that are known.
@@ -88,13 +77,7 @@ pub async fn registered_units(conn: &mut PgConnection, units: &[Unit], alone: bo
     .await?;
     let from: Vec<&str> = units.iter().filter_map(|unit| unit.refurbished_from.as_deref()).collect();
     let serials: Vec<&str> = units.iter().map(|unit| unit.serial.as_str()).chain(from.iter().copied()).collect();
-    let found: Vec<Unit> = sqlx::query_as(
-        "SELECT serial, model, lot, manufactured_on, ex_factory_on, sold_by_maker, refurbished_from
-           FROM units WHERE serial = ANY ($1)",
-    )
-    .bind(&serials)
-    .fetch_all(&mut *conn)
-    .await?;
+    let found = units::of_serials(&mut *conn, &serials).await?;
     let models: HashSet<&str> = units.iter().map(|unit| unit.model.as_str()).collect();
     let models = named(conn, "SELECT model FROM products WHERE model = ANY ($1)", models).await?;
     let refurbished = "SELECT refurbished_from FROM units WHERE refurbished_from = ANY ($1)";
@@ -108,12 +91,7 @@ pub async fn registered_units(conn: &mut PgConnection, units: &[Unit], alone: bo
 pub async fn registered_sales(conn: &mut PgConnection, sales: &[&ImportedSale]) -> Result<RegisteredSales> {
     by_key(conn).await?;
     let serials: Vec<&str> = sales.iter().map(|sale| sale.serial.as_str()).collect();
-    let held: Vec<HeldUnit> = sqlx::query_as(
-        "SELECT serial, model, manufactured_on FROM units WHERE serial = ANY ($1) ORDER BY serial FOR NO KEY UPDATE",
-    )
-    .bind(&serials)
-    .fetch_all(&mut *conn)
-    .await?;
+    let held = units::hold(&mut *conn, &serials).await?;
     // A statement of its own: it sees what the locks waited for.
     let latest: Vec<LatestSale> = sqlx::query_as(
         "SELECT version, cancelled, serial, dealer_id, sold_on, invoice_number, warranty_card_number, region, contract_number

@@ -23,8 +23,11 @@ pub mod quotes;
 pub mod reader;
 pub mod requests;
 pub mod sales;
+pub mod set_aside;
 pub mod shipments;
 pub mod stock;
+mod texts;
+pub mod tracking;
 pub mod transaction;
 pub mod units;
 pub mod watch;
@@ -32,18 +35,19 @@ pub mod watch;
 use std::{str::FromStr, time::Duration};
 
 use sqlx::{
-    Connection, Executor, PgConnection, PgPool,
+    AssertSqlSafe, Connection, Executor, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
 pub use error::{Error, Result};
 pub use transaction::{statement, transaction};
 
-/// The schema version that this binary needs: the number of its latest migration.
+/// The schema's versions; this binary needs the latest.
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
-/// The database role that a process works under: only the grants it needs, no table of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The database role that a process works under: only the grants it needs, no table of its own. Its name is in the database's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display)]
+#[strum(serialize_all = "lowercase")]
 pub enum Role {
     /// CoverageService and RegistryService.
     Coverage,
@@ -57,18 +61,6 @@ pub enum Role {
     Worker,
 }
 
-impl Role {
-    fn set(self) -> &'static str {
-        match self {
-            Self::Coverage => "SET ROLE warranty_coverage",
-            Self::Claim => "SET ROLE warranty_claim",
-            Self::Logistics => "SET ROLE warranty_logistics",
-            Self::Watch => "SET ROLE warranty_watch",
-            Self::Worker => "SET ROLE warranty_worker",
-        }
-    }
-}
-
 /// A pool of at most `size` connections, each under `role`. Connects lazily: the process starts while the database is away.
 ///
 /// No connection is pinged at checkout (a round trip): one that lay idle for half a minute is tried first, for at most a second.
@@ -77,13 +69,7 @@ pub fn pool(url: &str, size: u32, role: Role) -> anyhow::Result<PgPool> {
 }
 
 fn pool_to(server: PgConnectOptions, size: u32, role: Role) -> PgPool {
-    let options = server.application_name(match role {
-        Role::Coverage => "warranty-coverage",
-        Role::Claim => "warranty-claim",
-        Role::Logistics => "warranty-logistics",
-        Role::Watch => "warranty-watch",
-        Role::Worker => "warranty-worker",
-    });
+    let options = server.application_name(&format!("warranty-{role}"));
     PgPoolOptions::new()
         .max_connections(size)
         .acquire_timeout(Duration::from_secs(3))
@@ -103,7 +89,7 @@ fn pool_to(server: PgConnectOptions, size: u32, role: Role) -> PgPool {
 
 /// Puts a fresh connection under its role. A statement ends at its transaction's deadline, or soon after its client went away.
 async fn prepare(connection: &mut PgConnection, role: Role) -> sqlx::Result<()> {
-    connection.execute(role.set()).await?;
+    connection.execute(AssertSqlSafe(format!("SET ROLE warranty_{role}"))).await?;
     let settings = "SET client_connection_check_interval = '100ms'; SET idle_in_transaction_session_timeout = '60s'";
     connection.execute(settings).await?;
     Ok(())

@@ -33,10 +33,10 @@ pub struct VatRate {
 
 impl<'r> FromRow<'r, PgRow> for Price {
     fn from_row(row: &'r PgRow) -> sqlx::Result<Self> {
-        let (kind, product_type): (&str, &str) = (row.try_get("kind")?, row.try_get("product_type")?);
+        let product_type: &str = row.try_get("product_type")?;
         let invalid = |error: strum::ParseError| sqlx::Error::Decode(Box::new(error));
         let product_type = (!product_type.is_empty()).then(|| product_type.parse().map_err(invalid)).transpose()?;
-        let key = PriceKey { kind: kind.parse().map_err(invalid)?, product_type, code: row.try_get("code")? };
+        let key = PriceKey { kind: row.try_get("kind")?, product_type, code: row.try_get("code")? };
         let amount: Option<i64> = row.try_get("amount_fen")?;
         Ok(Self { key, amount: amount.map(Fen), valid_from: row.try_get("valid_from")? })
     }

@@ -8,11 +8,11 @@ use super::error::{Error, Result};
 use crate::domain::{
     actor::Actor,
     money::Fen,
-    quote::{Line, Priced, QuoteState},
+    quote::{Priced, QuoteState},
 };
 
 /// A quote as stored.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, FromRow)]
 pub struct Quote {
     /// A UUIDv7, so quotes sort by time.
     pub quote_id: Uuid,
@@ -21,6 +21,7 @@ pub struct Quote {
     /// As recorded: its time may have passed.
     pub state: QuoteState,
     /// Lines, sums and tax.
+    #[sqlx(flatten)]
     pub priced: Priced,
     /// When it was issued.
     pub issued_at: DateTime<Utc>,
@@ -52,29 +53,12 @@ pub enum Verdict {
     Superseded,
 }
 
-impl<'r> FromRow<'r, PgRow> for Quote {
+impl<'r> FromRow<'r, PgRow> for Priced {
     fn from_row(row: &'r PgRow) -> sqlx::Result<Self> {
-        let state: &str = row.try_get("state")?;
-        let lines: Json<Vec<Line>> = row.try_get("lines")?;
+        let Json(lines) = row.try_get("lines")?;
         let basis_points: i32 = row.try_get("vat_basis_points")?;
-        Ok(Self {
-            quote_id: row.try_get("quote_id")?,
-            claim_id: row.try_get("claim_id")?,
-            state: state.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
-            priced: Priced {
-                lines: lines.0,
-                subtotal: Fen(row.try_get("subtotal_fen")?),
-                vat_basis_points: basis_points.unsigned_abs(),
-                vat: Fen(row.try_get("vat_fen")?),
-            },
-            issued_at: row.try_get("issued_at")?,
-            expires_at: row.try_get("expires_at")?,
-            decided_at: row.try_get("decided_at")?,
-            decided_by: row.try_get("decided_by")?,
-            on_behalf_of: row.try_get("on_behalf_of")?,
-            token_fingerprint: row.try_get("token_fingerprint")?,
-            reason: row.try_get("reason")?,
-        })
+        let (subtotal, vat) = (Fen(row.try_get("subtotal_fen")?), Fen(row.try_get("vat_fen")?));
+        Ok(Self { lines, subtotal, vat_basis_points: basis_points.unsigned_abs(), vat })
     }
 }
 

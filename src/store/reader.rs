@@ -2,7 +2,7 @@
 //! the next one. A question is never answered by a query that began before it: nobody is served what was true before he asked.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,12 +13,12 @@ use tokio::sync::oneshot;
 use super::{
     Role,
     error::{Error, Result},
-    facts::{self, UnitToDecide},
+    facts::{self, UnitToDecide, Units},
     prepare,
 };
 use crate::domain::serial::Serial;
 
-/// Readers of single questions. One: a query costs as much as ten questions in it, and two would halve what each answers.
+/// Readers of single questions. One: a query costs as much as several questions in it, and two would halve what each answers.
 const UNIT_READERS: usize = 1;
 /// Readers of batches, which would hold single questions up.
 const BATCH_READERS: usize = 2;
@@ -39,7 +39,7 @@ pub struct Reader {
 struct Question {
     serial: Serial,
     deadline: Instant,
-    answer: oneshot::Sender<Result<Option<UnitToDecide>>>,
+    answer: oneshot::Sender<Result<Option<Arc<UnitToDecide>>>>,
 }
 
 struct Batch {
@@ -62,7 +62,7 @@ impl Reader {
     }
 
     /// The facts of a unit as of now. Errors: NotFound, Deadline, Busy, Away.
-    pub async fn unit(&self, serial: &Serial, deadline: Instant) -> Result<UnitToDecide> {
+    pub async fn unit(&self, serial: &Serial, deadline: Instant) -> Result<Arc<UnitToDecide>> {
         let (answer, answered) = oneshot::channel();
         self.units.try_send(Question { serial: serial.clone(), deadline, answer }).map_err(refused)?;
         let unit = within(deadline, answered).await?;
@@ -93,12 +93,6 @@ async fn within<T>(deadline: Instant, answered: oneshot::Receiver<Result<T>>) ->
 async fn read_units(server: Arc<PgConnectOptions>, questions: flume::Receiver<Question>) {
     let mut connection = None;
     while let Ok(first) = questions.recv_async().await {
-        // Whoever is about to ask comes along: as long as others' turns bring more questions, they go first.
-        let mut waiting = 0;
-        while questions.len() > waiting && questions.len() < MOST {
-            waiting = questions.len();
-            tokio::task::yield_now().await;
-        }
         let now = Instant::now();
         let waiting: Vec<Question> = std::iter::once(first)
             .chain(questions.try_iter().take(MOST - 1))
@@ -127,9 +121,6 @@ async fn read_batches(server: Arc<PgConnectOptions>, batches: flume::Receiver<Ba
         }
     }
 }
-
-/// Units by serial.
-pub type Units = HashMap<String, UnitToDecide>;
 
 /// Asks on the reader's connection; once more on a new one, where the old one turns out to be dead: a read may be repeated.
 async fn ask(server: &PgConnectOptions, connection: &mut Option<PgConnection>, serials: &[&str]) -> Result<Units> {

@@ -29,6 +29,12 @@ pub async fn earlier_reply(conn: &mut PgConnection, actor: &Actor, request: &Wri
     earlier.map(|(method, sha256, reply)| request.reply_of(&method, &sha256, reply)).transpose()
 }
 
+/// Whether a request of this id was answered before. Waits for one that is under way.
+pub async fn is_known(conn: &mut PgConnection, actor: &Actor, id: Uuid) -> Result<bool> {
+    let known = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM earlier_request($1, $2))");
+    Ok(known.bind(actor.to_string()).bind(id).fetch_one(conn).await?)
+}
+
 impl WriteRequest {
     /// The reply to an earlier request of the same id; refused where that was another request.
     pub(super) fn reply_of(&self, method: &str, sha256: &[u8], reply: Vec<u8>) -> Result<Vec<u8>> {

@@ -53,13 +53,8 @@ pub async fn register(conn: &mut PgConnection, units: &[Unit], now: DateTime<Utc
     .execute(&mut *conn)
     .await?
     .rows_affected();
-    let registered: Vec<Unit> = sqlx::query_as(
-        "SELECT serial, model, lot, manufactured_on, ex_factory_on, sold_by_maker, refurbished_from
-           FROM units WHERE serial = ANY ($1) ORDER BY serial",
-    )
-    .bind(column(|unit| unit.serial.clone()))
-    .fetch_all(conn)
-    .await?;
+    let serials: Vec<&str> = units.iter().map(|unit| unit.serial.as_str()).collect();
+    let registered = of_serials(conn, &serials).await?;
     match registered.iter().zip(units).find(|(there, given)| *there != *given) {
         Some((there, _)) => {
             Err(Refusal::RegistryConflict(format!("unit {} is registered with other facts", there.serial)).into())
@@ -68,15 +63,18 @@ pub async fn register(conn: &mut PgConnection, units: &[Unit], now: DateTime<Utc
     }
 }
 
+/// Those of these units that there are, by serial.
+pub(super) async fn of_serials(conn: &mut PgConnection, serials: &[&str]) -> Result<Vec<Unit>> {
+    let units = sqlx::query_as(
+        "SELECT serial, model, lot, manufactured_on, ex_factory_on, sold_by_maker, refurbished_from
+           FROM units WHERE serial = ANY ($1) ORDER BY serial",
+    );
+    Ok(units.bind(serials).fetch_all(conn).await?)
+}
+
 /// Gives one unit.
 pub async fn get(conn: &mut PgConnection, serial: &Serial) -> Result<Unit> {
-    let unit = sqlx::query_as(
-        "SELECT serial, model, lot, manufactured_on, ex_factory_on, sold_by_maker, refurbished_from FROM units WHERE serial = $1",
-    )
-    .bind(serial.as_str())
-    .fetch_optional(&mut *conn)
-    .await?;
-    match unit {
+    match of_serials(&mut *conn, &[serial.as_str()]).await?.pop() {
         Some(unit) => Ok(unit),
         None => Err(unknown(conn, serial).await),
     }
@@ -114,15 +112,19 @@ pub struct Held {
     pub manufactured_on: NaiveDate,
 }
 
-/// Holds units to the end of the transaction: a sale, a swap and a replacement of the same unit come one after the other.
+/// Holds those of these units that there are to the end of the transaction: a sale, a swap and a replacement of the same unit come
+/// one after the other.
+pub(super) async fn hold(conn: &mut PgConnection, serials: &[&str]) -> Result<Vec<Held>> {
+    let held = sqlx::query_as(
+        "SELECT serial, model, manufactured_on FROM units WHERE serial = ANY ($1) ORDER BY serial FOR NO KEY UPDATE",
+    );
+    Ok(held.bind(serials).fetch_all(conn).await?)
+}
+
+/// Holds these units, all of which there must be.
 pub async fn lock(conn: &mut PgConnection, serials: &[&Serial]) -> Result<Vec<Held>> {
     let names: Vec<&str> = serials.iter().map(|serial| serial.as_str()).collect();
-    let held: Vec<Held> = sqlx::query_as(
-        "SELECT serial, model, manufactured_on FROM units WHERE serial = ANY ($1) ORDER BY serial FOR NO KEY UPDATE",
-    )
-    .bind(&names)
-    .fetch_all(&mut *conn)
-    .await?;
+    let held = hold(&mut *conn, &names).await?;
     match serials.iter().find(|serial| !held.iter().any(|unit| unit.serial == serial.as_str())) {
         Some(missing) => Err(unknown(conn, missing).await),
         None => Ok(held),

@@ -7,17 +7,11 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection, PgPool, postgres::PgListener, types::Json};
+use sqlx::{FromRow, PgConnection, PgPool, postgres::PgListener};
 use uuid::Uuid;
 
-use super::{
-    Role,
-    claims::StoredEvent,
-    error::{Error, Result},
-    pool_to,
-};
-use crate::domain::{actor::Actor, event::Event, serial::Serial};
+use super::{Role, claims::StoredEvent, error::Result, pool_to};
+use crate::domain::{actor::Actor, serial::Serial};
 
 /// Numbers looked through in one transaction of a caller's: one who sees few of them still gets on.
 const WINDOW: i64 = 20_000;
@@ -25,7 +19,7 @@ const WINDOW: i64 = 20_000;
 pub const PAGE: usize = 500;
 
 /// An event of some claim, with what tells who may see it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, FromRow)]
 pub struct Watched {
     /// Its number in the feed.
     pub feed: i64,
@@ -38,37 +32,8 @@ pub struct Watched {
     /// The customer it is for.
     pub customer_id: Uuid,
     /// What happened.
+    #[sqlx(flatten)]
     pub event: StoredEvent,
-}
-
-#[derive(FromRow)]
-struct WatchedRow {
-    feed: i64,
-    claim_id: Uuid,
-    serial: String,
-    dealer_id: Option<String>,
-    customer_id: Uuid,
-    sequence: i64,
-    facts: Json<Event>,
-    state: String,
-    recorded_at: DateTime<Utc>,
-    actor: String,
-}
-
-impl TryFrom<WatchedRow> for Watched {
-    type Error = Error;
-
-    fn try_from(row: WatchedRow) -> Result<Self> {
-        let event = StoredEvent {
-            sequence: row.sequence,
-            event: row.facts.0,
-            state: row.state.parse().map_err(Error::broken)?,
-            recorded_at: row.recorded_at,
-            actor: row.actor,
-        };
-        let WatchedRow { feed, claim_id, serial, dealer_id, customer_id, .. } = row;
-        Ok(Self { feed, claim_id, serial, dealer_id, customer_id, event })
-    }
 }
 
 /// How far the feed is final, and what is known about the gap behind that.
@@ -135,7 +100,7 @@ impl Feed {
         #[derive(FromRow)]
         struct Seen {
             #[sqlx(flatten)]
-            row: WatchedRow,
+            watched: Watched,
             oldest: i64,
         }
         let seen: Vec<Seen> = sqlx::query_as(
@@ -147,12 +112,12 @@ impl Feed {
         .bind(PAGE as i64)
         .fetch_all(&mut self.listener)
         .await?;
-        let numbers: Vec<i64> = seen.iter().map(|seen| seen.row.feed).collect();
+        let numbers: Vec<i64> = seen.iter().map(|seen| seen.watched.feed).collect();
         let (taken, gap) = safe.take(&numbers, seen.first().map_or(0, |seen| seen.oldest));
         if let Some(up_to) = gap {
             safe.barrier = Some((up_to, self.next_xid().await?));
         }
-        seen.into_iter().take(taken).map(|seen| seen.row.try_into()).collect()
+        Ok(seen.into_iter().take(taken).map(|seen| seen.watched).collect())
     }
 
     /// Waits for a hint that there is more, at most until it is time to look anyway: sooner where a gap is waited for.
@@ -193,7 +158,7 @@ impl Wanted {
     /// Whether an event of the feed is shown to a caller: the one gate between the poller, which sees all, and who watches.
     pub fn shows(&self, actor: &Actor, watched: &Watched) -> bool {
         let name: &'static str = (&watched.event.event).into();
-        actor.may_see(watched.dealer_id.as_deref(), watched.customer_id)
+        actor.may_see(watched.dealer_id.as_deref(), Some(watched.customer_id))
             && self.serial.as_ref().is_none_or(|serial| serial.as_str() == watched.serial)
             && self.dealer_id.as_ref().is_none_or(|dealer| Some(dealer) == watched.dealer_id.as_ref())
             && (self.types.is_empty() || self.types.contains(&name))
@@ -210,7 +175,7 @@ pub async fn backlog(
     up_to: i64,
 ) -> Result<(Vec<Watched>, i64)> {
     let up_to = up_to.min(after.saturating_add(WINDOW));
-    let rows: Vec<WatchedRow> = sqlx::query_as(
+    let events: Vec<Watched> = sqlx::query_as(
         "SELECT feed, claim_id, serial, dealer_id, customer_id, sequence, facts, e.state, recorded_at, actor
            FROM claim_events e JOIN claims USING (claim_id)
           WHERE feed > $1 AND feed <= $2 AND ($3::text IS NULL OR dealer_id = $3) AND ($4::uuid IS NULL OR customer_id = $4)
@@ -222,14 +187,13 @@ pub async fn backlog(
     .bind(up_to)
     .bind(actor.dealer_id())
     .bind(actor.customer_id())
-    .bind(wanted.serial.as_ref().map(Serial::as_str))
+    .bind(&wanted.serial)
     .bind(&wanted.dealer_id)
     .bind(&wanted.types)
     .bind(PAGE as i64)
     .fetch_all(conn)
     .await?;
-    let full = rows.len() == PAGE;
-    let events = rows.into_iter().map(Watched::try_from).collect::<Result<Vec<_>>>()?;
+    let full = events.len() == PAGE;
     let got = events.last().filter(|_| full).map_or(up_to, |last| last.feed);
     Ok((events, got))
 }

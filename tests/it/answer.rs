@@ -217,6 +217,7 @@ async fn a_repair_keeps_the_day_the_unit_came_in() {
         serial: "CAMEIN02".into(),
         appearance: Appearance::Intact.into(),
         seal: Seal::Intact.into(),
+        ..Default::default()
     };
     let received = ReceiveReturnRequest { request_id: id(), shipment_id: parcel.shipment_id, items: vec![item] };
     world.staff().logistics.receive_return(received).await.unwrap();

@@ -192,11 +192,6 @@ async fn who_appeals_when_and_once() {
     let calls = (0..20).map(|at| decide(&world, &inspected.claim_id, (at % 2 == 0).then_some((Remedy::FreeRepair, 1))));
     let answers = tally(join_all(calls).await);
     assert_eq!(answers, BTreeMap::from([("FailedPrecondition NO_APPEAL".into(), 19), ("OK".into(), 1)]));
-    // What is being repaired, or was, is past an appeal; so is an accessory that was granted.
-    for (serial, state) in [("ONCE0002", ClaimState::InRepair), ("ONCE0003", ClaimState::Ready)] {
-        let claim = life.in_state(serial, 60, state).await.claim_id;
-        assert_eq!(refusal(&life.appeal(&claim).await.unwrap_err()).1, "WRONG_STATE", "{state:?}");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -224,4 +219,28 @@ async fn an_override_names_its_remedy_and_its_cost() {
         let found: Vec<_> = violations(&refused).into_iter().map(|(field, _)| field).collect();
         assert_eq!(found, fields, "{outcome:?} {remedy:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_free_repair_is_appealed_before_it_is_made_and_waits() {
+    let world = World::stocked().await;
+    let life = Life(&world);
+    let claim = life.in_state("FREE0001", 60, ClaimState::InRepair).await;
+    let of = claim.claim_id.as_str();
+    assert!(actions(&claim).contains(&ClaimAction::Appeal));
+    let appealed = life.appeal(of).await.unwrap();
+    assert_eq!((appealed.state(), actions(&appealed)), (ClaimState::InRepair, vec![ClaimAction::DecideAppeal]));
+    world.unit("NEXT0001").await;
+    assert_eq!(refusal(&life.repair(of).await.unwrap_err()).1, "APPEAL_OPEN");
+    assert_eq!(refusal(&life.replace(of, "NEXT0001").await.unwrap_err()).1, "APPEAL_OPEN");
+    decide(&world, of, Some((Remedy::DirectReplacement, 9_900))).await.unwrap();
+    let replaced = life.replace(of, "NEXT0001").await.unwrap();
+    assert_eq!((replaced.state(), replaced.outcome_serial.as_str()), (ClaimState::Ready, "NEXT0001"));
+
+    // A price that was agreed on is not appealed against, nor a repair that was made.
+    let paid = life.in_state("PAID0001", 60, ClaimState::Quoted).await;
+    life.accept(&paid.claim_id, &paid.quote_id).await.unwrap();
+    assert_eq!(refusal(&life.appeal(&paid.claim_id).await.unwrap_err()).1, "WRONG_STATE");
+    let made = life.in_state("MADE0001", 60, ClaimState::Ready).await;
+    assert_eq!(refusal(&life.appeal(&made.claim_id).await.unwrap_err()).1, "WRONG_STATE");
 }

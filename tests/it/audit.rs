@@ -133,6 +133,43 @@ async fn what_was_deleted_is_missed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_claim_left_in_other_tables_is_held_against_its_events() {
+    let world = World::stocked().await;
+    let life = Life(&world);
+    let paid = life.in_state("PAID0001", 60, ClaimState::Quoted).await;
+    life.accept(&paid.claim_id, &paid.quote_id).await.unwrap();
+    life.repair(&paid.claim_id).await.unwrap();
+    life.pay(&paid.claim_id, 14_691, "P-1").await.unwrap();
+    life.in_state("SWAP0001", 3, ClaimState::Swapped).await;
+    assert_eq!(faults(&world).await, [""; 0]);
+    let mut owner = world.owner().await;
+    for (change_it, back) in [
+        (
+            "UPDATE billables SET amount_fen = 14692 WHERE kind = 'CHARGE'",
+            "UPDATE billables SET amount_fen = 14691 WHERE kind = 'CHARGE'",
+        ),
+        (
+            "UPDATE billables SET reference = 'P-2' WHERE kind = 'PAYMENT'",
+            "UPDATE billables SET reference = 'P-1' WHERE kind = 'PAYMENT'",
+        ),
+        ("UPDATE repairs SET completed_on = completed_on + 1", "UPDATE repairs SET completed_on = completed_on - 1"),
+        ("UPDATE repairs SET paid = false", "UPDATE repairs SET paid = true"),
+        (
+            "UPDATE replacements SET claim_id = NULL",
+            "UPDATE replacements r SET claim_id = c.claim_id FROM claims c WHERE c.swapped_for = r.replacement_serial",
+        ),
+    ] {
+        change(&mut owner, change_it).await;
+        assert!(!faults(&world).await.is_empty(), "{change_it}: nobody noticed");
+        change(&mut owner, back).await;
+        assert_eq!(faults(&world).await, [""; 0], "{back}");
+    }
+    change(&mut owner, "DELETE FROM billables WHERE kind = 'PAYMENT'").await;
+    let missing = format!("claim {}: its entry PAYMENT of billing's feed is not what its events say", paid.claim_id);
+    assert_eq!(faults(&world).await, [missing]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_command_names_what_does_not_fit_and_exits_with_1() {
     let world = World::stocked().await;
     let claim = Life(&world).in_state("SHELL001", 60, ClaimState::Authorized).await.claim_id;

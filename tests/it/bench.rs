@@ -328,15 +328,18 @@ async fn a_seeded_registry_is_asked_beside_pgbench() {
     }
     let mut owner = world.owner().await;
     // 4,000 units of the sample data, and 400 seeded: 40 of them unsold, 2 replaced.
-    let count: (i64, i64, i64, i64) = sqlx::query_as(
+    let count: (i64, i64, i64, i64, i64) = sqlx::query_as(
         "SELECT (SELECT count(*) FROM units), (SELECT count(*) FROM sales), (SELECT count(*) FROM replacements),
                 (SELECT count(*) FROM units WHERE has_history <> (serial IN (SELECT serial FROM repairs UNION
-                 SELECT replaced_serial FROM replacements UNION SELECT replacement_serial FROM replacements)))",
+                 SELECT replaced_serial FROM replacements UNION SELECT replacement_serial FROM replacements))),
+                (SELECT count(*) FROM units u LEFT JOIN sale_facts s USING (serial)
+                  WHERE (u.sold_on, u.has_invoice, u.sale_region, u.contract_number)
+                        IS DISTINCT FROM (s.sold_on, s.has_invoice, s.region, s.contract_number))",
     )
     .fetch_one(&mut owner)
     .await
     .unwrap();
-    assert_eq!((count.0, count.2, count.3), (4_400, 2 + 2, 0));
+    assert_eq!((count.0, count.2, count.3, count.4), (4_400, 2 + 2, 0, 0));
     assert!(
         (3_600 + 360..=3_600 + 362).contains(&count.1),
         "the sample data sells one more at each start: {}",

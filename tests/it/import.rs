@@ -579,3 +579,77 @@ fn csv(rows: usize) -> String {
     let header = "serial,model,manufactured_date,ex_factory_date,sold_by_maker\n".to_owned();
     header + &rows.collect::<String>()
 }
+
+/// Sales, corrections, cancellations and imports of the same units at once; then what stands with each unit is its current sale.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_current_sale_stands_with_its_unit_whatever_races() {
+    let world = World::stocked().await;
+    let serials: Vec<String> = (0..6).map(|at| format!("RACE{at:04}")).collect();
+    for serial in &serials {
+        world.unit(serial).await;
+    }
+    let writers = (0..4_usize).map(|writer| {
+        let (mut staff, serials) = (world.staff(), serials.clone());
+        async move {
+            let mut done = 0;
+            for round in 0..24 {
+                let serial = &serials[(round + writer) % serials.len()];
+                let sold_date = Some(date(&format!("2026-0{}-0{}", 2 + round % 4, 1 + writer)));
+                let region = if round % 3 == 0 { String::new() } else { "CN-SH".into() };
+                let outcome = match (writer + round) % 4 {
+                    0 => {
+                        let rows = serials.iter().map(|serial| ImportedSale {
+                            sold_date,
+                            dealer_id: "D1".into(),
+                            region: region.clone(),
+                            ..sale(serial)
+                        });
+                        import_sales(&mut staff, rows.collect()).await.map(|told| told.created_count > 0)
+                    }
+                    1 => {
+                        let (request_id, reason) = (id(), "returned".to_owned());
+                        let request = CancelSaleRequest { request_id, serial: serial.clone(), version: 0, reason };
+                        staff.registry.cancel_sale(request).await.map(|_| true)
+                    }
+                    new_or_corrected => {
+                        let request = |version| RegisterSaleRequest {
+                            request_id: id(),
+                            serial: serial.clone(),
+                            dealer_id: "D2".into(),
+                            sold_date,
+                            invoice_number: if round % 2 == 0 { format!("F-{round}") } else { String::new() },
+                            region: region.clone(),
+                            version,
+                            ..Default::default()
+                        };
+                        match (staff.registry.register_sale(request(0)).await, new_or_corrected) {
+                            (Err(_), 3) => {
+                                let asked = ListSaleVersionsRequest { serial: serial.clone() };
+                                let versions = staff.registry.list_sale_versions(asked).await.unwrap().into_inner();
+                                let current = versions.versions.last().map_or(0, |version| version.version);
+                                staff.registry.register_sale(request(current)).await.map(|_| true)
+                            }
+                            (outcome, _) => outcome.map(|_| true),
+                        }
+                    }
+                };
+                done += usize::from(outcome.unwrap_or(false));
+            }
+            done
+        }
+    });
+    let done: usize = futures::future::join_all(writers).await.into_iter().sum();
+    assert!(done > 24, "only {done} writes were taken");
+    let mut owner = world.owner().await;
+    let astray: Vec<String> = sqlx::query_scalar(
+        "SELECT serial FROM units u LEFT JOIN sale_facts s USING (serial)
+          WHERE (u.sold_on, u.has_invoice, u.sale_region, u.contract_number)
+                IS DISTINCT FROM (s.sold_on, s.has_invoice, s.region, s.contract_number)",
+    )
+    .fetch_all(&mut owner)
+    .await
+    .unwrap();
+    assert_eq!(astray, [""; 0]);
+    let half_a_sale = sqlx::query("UPDATE units SET sold_on = NULL, has_invoice = true").execute(&mut owner).await;
+    assert!(half_a_sale.unwrap_err().to_string().contains("units_sold_or_not"));
+}

@@ -24,7 +24,7 @@ async fn every_state_tells_what_may_come_next_by_whom_and_until_when() {
     let world = World::stocked().await;
     let life = Life(&world);
     // By the standard policy, of a unit sold some days ago; the last column is the claim's own day.
-    let rows: [(S, i64, &[&str], Option<i64>); 15] = [
+    let rows: [(S, i64, &[&str], Option<i64>); 16] = [
         (S::Filed, 60, &["GUIDE SUPPORT in 2", "CANCEL APPLICANT"], Some(2)),
         (S::Resolved, 60, &[], None),
         (S::Rejected, 60, &[], None),
@@ -32,7 +32,7 @@ async fn every_state_tells_what_may_come_next_by_whom_and_until_when() {
         (S::Authorized, 60, &["OPEN_RETURN APPLICANT in 30", "CANCEL APPLICANT"], Some(30)),
         (S::Authorized, 3, &["SWAP SELLER", "OPEN_RETURN APPLICANT in 30", "CANCEL APPLICANT"], Some(30)),
         (S::Swapped, 3, &["OPEN_RETURN APPLICANT in 30"], Some(30)),
-        (S::InTransit, 60, &["RECEIVE DEPOT"], None),
+        (S::InTransit, 60, &["RECEIVE DEPOT", "RECORD_LOSS DEPOT"], None),
         (S::Received, 60, &["INSPECT DEPOT in 5"], Some(5)),
         (S::Inspected, 60, &["QUOTE BILLING in 3", "APPEAL APPLICANT"], Some(3)),
         (
@@ -41,10 +41,11 @@ async fn every_state_tells_what_may_come_next_by_whom_and_until_when() {
             &["ACCEPT_QUOTE APPLICANT in 15", "DECLINE_QUOTE APPLICANT in 15", "QUOTE BILLING", "APPEAL APPLICANT"],
             Some(15),
         ),
-        (S::InRepair, 60, &["REPAIR DEPOT in 10", "REPLACE DEPOT in 10"], Some(10)),
+        (S::InRepair, 60, &["REPAIR DEPOT in 10", "REPLACE DEPOT in 10", "APPEAL APPLICANT"], Some(10)),
         (S::Ready, 60, &["DISPATCH DEPOT in 3"], Some(3)),
-        (S::Dispatched, 60, &["DELIVER DEPOT"], None),
+        (S::Dispatched, 60, &["DELIVER DEPOT", "RECORD_LOSS DEPOT"], None),
         (S::Closed, 60, &[], None),
+        (S::Lost, 60, &["RECEIVE DEPOT", "CLOSE_LOST DEPOT"], None),
     ];
     for (at, (state, days, expected, due)) in rows.into_iter().enumerate() {
         let claim = life.in_state(&format!("NEXT{at:04}"), days, state).await;
@@ -57,7 +58,7 @@ async fn every_state_tells_what_may_come_next_by_whom_and_until_when() {
     let (accepted, _) = life.accept(&quoted.claim_id, &quoted.quote_id).await.unwrap();
     assert_eq!(next(&accepted, &world), ["REPAIR DEPOT in 10", "DECLARE_BEYOND_REPAIR DEPOT in 10"]);
     let repaired = life.repair(&quoted.claim_id).await.unwrap();
-    assert_eq!(next(&repaired, &world), ["DISPATCH DEPOT in 3", "RECORD_PAYMENT BILLING"]);
+    assert_eq!(next(&repaired, &world), ["DISPATCH DEPOT", "RECORD_PAYMENT BILLING in 3"]);
     let quoted = life.in_state("NEXTBACK", 60, S::Quoted).await;
     let (declined, _) = life.decline(&quoted.claim_id, &quoted.quote_id).await.unwrap();
     assert_eq!(next(&declined, &world), ["DISPATCH DEPOT in 3", "APPEAL APPLICANT"]);

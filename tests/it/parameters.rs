@@ -324,8 +324,8 @@ fn every_remedy_reads_as_one_plain_sentence() {
         ),
         (
             told(&|report| report.told.region_of_use = Some(Region::parse("CN-HK").unwrap())),
-            "Not covered: the commitment does not extend to this product; repair for a price is possible (clause S4). For help call 400-000-8380.",
-            "不予保修：本承诺不适用于该产品，可有偿维修（条款S4）。如需帮助，请致电400-000-8380。",
+            "Not covered: the commitment does not extend to this product, or to where it was sold or is used; repair for a price is possible (clause S4). For help call 400-000-8380.",
+            "不予保修：本承诺不适用于该产品或其购买、使用地区，可有偿维修（条款S4）。如需帮助，请致电400-000-8380。",
         ),
         (
             said(&facts, &on("2025-03-02")),

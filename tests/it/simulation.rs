@@ -138,7 +138,16 @@ impl Unit {
             Act::Guide(_) => Ok(S::Authorized),
             Act::Swap if !claim.confirmed => Err("FAULT_NOT_CONFIRMED"),
             Act::Swap if self.kind != Kind::Fresh => Err("REMEDY_MISMATCH"),
-            Act::Quote | Act::Accept { .. } | Act::Decline { .. } | Act::Dispatch { .. } if waits => Err("APPEAL_OPEN"),
+            Act::Quote
+            | Act::Accept { .. }
+            | Act::Decline { .. }
+            | Act::Repair
+            | Act::Replace
+            | Act::Dispatch { .. }
+                if waits =>
+            {
+                Err("APPEAL_OPEN")
+            }
             Act::Accept { current: false } | Act::Decline { current: false } => Err("QUOTE_NOT_CURRENT"),
             Act::Repair if claim.gives == Remedy::DirectReplacement => Err("REMEDY_MISMATCH"),
             Act::Replace if paid_service => Err("REMEDY_MISMATCH"),
@@ -250,9 +259,11 @@ impl Model {
             Act::Repair | Act::Replace | Act::BeyondRepair => &[S::InRepair],
             Act::Appeal if claim.appeal > 0 => return Some(Err("APPEALED_BEFORE")),
             Act::Appeal if claim.state == S::Ready && claim.outcome != ClaimOutcome::AsItCame => &[],
-            Act::Appeal => &[S::Inspected, S::Quoted, S::Ready],
+            // A price that was agreed on is not appealed against.
+            Act::Appeal if claim.state == S::InRepair && claim.charge > 0 => &[],
+            Act::Appeal => &[S::Inspected, S::Quoted, S::InRepair, S::Ready],
             Act::Decide(_) if claim.appeal != 1 => return Some(Err("NO_APPEAL")),
-            Act::Decide(_) => &[S::Inspected, S::Quoted, S::Ready],
+            Act::Decide(_) => &[S::Inspected, S::Quoted, S::InRepair, S::Ready],
             Act::Dispatch { .. } => &[S::Ready],
             Act::Deliver if claim.outbound.is_empty() => return None,
             Act::Deliver => &[S::Dispatched],
@@ -422,7 +433,9 @@ fn ask(act: &Act, unit: &Unit, version: i64, given: &str) -> Ask {
             let items = vec![DispatchItem { claim_id, given_serial }];
             Ask::Dispatch(DispatchOutboundRequest { request_id, items, carrier, ..Default::default() })
         }
-        Act::Deliver => Ask::Deliver(ConfirmDeliveryRequest { request_id, shipment_id: of.outbound }),
+        Act::Deliver => {
+            Ask::Deliver(ConfirmDeliveryRequest { request_id, shipment_id: of.outbound, claim_ids: vec![] })
+        }
         Act::Pay { more } => {
             let (amount, reference) = (Some(fen_as_money((of.charge + more).max(1))), request_id.clone());
             Ask::Pay(RecordPaymentRequest { request_id, claim_id, version, amount, reference })

@@ -94,7 +94,12 @@ const METHODS: &str = "
     ClaimService/AppealDecision         claims.apply    dealer customer
     ClaimService/DecideAppeal           claims.support  staff
     LogisticsService/OpenReturn         claims.apply    dealer customer
+    LogisticsService/RecordTracking     claims.apply|depot.write dealer customer staff
     LogisticsService/ReceiveReturn      depot.write     staff
+    LogisticsService/ListSetAside       depot.write     staff
+    LogisticsService/SettleSetAside     depot.write     staff
+    LogisticsService/RecordLoss         depot.write     staff
+    LogisticsService/CloseLost          depot.write     staff
     LogisticsService/DispatchOutbound   depot.write     staff
     LogisticsService/ConfirmDelivery    depot.write     staff
     LogisticsService/GetShipment        logistics.read  dealer customer staff
@@ -112,6 +117,8 @@ const METHODS: &str = "
     LogisticsService/WriteOffDebt       depot.write     staff
     LogisticsService/NetDebts           depot.write     staff
     LogisticsService/GetDealerLedger    logistics.read  dealer staff
+    LogisticsService/ListShipments      logistics.read  dealer customer staff
+    LogisticsService/GetPackingList     logistics.read  dealer customer staff
 ";
 
 /// The scopes that each kind may hold.
@@ -175,7 +182,8 @@ async fn each_method_admits_its_scope_and_its_kinds_and_nobody_else() {
             for given in held.iter().chain([&""]) {
                 let answer = call_empty(as_caller(&world, &channel, kind, given), method).await;
                 let told = answer.map_err(|status| refusal(&status));
-                let expected = match (kinds.contains(&kind), given == scope) {
+                let holds = scope.split('|').any(|scope| scope == *given);
+                let expected = match (kinds.contains(&kind), holds) {
                     (false, _) => Some("CALLER_KIND"),
                     (true, false) => Some("SCOPE_MISSING"),
                     (true, true) => None,
@@ -269,6 +277,15 @@ async fn ask(caller: &mut Caller, method: &str, claim_id: &str) -> Status {
             let request = GetShipmentRequest { shipment_id: claim_id };
             caller.logistics.get_shipment(request).await.unwrap_err()
         }
+        "GetPackingList" => {
+            let request = GetPackingListRequest { shipment_id: claim_id };
+            caller.logistics.get_packing_list(request).await.unwrap_err()
+        }
+        "RecordTracking" => {
+            let (shipment_id, carrier, tracking_number) = (claim_id, "SF".into(), "SF1".into());
+            let request = RecordTrackingRequest { request_id, shipment_id, carrier, tracking_number, events: vec![] };
+            caller.logistics.record_tracking(request).await.unwrap_err()
+        }
         _ => unreachable!(),
     }
 }
@@ -306,13 +323,16 @@ async fn anothers_claim_looks_exactly_like_one_that_is_not_there() {
         "AppealDecision",
         "OpenReturn",
         "GetShipment",
+        "GetPackingList",
+        "RecordTracking",
     ];
     for (mut caller, methods) in [
         (world.dealer("D2"), &[&applicants[..], &["RecordSwap"]].concat()),
         (world.customer(Uuid::from_u128(9)), &applicants.to_vec()),
     ] {
         for method in methods {
-            let theirs = if *method == "GetShipment" { &shipment.shipment_id } else { &claim.claim_id };
+            let of_parcel = ["GetShipment", "GetPackingList", "RecordTracking"].contains(method);
+            let theirs = if of_parcel { &shipment.shipment_id } else { &claim.claim_id };
             let refused = ask(&mut caller, method, theirs).await;
             assert_eq!(refusal(&refused), (Code::NotFound, "NOT_FOUND".into()), "{method}");
             assert_eq!(shown(&refused, theirs), shown(&ask(&mut caller, method, &absent).await, &absent), "{method}");
@@ -696,9 +716,11 @@ async fn a_process_may_write_what_it_needs_and_no_more() {
         ),
         (
             "warranty_logistics",
-            "claim_decisions claim_events ledger_entries request_log shipment_items shipments stock_locations stock_minimums \
-             stock_movements stock_units units",
-            "claims shipment_items(arrived_at) stock_locations(name, receives_replaced) stock_minimums(minimum) \
+            "claim_decisions claim_events ledger_entries replacements request_log set_aside shipment_items shipments stock_locations \
+             stock_minimums stock_movements stock_units tracking_events units",
+            "claims set_aside(claim_id, reason, settled_at, settled_by, settlement, version) \
+             shipment_items(arrived_at, lost_at, missing_parts, transport_damage) shipments(carrier, tracking_number) \
+             stock_locations(name, receives_replaced) stock_minimums(minimum) \
              stock_units(condition, held_for, held_until, location, number) units(lot)",
             "stock_minimums stock_units",
         ),
@@ -797,7 +819,7 @@ async fn a_claim_badly_written_is_refused_with_every_violation() {
     let request = ListClaimsRequest {
         page_size: 501,
         page_token: "!".into(),
-        states: vec![1, 0, 15],
+        states: vec![1, 0, 16],
         serial: "１".into(),
         dealer_id: "D 1".into(),
         ..Default::default()
@@ -1063,11 +1085,20 @@ async fn a_parcel_badly_written_is_refused_with_every_violation() {
     let request = OpenReturnRequest { request_id: id(), claim_ids, carrier: "SF".into(), ..Default::default() };
     too_large(dealer.logistics.open_return(request).await);
 
-    let strange = ReceivedItem { return_number: "10000010".into(), serial: "?".into(), appearance: 3, seal: 4 };
+    let strange = ReceivedItem {
+        return_number: long(41),
+        serial: long(65),
+        appearance: 3,
+        seal: 4,
+        missing_parts: long(201),
+        transport_damage: true,
+    };
     let good = ReceivedItem { return_number: "1000-0010 ".into(), serial: "UNIT1".into(), ..Default::default() };
     let request =
         ReceiveReturnRequest { request_id: request_id.clone(), shipment_id: "x".into(), items: vec![strange; 1] };
-    let item = ["items[0].return_number", "items[0].serial", "items[0].appearance", "items[0].seal"];
+    let item =
+        ["return_number", "serial", "appearance", "seal", "missing_parts"].map(|name| format!("items[0].{name}"));
+    let item: Vec<&str> = item.iter().map(String::as_str).collect();
     bad(staff.logistics.receive_return(request).await, &[&["request_id", "shipment_id"][..], &item].concat());
     let request = ReceiveReturnRequest { request_id: id(), shipment_id: id(), items: vec![] };
     bad(staff.logistics.receive_return(request).await, &["items"]);
@@ -1083,8 +1114,56 @@ async fn a_parcel_badly_written_is_refused_with_every_violation() {
     let request = DispatchOutboundRequest { request_id, items, carrier: "S\tF".into(), tracking_number };
     let expected = ["request_id", "items[1].claim_id", "items[0].given_serial", "carrier", "tracking_number"];
     bad(staff.logistics.dispatch_outbound(request).await, &expected);
-    let request = ConfirmDeliveryRequest::default();
-    bad(staff.logistics.confirm_delivery(request).await, &["request_id", "shipment_id"]);
+    assert_eq!(everything(&world).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_became_of_a_parcel_badly_written_is_refused_with_every_violation() {
+    let world = World::stocked().await;
+    let before = everything(&world).await;
+    let (mut dealer, mut staff) = (world.dealer("D1"), world.staff());
+    let request = ConfirmDeliveryRequest { claim_ids: vec!["x".into()], ..Default::default() };
+    bad(staff.logistics.confirm_delivery(request).await, &["request_id", "shipment_id", "claim_ids[0]"]);
+    let request = RecordLossRequest { reason: long(501), claim_ids: vec!["x".into()], ..Default::default() };
+    let expected = ["request_id", "shipment_id", "claim_ids[0]", "reason"];
+    bad(staff.logistics.record_loss(request).await, &expected);
+    let request = CloseLostRequest { version: -1, ..Default::default() };
+    bad(staff.logistics.close_lost(request).await, &["request_id", "claim_id", "version", "reason"]);
+    let request = SettleSetAsideRequest { claim_id: "x".into(), serial: "?".into(), ..Default::default() };
+    let expected = ["request_id", "set_aside_id", "settlement", "claim_id", "serial", "reason"];
+    bad(staff.logistics.settle_set_aside(request).await, &expected);
+    let request = ListSetAsideRequest { shipment_id: "x".into(), page_size: -1, ..Default::default() };
+    bad(staff.logistics.list_set_aside(request).await, &["page_size", "shipment_id"]);
+    let request = ListShipmentsRequest {
+        direction: 3,
+        dealer_id: "?".into(),
+        claim_id: "x".into(),
+        page_size: 501,
+        page_token: "?".into(),
+        ..Default::default()
+    };
+    let expected = ["page_size", "page_token", "direction", "dealer_id", "claim_id"];
+    bad(staff.logistics.list_shipments(request).await, &expected);
+    let tomorrow = Some(Timestamp { seconds: world.clock.now().timestamp() + 86_400, nanos: 0 });
+    let strange = TrackingEvent { event_key: long(65), status: 9, place: long(101), event_time: tomorrow };
+    let events = vec![strange, TrackingEvent::default()];
+    let request = RecordTrackingRequest { shipment_id: "x".into(), events, ..Default::default() };
+    let expected = [
+        "request_id",
+        "shipment_id",
+        "carrier",
+        "tracking_number",
+        "events[0].event_key",
+        "events[0].status",
+        "events[0].place",
+        "events[0].event_time",
+        "events[1].event_key",
+        "events[1].status",
+        "events[1].event_time",
+    ];
+    bad(dealer.logistics.record_tracking(request).await, &expected);
+    let events = vec![TrackingEvent::default(); 101];
+    too_large(dealer.logistics.record_tracking(RecordTrackingRequest { events, ..Default::default() }).await);
     assert_eq!(everything(&world).await, before);
 }
 

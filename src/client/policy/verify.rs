@@ -8,6 +8,7 @@ use crate::{
     clock::{Clock, civil_date},
     domain::{
         calendar::{Calendar, LastDayOff, STANDARD_CALENDAR},
+        clause::Clause,
         policy::{Policy, STANDARD_POLICY},
     },
     service::draft,
@@ -18,7 +19,11 @@ pub(super) fn verify(document: &str) -> ExitCode {
     match draft::read(document) {
         Ok(policy) => {
             print(&policy);
-            ExitCode::SUCCESS
+            if policy.effective_on > civil_date(Clock::system().now()) {
+                return ExitCode::SUCCESS;
+            }
+            eprintln!("effective_on: must lie after today for it to be published");
+            ExitCode::FAILURE
         }
         Err(faults) => {
             for (path, rule) in faults {
@@ -59,6 +64,22 @@ fn print(draft: &Policy) {
         true => println!("\nThe clauses' texts are the standard's."),
         false => println!("\nThe texts of these clauses differ from the standard's: {}.", changed.join(", ")),
     }
+    let (new, old) = (&draft.terms, &standard.terms);
+    let silent: Vec<_> = [
+        (Clause::T1, new.replacement_days != old.replacement_days),
+        (Clause::T2, new.repair_months != old.repair_months),
+        (Clause::T6, new.after_repair_months != old.after_repair_months),
+        (Clause::T7, new.accessory_days != old.accessory_days),
+        (Clause::T12, new.no_invoice_months != old.no_invoice_months),
+        (Clause::P2, new.after_paid_repair_months != old.after_paid_repair_months),
+    ]
+    .into_iter()
+    .filter(|(clause, differs)| *differs && draft.texts.get(clause) == standard.texts.get(clause))
+    .map(|(clause, _)| clause.to_string())
+    .collect();
+    if !silent.is_empty() {
+        println!("Look again: the numbers of these clauses differ and their texts do not: {}.", silent.join(", "));
+    }
     let calendar: Calendar = serde_json::from_str(STANDARD_CALENDAR).expect("the standard calendar is one");
     let years = (calendar.years().next(), calendar.years().last());
     if let (true, (Some((first, _)), Some((last, _)))) = (draft.last_day_off != LastDayOff::None, years) {
@@ -66,9 +87,6 @@ fn print(draft: &Policy) {
             "Last days are moved off days off: the standard calendar has the years {first} to {last}. Whatever hangs on a day \
              outside them is refused until its year is published."
         );
-    }
-    if draft.effective_on <= civil_date(Clock::system().now()) {
-        println!("It cannot be published as it is: effective_on must lie after today.");
     }
 }
 

@@ -102,7 +102,7 @@ fn claim(claim: Claim, decisions: &[StoredDecision], reader: Reader<'_>) -> v1::
     };
     let (provisional_decision, final_decision) = (latest(Stage::Provisional), latest(Stage::Final));
     let (outcome, due_on) = (claim.outcome(), claim.due_on());
-    let charge = claim.charge.filter(|_| outcome == Some(&Outcome::Repaired));
+    let charge = claim.charged();
     v1::Claim {
         claim_id: claim.id.to_string(),
         serial: claim.filing.serial.to_string(),

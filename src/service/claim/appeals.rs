@@ -12,7 +12,7 @@ use crate::{
         money::Fen,
         period::end_of_day,
     },
-    service::{App, Moment, Reply, fields::Fields, open},
+    service::{App, Moment, Reply, fields::Fields, open_write},
     store::{
         self,
         billing::{self, Kind},
@@ -25,9 +25,7 @@ pub(super) async fn appeal(
     app: &App,
     request: Request<v1::AppealDecisionRequest>,
 ) -> Reply<v1::AppealDecisionResponse> {
-    let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
+    let (call, request, id, mut fields) = open_write(request)?;
     let on = on_claim(&mut fields, &request.claim_id, request.version);
     let reason = fields.text("reason", &request.reason, 500);
     let (id, on, reason) = fields.finish(|| Some((id?, on?, reason?)))?;
@@ -45,9 +43,7 @@ pub(super) async fn appeal(
 }
 
 pub(super) async fn decide(app: &App, request: Request<v1::DecideAppealRequest>) -> Reply<v1::DecideAppealResponse> {
-    let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
+    let (call, request, id, mut fields) = open_write(request)?;
     let on = on_claim(&mut fields, &request.claim_id, request.version);
     let outcome: Option<AppealOutcome> = fields.choice("outcome", request.outcome);
     let reason = fields.text("reason", &request.reason, 500);

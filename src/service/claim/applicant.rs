@@ -7,7 +7,7 @@ use super::{OnClaim, Ruled, answer, decide_now, hold, on_claim};
 use crate::{
     contract::v1,
     domain::{claim::Action, claim_steps::may_be_given, refusal::Refusal, serial::Serial},
-    service::{App, Moment, Reply, fields::Fields, open},
+    service::{App, Moment, Reply, open_write},
     store::{
         self, claims, dealers,
         history::{self, Replacement},
@@ -16,9 +16,7 @@ use crate::{
 };
 
 pub(super) async fn cancel(app: &App, request: Request<v1::CancelClaimRequest>) -> Reply<v1::CancelClaimResponse> {
-    let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
+    let (call, request, id, mut fields) = open_write(request)?;
     let on = on_claim(&mut fields, &request.claim_id, request.version);
     let reason = fields.optional_text("reason", &request.reason, 500);
     let (id, on, reason) = fields.finish(|| Some((id?, on?, reason?)))?;
@@ -35,9 +33,7 @@ pub(super) async fn cancel(app: &App, request: Request<v1::CancelClaimRequest>) 
 }
 
 pub(super) async fn swap(app: &App, request: Request<v1::RecordSwapRequest>) -> Reply<v1::RecordSwapResponse> {
-    let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
+    let (call, request, id, mut fields) = open_write(request)?;
     let on = on_claim(&mut fields, &request.claim_id, request.version);
     let given = fields.serial("given_serial", &request.given_serial);
     let (id, on, given) = fields.finish(|| Some((id?, on?, given?)))?;

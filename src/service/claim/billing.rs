@@ -15,12 +15,11 @@ use crate::{
     service::{
         App, Reply,
         fields::Fields,
-        open,
+        open, open_write,
         page::Page,
         wire::{date, money, number, text, time},
     },
     store::{
-        Error,
         billing::{self, Entry, Kind},
         claims,
         prices::{self, Price, VatRate},
@@ -56,30 +55,23 @@ fn price(fields: &mut Fields, at: usize, given: &v1::Price) -> Option<Price> {
 }
 
 pub(super) async fn set_prices(app: &App, request: Request<v1::SetPricesRequest>) -> Reply<v1::SetPricesResponse> {
-    let (call, request) = open(request)?;
+    let (call, request, id, mut fields) = open_write(request)?;
     Fields::at_most("prices", &request.prices, 500)?;
     let today = civil_date(app.clock.now());
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
     if request.vat.is_none() {
         fields.entries("prices", &request.prices);
     }
     let mut named = HashSet::new();
-    let prices: Vec<Option<Price>> = request
-        .prices
-        .iter()
-        .enumerate()
-        .map(|(at, given)| {
-            let price = price(&mut fields, at, given)?;
-            if price.valid_from < today {
-                fields.violate(&format!("prices[{at}].valid_from_date"), "must not lie before today");
-            }
-            if !named.insert((price.key.clone(), price.valid_from)) {
-                fields.violate(&format!("prices[{at}]"), "must be another than the prices before it");
-            }
-            Some(price)
-        })
-        .collect();
+    let prices: Option<Vec<_>> = fields.each(&request.prices, |fields, at, given| {
+        let price = price(fields, at, given)?;
+        if price.valid_from < today {
+            fields.violate(&format!("prices[{at}].valid_from_date"), "must not lie before today");
+        }
+        if !named.insert((price.key.clone(), price.valid_from)) {
+            fields.violate(&format!("prices[{at}]"), "must be another than the prices before it");
+        }
+        Some(price)
+    });
     let vat = match &request.vat {
         None => Some(None),
         Some(vat) => {
@@ -94,7 +86,7 @@ pub(super) async fn set_prices(app: &App, request: Request<v1::SetPricesRequest>
             basis_points.zip(valid_from).map(|(basis_points, valid_from)| Some(VatRate { basis_points, valid_from }))
         }
     };
-    let (id, prices, vat) = fields.finish(|| Some((id?, prices.into_iter().collect::<Option<Vec<_>>>()?, vat?)))?;
+    let (id, prices, vat) = fields.finish(|| Some((id?, prices?, vat?)))?;
     app.write(&call, id, &request, prices, move |conn, prices, moment| {
         Box::pin(async move {
             prices::set(conn, &prices, vat, &moment.actor, (moment.now, moment.today)).await?;
@@ -137,9 +129,7 @@ pub(super) async fn list_prices(app: &App, request: Request<v1::ListPricesReques
 }
 
 pub(super) async fn pay(app: &App, request: Request<v1::RecordPaymentRequest>) -> Reply<v1::RecordPaymentResponse> {
-    let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
+    let (call, request, id, mut fields) = open_write(request)?;
     let on = on_claim(&mut fields, &request.claim_id, request.version);
     let amount = fields.money("amount", request.amount.as_ref());
     let reference = fields.text("reference", &request.reference, 64);
@@ -174,18 +164,16 @@ pub(super) async fn feed(
     app.read(&call, page.size, move |conn, size, _| {
         Box::pin(async move {
             let entries = billing::list(conn, request.after_sequence, size).await?;
-            let entries = entries.into_iter().map(entry).collect::<Result<_, Error>>()?;
-            Ok(v1::ListBillableRepairsResponse { entries })
+            Ok(v1::ListBillableRepairsResponse { entries: entries.into_iter().map(entry).collect() })
         })
     })
     .await
 }
 
-fn entry(entry: Entry) -> Result<v1::BillableRepair, Error> {
-    let kind: Kind = entry.kind.parse().map_err(Error::broken)?;
-    Ok(v1::BillableRepair {
+fn entry(entry: Entry) -> v1::BillableRepair {
+    v1::BillableRepair {
         sequence: entry.sequence,
-        kind: number!(kind),
+        kind: number!(entry.kind),
         claim_id: entry.claim_id.to_string(),
         serial: entry.serial,
         dealer_id: text(entry.dealer_id),
@@ -195,5 +183,5 @@ fn entry(entry: Entry) -> Result<v1::BillableRepair, Error> {
         vat: Some(money(Fen(entry.vat_fen))),
         reference: text(entry.reference),
         recorded_time: Some(time(entry.recorded_at)),
-    })
+    }
 }

@@ -18,7 +18,7 @@ use crate::{
         facts::Told,
         serial::Serial,
     },
-    service::{App, Moment, Reply, fields::Fields, open},
+    service::{App, Moment, Reply, fields::Fields, open_write},
     store::{
         self, Error, billing, claims,
         history::{self, Repair, Replacement},
@@ -39,10 +39,8 @@ pub(super) async fn inspect(
     app: &App,
     request: Request<v1::RecordInspectionRequest>,
 ) -> Reply<v1::RecordInspectionResponse> {
-    let (call, request) = open(request)?;
+    let (call, request, id, mut fields) = open_write(request)?;
     Fields::at_most("findings", &request.findings, 20)?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
     let on = on_claim(&mut fields, &request.claim_id, request.version);
     let findings = fields.findings(&request.findings);
     let told = fields.told(request.report.as_ref());
@@ -77,9 +75,7 @@ async fn inspect_now(
 }
 
 pub(super) async fn repair(app: &App, request: Request<v1::RecordRepairRequest>) -> Reply<v1::RecordRepairResponse> {
-    let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
+    let (call, request, id, mut fields) = open_write(request)?;
     let on = on_claim(&mut fields, &request.claim_id, request.version);
     let completed_on = fields.past_date("completed_date", request.completed_date.as_ref(), civil_date(app.clock.now()));
     let fault = fields.optional_fault("fault_code", &request.fault_code);
@@ -134,9 +130,7 @@ pub(super) async fn beyond_repair(
     app: &App,
     request: Request<v1::RecordBeyondRepairRequest>,
 ) -> Reply<v1::RecordBeyondRepairResponse> {
-    let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
+    let (call, request, id, mut fields) = open_write(request)?;
     let on = on_claim(&mut fields, &request.claim_id, request.version);
     let reason = fields.text("reason", &request.reason, 500);
     let (id, on, reason) = fields.finish(|| Some((id?, on?, reason?)))?;
@@ -155,9 +149,7 @@ pub(super) async fn replace(
     app: &App,
     request: Request<v1::RecordReplacementRequest>,
 ) -> Reply<v1::RecordReplacementResponse> {
-    let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
+    let (call, request, id, mut fields) = open_write(request)?;
     let on = on_claim(&mut fields, &request.claim_id, request.version);
     let given = fields.serial("given_serial", &request.given_serial);
     let reason = fields.optional_text("reason", &request.reason, 500);

@@ -21,13 +21,14 @@ use crate::{
     service::{
         Moment, Replies, Reply,
         fields::Fields,
-        open, status,
+        open, open_write, status,
         wire::{number, time},
     },
     store::{
         self, Error, claims,
         evidence::{self, Evidence, Upload},
         objects::Objects,
+        requests,
     },
 };
 
@@ -69,9 +70,7 @@ pub(super) fn on_the_wire(evidence: &Evidence) -> v1::Evidence {
 }
 
 pub(super) async fn add(desk: &Claims, request: Request<v1::AddEvidenceRequest>) -> Reply<v1::AddEvidenceResponse> {
-    let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
+    let (call, request, id, mut fields) = open_write(request)?;
     let claim = fields.uuid("claim_id", &request.claim_id);
     let evidence = fields.uuid("evidence_id", &request.evidence_id);
     let kind = fields.choice("kind", request.kind);
@@ -97,7 +96,7 @@ pub(super) async fn add(desk: &Claims, request: Request<v1::AddEvidenceRequest>)
         Some((id?, Asked { claim: claim?, id: evidence?, kind: kind?, offset: offset.ok()?, data, whole }))
     })?;
     if asked.is_all() {
-        begin(desk, &call, asked.clone()).await.map_err(|error| status::of(&error))?;
+        begin(desk, &call, id, asked.clone()).await.map_err(|error| status::of(&error))?;
     }
     let objects = desk.evidence.clone();
     let written = desk.app.write(&call, id, &request, asked, move |conn, asked, moment| {
@@ -108,12 +107,16 @@ pub(super) async fn add(desk: &Claims, request: Request<v1::AddEvidenceRequest>)
 }
 
 /// Keeps one that comes whole as an upload first: whatever breaks off its completion, its object is known and goes with it.
-async fn begin(desk: &Claims, call: &Call, asked: Asked) -> store::Result<()> {
+/// A request that was answered before, or is another of the same id, begins nothing.
+async fn begin(desk: &Claims, call: &Call, request: Uuid, asked: Asked) -> store::Result<()> {
     let given = Arc::new((asked, desk.app.moment(call), call.place.clone()));
     store::transaction(&desk.app.pool, "BeginEvidence", &call.actor, call.deadline, move |conn| {
         let given = Arc::clone(&given);
         Box::pin(async move {
             let (asked, moment, _) = &*given;
+            if requests::is_known(&mut *conn, &moment.actor, request).await? {
+                return Ok(());
+            }
             let claim = claims::lock(&mut *conn, &moment.actor, asked.claim).await?;
             if evidence::of_claim(&mut *conn, claim.id, Some(asked.id)).await?.is_empty() {
                 claim.may_be_added_to(&moment.actor)?;
@@ -135,6 +138,9 @@ async fn add_now(
     let claim = claims::lock(&mut *conn, &moment.actor, asked.claim).await?;
     if let Some(complete) = evidence::of_claim(&mut *conn, claim.id, Some(asked.id)).await?.pop() {
         claim.applied_by(&moment.actor)?;
+        if asked.kind != complete.kind || asked.whole.is_some_and(|meant| meant != complete.whole) {
+            return Err(Error::invalid("evidence_id", "is that of another scan or photo, which is complete"));
+        }
         return Ok(answered(&complete));
     }
     claim.may_be_added_to(&moment.actor)?;

@@ -4,7 +4,7 @@ use tonic::Request;
 
 use crate::{
     contract::v1,
-    service::{App, Reply, fields::Fields, open, page::Page, wire::number},
+    service::{App, Reply, fields::Fields, open, open_write, page::Page, wire::number},
     store::faults::{self, Fault},
 };
 
@@ -36,11 +36,9 @@ pub(super) async fn list(app: &App, request: Request<v1::ListFaultsRequest>) -> 
 }
 
 pub(super) async fn put(app: &App, request: Request<v1::PutFaultRequest>) -> Reply<v1::PutFaultResponse> {
-    let (call, request) = open(request)?;
+    let (call, request, id, mut fields) = open_write(request)?;
     let given = request.fault.clone().unwrap_or_default();
     Fields::at_most("fault.product_types", &given.product_types, 20)?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
     let code = fields.optional_fault("fault.fault_code", &given.fault_code);
     if given.fault_code.is_empty() {
         fields.violate("fault.fault_code", "is required");

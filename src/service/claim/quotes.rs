@@ -22,7 +22,7 @@ use crate::{
     service::{
         App, Moment, Reply,
         fields::Fields,
-        open,
+        open, open_write,
         page::Page,
         wire::{money, number, text, time},
     },
@@ -66,34 +66,27 @@ fn on_the_wire(quote: Quote, actor: &Actor, now: DateTime<Utc>, waits: bool) -> 
 /// Billing's changes, each of another thing.
 fn changes(fields: &mut Fields, given: &[v1::QuoteLineChange]) -> Option<Vec<Change>> {
     let mut named = HashSet::new();
-    let read: Vec<Option<Change>> = given
-        .iter()
-        .enumerate()
-        .map(|(at, change)| {
-            let path = |field: &str| format!("changes[{at}].{field}");
-            let kind: Option<PriceKind> = fields.choice(&path("kind"), change.kind);
-            let code = code(fields, &path("code"), kind, &change.code);
-            if !named.insert((change.kind, change.code.as_str())) {
-                fields.violate(&path("code"), "must be another than in the changes before it");
-            }
-            let quantity = u32::try_from(change.quantity).ok().filter(|quantity| *quantity <= MOST_OF_ONE);
-            if quantity.is_none() {
-                fields.violate(&path("quantity"), format!("must be 0 to {MOST_OF_ONE}"));
-            }
-            let unit_price = fields.optional_money(&path("unit_price"), change.unit_price.as_ref());
-            let reason = fields.optional_text(&path("reason"), &change.reason, 500);
-            let (kind, code, quantity) = (kind?, code?, quantity?);
-            Some(Change { kind, code, quantity, unit_price: unit_price?, reason: reason? })
-        })
-        .collect();
-    read.into_iter().collect()
+    fields.each(given, |fields, at, change| {
+        let path = |field: &str| format!("changes[{at}].{field}");
+        let kind: Option<PriceKind> = fields.choice(&path("kind"), change.kind);
+        let code = code(fields, &path("code"), kind, &change.code);
+        if !named.insert((change.kind, change.code.as_str())) {
+            fields.violate(&path("code"), "must be another than in the changes before it");
+        }
+        let quantity = u32::try_from(change.quantity).ok().filter(|quantity| *quantity <= MOST_OF_ONE);
+        if quantity.is_none() {
+            fields.violate(&path("quantity"), format!("must be 0 to {MOST_OF_ONE}"));
+        }
+        let unit_price = fields.optional_money(&path("unit_price"), change.unit_price.as_ref());
+        let reason = fields.optional_text(&path("reason"), &change.reason, 500);
+        let (kind, code, quantity) = (kind?, code?, quantity?);
+        Some(Change { kind, code, quantity, unit_price: unit_price?, reason: reason? })
+    })
 }
 
 pub(super) async fn quote(app: &App, request: Request<v1::QuoteRepairRequest>) -> Reply<v1::QuoteRepairResponse> {
-    let (call, request) = open(request)?;
+    let (call, request, id, mut fields) = open_write(request)?;
     Fields::at_most("changes", &request.changes, 50)?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
     let on = on_claim(&mut fields, &request.claim_id, request.version);
     let changes = changes(&mut fields, &request.changes);
     let (id, on, changes) = fields.finish(|| Some((id?, on?, changes?)))?;
@@ -132,9 +125,7 @@ async fn quote_now(
 }
 
 pub(super) async fn accept(app: &App, request: Request<v1::AcceptQuoteRequest>) -> Reply<v1::AcceptQuoteResponse> {
-    let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
+    let (call, request, id, mut fields) = open_write(request)?;
     let on = on_claim(&mut fields, &request.claim_id, request.version);
     let quote_id = fields.uuid("quote_id", &request.quote_id);
     let (id, on, quote_id) = fields.finish(|| Some((id?, on?, quote_id?)))?;
@@ -149,9 +140,7 @@ pub(super) async fn accept(app: &App, request: Request<v1::AcceptQuoteRequest>) 
 }
 
 pub(super) async fn decline(app: &App, request: Request<v1::DeclineQuoteRequest>) -> Reply<v1::DeclineQuoteResponse> {
-    let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
+    let (call, request, id, mut fields) = open_write(request)?;
     let on = on_claim(&mut fields, &request.claim_id, request.version);
     let quote_id = fields.uuid("quote_id", &request.quote_id);
     let reason = fields.optional_text("reason", &request.reason, 500);

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     clock::civil_date,
     contract::v1::{self, ClaimEventType},
-    domain::{claim::StateName, period::end_of_day},
+    domain::period::end_of_day,
     service::{
         App, Reply, decision,
         fields::Fields,
@@ -27,9 +27,7 @@ use crate::{
 
 pub(super) async fn get(app: &App, request: Request<v1::GetClaimRequest>) -> Reply<v1::GetClaimResponse> {
     let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let id = fields.uuid("claim_id", &request.claim_id);
-    let id = fields.finish(|| id)?;
+    let id = Fields::one(|fields| fields.uuid("claim_id", &request.claim_id))?;
     let (rules, today) = (app.rules.clone(), civil_date(app.clock.now()));
     app.read(&call, (id, rules), move |conn, (id, rules), actor| {
         Box::pin(async move {
@@ -54,8 +52,7 @@ pub(super) async fn list(app: &App, request: Request<v1::ListClaimsRequest>) -> 
     let filters = v1::ListClaimsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
     let mut fields = Fields::default();
     let page = Page::read(&mut fields, &call, request.page_size, &request.page_token, &filters);
-    let states: Vec<Option<StateName>> =
-        request.states.iter().enumerate().map(|(at, state)| fields.choice(&format!("states[{at}]"), *state)).collect();
+    let states = fields.each(&request.states, |fields, at, state| fields.choice(&format!("states[{at}]"), *state));
     let serial = fields.optional_serial("serial", &request.serial);
     let dealer_id = match request.dealer_id.as_str() {
         "" => Some(None),
@@ -69,9 +66,8 @@ pub(super) async fn list(app: &App, request: Request<v1::ListClaimsRequest>) -> 
         Some(key) => fields.uuid("page_token", key).map(Some),
     };
     let (page, filter) = fields.finish(|| {
-        let states = states.into_iter().collect::<Option<Vec<_>>>()?;
         let filed_until = filed_until?.map(end_of_day);
-        let (serial, dealer_id, before) = (serial?, dealer_id?, before?);
+        let (states, serial, dealer_id, before) = (states?, serial?, dealer_id?, before?);
         Some((page?, Filter { states, serial, dealer_id, filed_until, due_before, before }))
     })?;
     app.read(&call, (page, filter), move |conn, (page, filter), actor| {
@@ -117,11 +113,17 @@ pub(super) async fn events(
     .await
 }
 
-/// An event on the wire, with its decision where that is among these. What goodwill costs is for staff.
+/// What events tell to staff alone, and where in their facts it stands: what goodwill costs, the day of a sale that a voucher
+/// contradicts, billing's number for a payment.
+const FOR_STAFF: [(&str, &str); 3] = [("/goodwill", "cost"), ("/dispute", "registered_on"), ("", "reference")];
+
+/// An event on the wire, with its decision where that is among these.
 pub(super) fn event(stored: StoredEvent, decisions: &[StoredDecision], staff: bool) -> Result<v1::ClaimEvent, Error> {
     let mut facts = serde_json::to_value(&stored.event).map_err(Error::broken)?;
-    if let Some(goodwill) = facts.pointer_mut("/goodwill").filter(|_| !staff).and_then(Value::as_object_mut) {
-        goodwill.remove("cost");
+    for (place, field) in FOR_STAFF.into_iter().filter(|_| !staff) {
+        if let Some(facts) = facts.pointer_mut(place).and_then(Value::as_object_mut) {
+            facts.remove(field);
+        }
     }
     let name: &'static str = (&stored.event).into();
     let kind = ClaimEventType::from_str_name(&format!("CLAIM_EVENT_TYPE_{name}"));

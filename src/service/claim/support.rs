@@ -12,22 +12,19 @@ use crate::{
         claim_steps::GuidanceGiven,
         refusal::Refusal,
     },
-    service::{App, Moment, Reply, fields::Fields, open},
+    service::{App, Moment, Reply, fields::Fields, open_write},
     store::{self, Error, claims, faults, sales, units},
 };
 
 pub(super) async fn guide(app: &App, request: Request<v1::RecordGuidanceRequest>) -> Reply<v1::RecordGuidanceResponse> {
-    let (call, request) = open(request)?;
+    let (call, request, id, mut fields) = open_write(request)?;
     Fields::at_most("symptoms", &request.symptoms, 20)?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
     let on = on_claim(&mut fields, &request.claim_id, request.version);
     let outcome = fields.choice::<Guidance>("outcome", request.outcome);
     let reason = fields.optional_text("reason", &request.reason, 500);
     let contact = fields.past_time("contact_time", request.contact_time.as_ref(), app.clock.now());
     let told = fields.told(request.report.as_ref());
-    let symptoms: Vec<_> =
-        request.symptoms.iter().enumerate().map(|(at, code)| symptom(&mut fields, at, code)).collect();
+    let symptoms = fields.each(&request.symptoms, |fields, at, code| symptom(fields, at, code));
     let needs_reason = matches!(outcome, Some(Guidance::Waived | Guidance::Rejected));
     if needs_reason && reason.as_ref().is_some_and(Option::is_none) {
         fields.violate("reason", "is required where guidance is waived or the claim rejected");
@@ -38,7 +35,7 @@ pub(super) async fn guide(app: &App, request: Request<v1::RecordGuidanceRequest>
     }
     let (id, on, given) = fields.finish(|| {
         let contacted_on = contact?.map(civil_date);
-        let (outcome, symptoms) = (outcome?, symptoms.into_iter().collect::<Option<_>>()?);
+        let (outcome, symptoms) = (outcome?, symptoms?);
         Some((id?, on?, GuidanceGiven { outcome, reason: reason?, contacted_on, told: told?, symptoms }))
     })?;
     app.write(&call, id, &request, given, move |conn, given, moment| {
@@ -87,9 +84,7 @@ pub(super) async fn settle(
     app: &App,
     request: Request<v1::SettleVoucherDisputeRequest>,
 ) -> Reply<v1::SettleVoucherDisputeResponse> {
-    let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
+    let (call, request, id, mut fields) = open_write(request)?;
     let on = on_claim(&mut fields, &request.claim_id, request.version);
     let verdict = fields.choice::<VoucherVerdict>("verdict", request.verdict);
     let reason = fields.text("reason", &request.reason, 500);

@@ -143,11 +143,9 @@ pub(super) async fn watch(
         "" => Some(None),
         id => fields.name("dealer_id", id, "._-").map(Some),
     };
-    let types: Vec<_> = request.types.iter().enumerate().map(|(at, kind)| type_name(&mut fields, at, *kind)).collect();
-    let (cursor, wanted) = fields.finish(|| {
-        let types = types.into_iter().collect::<Option<_>>()?;
-        Some((cursor.ok()?, Wanted { serial: serial?, dealer_id: dealer_id?, types }))
-    })?;
+    let types = fields.each(&request.types, |fields, at, kind| type_name(fields, at, *kind));
+    let (cursor, wanted) =
+        fields.finish(|| Some((cursor.ok()?, Wanted { serial: serial?, dealer_id: dealer_id?, types: types? })))?;
     // Joined before it is asked how far the feed is: what comes between is in the channel.
     let batches = watching.hub.batches.subscribe();
     watching.hub.joined.notify_one();

@@ -27,6 +27,8 @@ pub const EVERY: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How much is taken in hand at once.
 const BATCH: i64 = 500;
+/// So many claims that cannot be ended, though they can be read, and it is not they: the database is away.
+const MOST_FAILED: i32 = 10;
 /// For how long the reply to a request is kept, days.
 const REQUESTS_KEPT: i64 = 90;
 
@@ -61,10 +63,20 @@ pub async fn run(pool: PgPool, objects: Objects, clock: Clock, every: Duration, 
     stop.run_until_cancelled(work).await.unwrap_or(())
 }
 
-/// Does all that is due at `now`, each claim in a transaction of its own. What another process holds is left to it.
-/// Fails where the database is away: the rest is done with the next step.
+/// Does all that is due at `now`, each claim in a transaction of its own. What another process holds is left to it, and what fails
+/// keeps nothing else waiting: it is tried again with the next step. Gives the first failure.
 pub async fn step(pool: &PgPool, objects: &Objects, now: DateTime<Utc>) -> store::Result<Done> {
-    let (today, mut done, mut after) = (civil_date(now), Done::default(), None);
+    let mut done = Done::default();
+    let ended = end_overdue(pool, now, &mut done).await;
+    let dropped = evidence::sweep(pool, &clock(), objects, now).await.map(|dropped| done.dropped = dropped);
+    let released = in_transaction(pool, move |conn| Box::pin(stock::release_lapsed(conn, now, BATCH))).await;
+    let released = released.map(|released| done.released = released);
+    let forgotten = forget(pool, now, &mut done).await;
+    ended.and(dropped).and(released).and(forgotten).map(|()| done)
+}
+
+async fn end_overdue(pool: &PgPool, now: DateTime<Utc>, done: &mut Done) -> store::Result<()> {
+    let (today, mut after, mut failed) = (civil_date(now), None, 0);
     loop {
         let due = in_transaction(pool, move |conn| Box::pin(overdue::list(conn, today, after, BATCH))).await?;
         for (_, id) in &due {
@@ -72,24 +84,29 @@ pub async fn step(pool: &PgPool, objects: &Objects, now: DateTime<Utc>) -> store
                 Ok(Some(Event::QuoteExpired { .. })) => done.expired += 1,
                 Ok(Some(_)) => done.lapsed += 1,
                 Ok(None) => {}
-                // One row that cannot be read does not keep the others waiting.
-                Err(Error::Broken(what)) => tracing::error!(what, claim_id = %id, "a claim cannot run out"),
-                Err(error) => return Err(error),
+                Err(error) => {
+                    tracing::error!(%error, claim_id = %id, "a claim cannot run out");
+                    failed += i32::from(!matches!(error, Error::Broken(_)));
+                    if failed == MOST_FAILED {
+                        return Err(error);
+                    }
+                }
             }
         }
         match due.last() {
             Some(last) => after = Some(*last),
-            None => break,
+            None => return Ok(()),
         }
     }
-    done.dropped = evidence::sweep(pool, &self::clock(), objects, now).await?;
-    done.released = in_transaction(pool, move |conn| Box::pin(stock::release_lapsed(conn, now, BATCH))).await?;
+}
+
+async fn forget(pool: &PgPool, now: DateTime<Utc>, done: &mut Done) -> store::Result<()> {
     let before = now - chrono::Duration::days(REQUESTS_KEPT);
     loop {
         let forgotten = in_transaction(pool, move |conn| Box::pin(requests::forget(conn, before, BATCH))).await?;
         done.forgotten += forgotten;
         if forgotten < BATCH.unsigned_abs() {
-            return Ok(done);
+            return Ok(());
         }
     }
 }

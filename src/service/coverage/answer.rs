@@ -22,9 +22,8 @@ use crate::{
     service::{decision, registry::promises::promise, status},
     store::{
         self, Error,
-        facts::{self, UnitToDecide},
+        facts::{self, UnitToDecide, Units},
         promises::{self, Promise},
-        reader::Units,
         sales,
     },
 };
@@ -73,12 +72,10 @@ pub(super) async fn many(
         },
     };
     let units = units.map_err(|error| status::of(&error))?;
-    let policies = match (known, units.values().next()) {
+    // Read by two statements, between which something may have been published: the later stamp holds for all.
+    let policies = match (known, units.values().map(|unit| unit.stamp).max()) {
         (Some(known), _) => Some(known),
-        // All were read by one query, so they have one stamp.
-        (None, Some(unit)) => {
-            Some(desk.app.rules(unit.stamp, call.deadline).await.map_err(|error| status::of(&error))?)
-        }
+        (None, Some(stamp)) => Some(desk.app.rules(stamp, call.deadline).await.map_err(|error| status::of(&error))?),
         (None, None) => None,
     };
     let missing = questions.iter().flatten().map(|question| &question.serial);

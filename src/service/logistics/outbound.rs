@@ -4,20 +4,22 @@ use sqlx::PgConnection;
 use tonic::Request;
 use uuid::Uuid;
 
-use super::{Parcel, claim_ids, fits, parcel, shipment};
+use super::{Parcel, chosen, claim_ids, fits, parcel, shipment};
 use crate::{
     contract::v1,
     domain::{
-        claim::{Claim, Outcome},
+        claim::{Claim, Outcome, State},
         claim_steps::may_be_given,
         clause::Clause,
         coverage::Payer,
+        parcel::Arrival,
         refusal::Refusal,
         serial::Serial,
     },
     service::{App, Moment, Reply, fields::Fields, open},
     store::{
         self, Error, claims, dealers,
+        history::{self, Replacement},
         shipments::{self, Item},
         stock::{self, Why},
         units,
@@ -71,49 +73,54 @@ async fn dispatch_now(
         None => false,
     };
     let opened = parcel.open("OUTBOUND", &party, moment.now);
-    let mut steps = Vec::new();
-    let mut places = Vec::new();
+    let (mut places, mut steps) = (Vec::new(), Vec::new());
     for (claim, (_, given)) in found.into_iter().zip(items) {
         let event = claim.dispatch(opened.shipment_id, given.clone(), credit_terms)?;
         if let Some(given) = given {
-            owed(&mut *conn, &claim, given, moment).await?;
+            give(&mut *conn, &claim, given, moment).await?;
         }
         places.push(place(&claim, given.as_ref()));
-        steps.push((claim, event));
+        steps.push((claim, vec![event]));
     }
     shipments::open(&mut *conn, &opened, &places).await?;
-    for (claim, event) in steps {
-        claims::advance(&mut *conn, claim, vec![event], None, &moment.actor, moment.now).await?;
-    }
+    claims::advance_all(&mut *conn, steps, None, &moment.actor, moment.now).await?;
     Ok(v1::DispatchOutboundResponse { shipment: Some(shipment(conn, &moment.actor, opened.shipment_id).await?) })
 }
 
-/// The good unit owed to the dealer after a swap: new stock outside the chain, fit to be given (M3, T4).
-async fn owed(conn: &mut PgConnection, claim: &Claim, given: &Serial, moment: &Moment) -> store::Result<()> {
-    units::lock(&mut *conn, &[given]).await?;
+/// A good unit, fit to be given (M3, T4): the one owed to the dealer after a swap, new stock outside the chain; or the one in place of
+/// a unit that was lost on its way out, whose warranty it carries on (T5). It leaves the stock where it stands in it.
+async fn give(conn: &mut PgConnection, claim: &Claim, given: &Serial, moment: &Moment) -> store::Result<()> {
+    let lost = match &claim.state {
+        State::Lost(Some(Outcome::Replenishment(_))) => None,
+        State::Lost(_) => claim.in_the_box(),
+        _ => None,
+    };
+    units::lock(&mut *conn, &[lost.unwrap_or(&claim.filing.serial), given]).await?;
     let unit = units::to_give(&mut *conn, given, claim.id, moment.now).await?;
     let for_unit = store::facts::of_unit(&mut *conn, &claim.filing.serial, Some(claim.id)).await?;
     may_be_given(&unit, &claim.filing.serial, &for_unit.model, &for_unit.facts.equivalents)?;
-    let why = Why { reason: "owed to the dealer", claim: Some(claim.id), actor: &moment.actor, now: moment.now };
-    stock::take(conn, given.as_str(), why).await
+    let reason = if lost.is_some() { "in place of one that was lost" } else { "owed to the dealer" };
+    let why = Why { reason, claim: Some(claim.id), actor: &moment.actor, now: moment.now };
+    stock::take(&mut *conn, given.as_str(), why).await?;
+    let Some(lost) = lost else { return Ok(()) };
+    let replacement = Replacement {
+        replaced_serial: lost.to_string(),
+        replacement_serial: given.to_string(),
+        replaced_on: moment.today,
+        claim_id: Some(claim.id),
+    };
+    history::record_replacement(conn, &replacement, &moment.actor, moment.now).await
 }
 
 /// What goes into the box for a claim, and who pays: the maker under the commitment, else the sender.
 fn place(claim: &Claim, given: Option<&Serial>) -> Item {
-    let serial = match claim.outcome() {
-        // An accessory travels alone, unless its unit was sent in: then that goes back with it.
-        Some(Outcome::Accessory) if claim.inbound.is_none() => None,
-        Some(outcome) => Some(given.or(outcome.given()).unwrap_or(&claim.filing.serial).to_string()),
-        None => None,
-    };
     let payer = if claim.remedy.is_a_yes() { Payer::Maker } else { Payer::Sender };
     Item {
         claim_id: claim.id,
-        return_number: None,
-        serial,
+        serial: given.or(claim.in_the_box()).map(ToString::to_string),
         payer: payer.to_string(),
         clause: Clause::M6.to_string(),
-        arrived_at: None,
+        ..Item::default()
     }
 }
 
@@ -122,26 +129,37 @@ pub(super) async fn deliver(
     request: Request<v1::ConfirmDeliveryRequest>,
 ) -> Reply<v1::ConfirmDeliveryResponse> {
     let (call, request) = open(request)?;
+    fits("claim_ids", request.claim_ids.len())?;
     let mut fields = Fields::default();
     let id = fields.request_id(&request.request_id);
     let parcel = fields.uuid("shipment_id", &request.shipment_id);
-    let (id, parcel) = fields.finish(|| Some((id?, parcel?)))?;
-    app.write(&call, id, &request, parcel, move |conn, parcel, moment| {
-        Box::pin(async move { deliver_now(conn, parcel, moment).await })
+    let claims = claim_ids(&mut fields, |at| format!("claim_ids[{at}]"), request.claim_ids.iter().map(String::as_str));
+    let (id, parcel, claims) = fields.finish(|| Some((id?, parcel?, claims?)))?;
+    app.write(&call, id, &request, claims, move |conn, claims, moment| {
+        Box::pin(async move { deliver_now(conn, parcel, claims, moment).await })
     })
     .await
 }
 
-async fn deliver_now(conn: &mut PgConnection, id: Uuid, moment: &Moment) -> store::Result<v1::ConfirmDeliveryResponse> {
+async fn deliver_now(
+    conn: &mut PgConnection,
+    id: Uuid,
+    named: Vec<Uuid>,
+    moment: &Moment,
+) -> store::Result<v1::ConfirmDeliveryResponse> {
     let (parcel, items) = shipments::get(&mut *conn, &moment.actor, id).await?;
-    if parcel.direction != "OUTBOUND" {
+    if parcel.is_inbound() {
         return Err(Error::not_found("shipment", id));
     }
-    let ids: Vec<Uuid> = items.iter().map(|item| item.claim_id).collect();
+    let ids = chosen(&items, named)?;
+    let mut steps = Vec::new();
     for claim in claims::lock_all(&mut *conn, &moment.actor, &ids).await? {
-        let event = claim.deliver()?;
-        claims::advance(&mut *conn, claim, vec![event], None, &moment.actor, moment.now).await?;
+        let event = claim.deliver(id)?;
+        steps.push((claim, vec![event]));
     }
-    shipments::arrive(&mut *conn, id, &ids, moment.now).await?;
+    claims::advance_all(&mut *conn, steps, None, &moment.actor, moment.now).await?;
+    let whole = Arrival::default();
+    let arrived: Vec<_> = ids.iter().map(|id| (*id, &whole)).collect();
+    shipments::arrive(&mut *conn, id, &arrived, moment.now).await?;
     Ok(v1::ConfirmDeliveryResponse { shipment: Some(shipment(conn, &moment.actor, id).await?) })
 }

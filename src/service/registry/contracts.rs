@@ -6,13 +6,13 @@ use uuid::Uuid;
 use crate::{
     clock::civil_date,
     contract::{google::r#type::Date, v1},
-    domain::policy::{ContractTerms, Territory},
+    domain::policy::ContractTerms,
     service::{
         App, Reply,
         fields::Fields,
-        open,
+        open, open_write,
         page::Page,
-        wire::{date, text, time},
+        wire::{date, number, text, time},
     },
     store::contracts::{self, Change, ContractRow},
 };
@@ -29,12 +29,7 @@ fn contract(row: ContractRow) -> v1::Contract {
             after_repair_months: months(terms.after_repair_months),
             after_paid_repair_months: months(terms.after_paid_repair_months),
             no_invoice_months: months(terms.no_invoice_months),
-            territory: match terms.territory {
-                None => v1::Territory::Unspecified,
-                Some(Territory::Mainland) => v1::Territory::Mainland,
-                Some(Territory::Worldwide) => v1::Territory::Worldwide,
-            }
-            .into(),
+            territory: terms.territory.map_or(0, |territory| number!(territory)),
         }),
         confirmed_date: row.confirmed_on.map(date),
         revoked_date: row.revoked_on.map(date),
@@ -55,23 +50,14 @@ fn terms(fields: &mut Fields, given: &v1::ContractTerms) -> Option<ContractTerms
         }
         read
     };
-    let mut terms = ContractTerms {
+    let terms = ContractTerms {
         replacement_days: bounded("replacement_days", given.replacement_days, 3650),
         repair_months: bounded("repair_months", given.repair_months, 600),
         accessory_days: bounded("accessory_days", given.accessory_days, 3650),
         after_repair_months: bounded("after_repair_months", given.after_repair_months, 600),
         after_paid_repair_months: bounded("after_paid_repair_months", given.after_paid_repair_months, 600),
         no_invoice_months: bounded("no_invoice_months", given.no_invoice_months, 600),
-        territory: None,
-    };
-    terms.territory = match v1::Territory::try_from(given.territory) {
-        Ok(v1::Territory::Unspecified) => None,
-        Ok(v1::Territory::Mainland) => Some(Territory::Mainland),
-        Ok(v1::Territory::Worldwide) => Some(Territory::Worldwide),
-        Err(_) => {
-            fields.violate("terms.territory", "must be one of the values listed in the contract");
-            None
-        }
+        territory: fields.optional_choice("terms.territory", given.territory).flatten(),
     };
     if *given == v1::ContractTerms::default() {
         fields.violate("terms", "must name at least one term");
@@ -83,9 +69,7 @@ pub(super) async fn create(
     app: &App,
     request: Request<v1::CreateContractRequest>,
 ) -> Reply<v1::CreateContractResponse> {
-    let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
+    let (call, request, id, mut fields) = open_write(request)?;
     let number = fields.name("contract_number", &request.contract_number, "._/-");
     let terms = terms(&mut fields, &request.terms.unwrap_or_default());
     let (id, number, terms) = fields.finish(|| Some((id?, number?, terms?)))?;
@@ -100,9 +84,7 @@ pub(super) async fn create(
 
 pub(super) async fn get(app: &App, request: Request<v1::GetContractRequest>) -> Reply<v1::GetContractResponse> {
     let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let number = fields.name("contract_number", &request.contract_number, "._/-");
-    let number = fields.finish(|| number)?;
+    let number = Fields::one(|fields| fields.name("contract_number", &request.contract_number, "._/-"))?;
     app.read(&call, number, move |conn, number, _| {
         Box::pin(async move {
             Ok(v1::GetContractResponse { contract: Some(contract(contracts::get(conn, &number).await?)) })
@@ -113,9 +95,7 @@ pub(super) async fn get(app: &App, request: Request<v1::GetContractRequest>) -> 
 
 pub(super) async fn list(app: &App, request: Request<v1::ListContractsRequest>) -> Reply<v1::ListContractsResponse> {
     let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let page = Page::read(&mut fields, &call, request.page_size, &request.page_token, &());
-    let page = fields.finish(|| page)?;
+    let page = Fields::one(|fields| Page::read(fields, &call, request.page_size, &request.page_token, &()))?;
     app.read(&call, page, move |conn, page, _| {
         Box::pin(async move {
             let mut found = contracts::list(conn, page.after.as_deref().unwrap_or(""), page.fetch()).await?;
@@ -183,9 +163,7 @@ pub(super) async fn list_versions(
     request: Request<v1::ListContractVersionsRequest>,
 ) -> Reply<v1::ListContractVersionsResponse> {
     let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let number = fields.name("contract_number", &request.contract_number, "._/-");
-    let number = fields.finish(|| number)?;
+    let number = Fields::one(|fields| fields.name("contract_number", &request.contract_number, "._/-"))?;
     app.read(&call, number, move |conn, number, _| {
         Box::pin(async move {
             let versions = contracts::versions(conn, &number).await?;

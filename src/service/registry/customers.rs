@@ -4,14 +4,12 @@ use tonic::Request;
 
 use crate::{
     contract::v1,
-    service::{App, Reply, fields::Fields, open, wire::time},
+    service::{App, Reply, open_write, wire::time},
     store::people,
 };
 
 pub(super) async fn erase(app: &App, request: Request<v1::EraseCustomerRequest>) -> Reply<v1::EraseCustomerResponse> {
-    let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
+    let (call, request, id, mut fields) = open_write(request)?;
     let customer = fields.uuid("customer_id", &request.customer_id);
     let (id, customer) = fields.finish(|| Some((id?, customer?)))?;
     app.write(&call, id, &request, customer, move |conn, customer, moment| {

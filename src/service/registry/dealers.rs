@@ -4,7 +4,7 @@ use tonic::Request;
 
 use crate::{
     contract::v1::{self, DealerStatus},
-    service::{App, Reply, fields::Fields, open, page::Page},
+    service::{App, Reply, fields::Fields, open, open_write, page::Page},
     store::dealers::{self, Dealer},
 };
 
@@ -21,9 +21,7 @@ fn dealer(dealer: Dealer) -> v1::Dealer {
 }
 
 pub(super) async fn create(app: &App, request: Request<v1::CreateDealerRequest>) -> Reply<v1::CreateDealerResponse> {
-    let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
+    let (call, request, id, mut fields) = open_write(request)?;
     let dealer_id = fields.name("dealer_id", &request.dealer_id, "._-");
     let name = fields.text("name", &request.name, 100);
     let (id, dealer_id, name) = fields.finish(|| Some((id?, dealer_id?, name?)))?;
@@ -37,9 +35,7 @@ pub(super) async fn create(app: &App, request: Request<v1::CreateDealerRequest>)
 
 pub(super) async fn get(app: &App, request: Request<v1::GetDealerRequest>) -> Reply<v1::GetDealerResponse> {
     let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let dealer_id = fields.name("dealer_id", &request.dealer_id, "._-");
-    let dealer_id = fields.finish(|| dealer_id)?;
+    let dealer_id = Fields::one(|fields| fields.name("dealer_id", &request.dealer_id, "._-"))?;
     app.read(&call, dealer_id, move |conn, dealer_id, _| {
         Box::pin(
             async move { Ok(v1::GetDealerResponse { dealer: Some(dealer(dealers::get(conn, &dealer_id).await?)) }) },
@@ -50,9 +46,7 @@ pub(super) async fn get(app: &App, request: Request<v1::GetDealerRequest>) -> Re
 
 pub(super) async fn list(app: &App, request: Request<v1::ListDealersRequest>) -> Reply<v1::ListDealersResponse> {
     let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let page = Page::read(&mut fields, &call, request.page_size, &request.page_token, &());
-    let page = fields.finish(|| page)?;
+    let page = Fields::one(|fields| Page::read(fields, &call, request.page_size, &request.page_token, &()))?;
     app.read(&call, page, move |conn, page, _| {
         Box::pin(async move {
             let mut found = dealers::list(conn, page.after.as_deref().unwrap_or(""), page.fetch()).await?;
@@ -67,9 +61,7 @@ pub(super) async fn set_status(
     app: &App,
     request: Request<v1::SetDealerStatusRequest>,
 ) -> Reply<v1::SetDealerStatusResponse> {
-    let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
+    let (call, request, id, mut fields) = open_write(request)?;
     let dealer_id = fields.name("dealer_id", &request.dealer_id, "._-");
     let version = fields.version(request.version);
     let active = match request.status() {
@@ -83,7 +75,7 @@ pub(super) async fn set_status(
     let (id, dealer_id, active, version) = fields.finish(|| Some((id?, dealer_id?, active?, version?)))?;
     app.write(&call, id, &request, dealer_id, move |conn, dealer_id, _| {
         Box::pin(async move {
-            let changed = dealers::set_status(conn, &dealer_id, active, version).await?;
+            let changed = dealers::change(conn, &dealer_id, version, Some(active), None, None).await?;
             Ok(v1::SetDealerStatusResponse { dealer: Some(dealer(changed)) })
         })
     })
@@ -94,16 +86,14 @@ pub(super) async fn set_credit_terms(
     app: &App,
     request: Request<v1::SetDealerCreditTermsRequest>,
 ) -> Reply<v1::SetDealerCreditTermsResponse> {
-    let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
+    let (call, request, id, mut fields) = open_write(request)?;
     let dealer_id = fields.name("dealer_id", &request.dealer_id, "._-");
     let version = fields.version(request.version);
     let (id, dealer_id, version) = fields.finish(|| Some((id?, dealer_id?, version?)))?;
     let given = request.credit_terms;
     app.write(&call, id, &request, dealer_id, move |conn, dealer_id, _| {
         Box::pin(async move {
-            let changed = dealers::set_credit_terms(conn, &dealer_id, given, version).await?;
+            let changed = dealers::change(conn, &dealer_id, version, None, Some(given), None).await?;
             Ok(v1::SetDealerCreditTermsResponse { dealer: Some(dealer(changed)) })
         })
     })
@@ -114,9 +104,7 @@ pub(super) async fn set_debt_limit(
     app: &App,
     request: Request<v1::SetDealerDebtLimitRequest>,
 ) -> Reply<v1::SetDealerDebtLimitResponse> {
-    let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
+    let (call, request, id, mut fields) = open_write(request)?;
     let dealer_id = fields.name("dealer_id", &request.dealer_id, "._-");
     let version = fields.version(request.version);
     let limit = request.debt_limit;
@@ -126,7 +114,7 @@ pub(super) async fn set_debt_limit(
     let (id, dealer_id, version) = fields.finish(|| Some((id?, dealer_id?, version?)))?;
     app.write(&call, id, &request, dealer_id, move |conn, dealer_id, _| {
         Box::pin(async move {
-            let changed = dealers::set_debt_limit(conn, &dealer_id, limit, version).await?;
+            let changed = dealers::change(conn, &dealer_id, version, None, None, Some(limit)).await?;
             Ok(v1::SetDealerDebtLimitResponse { dealer: Some(dealer(changed)) })
         })
     })

@@ -7,7 +7,7 @@ use crate::{
     clock::civil_date,
     contract::v1,
     domain::{refusal::Refusal, serial::Serial},
-    service::{App, Moment, Reply, fields::Fields, open, status},
+    service::{App, Moment, Reply, fields::Fields, open_write, status},
     store::{
         self, Error,
         history::{self, Repair, Replacement},
@@ -54,25 +54,18 @@ fn replacement(fields: &mut Fields, at: usize, given: &v1::Replacement, today: N
 }
 
 pub(super) async fn record(app: &App, request: Request<v1::RecordHistoryRequest>) -> Reply<v1::RecordHistoryResponse> {
-    let (call, request) = open(request)?;
+    let (call, request, id, mut fields) = open_write(request)?;
     if request.repairs.len().max(request.replacements.len()) > MOST_ENTRIES {
         return Err(status::too_large("repairs, replacements", MOST_ENTRIES));
     }
     let today = civil_date(app.clock.now());
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
     if request.repairs.is_empty() && request.replacements.is_empty() {
         fields.violate("repairs", "must have at least one entry, or replacements must");
     }
-    let repairs: Vec<_> =
-        request.repairs.iter().enumerate().map(|(at, given)| repair(&mut fields, at, given, today)).collect();
-    let replacements: Vec<_> =
-        request.replacements.iter().enumerate().map(|(at, given)| replacement(&mut fields, at, given, today)).collect();
-    let (id, repairs, replacements) = fields.finish(|| {
-        let repairs = repairs.into_iter().collect::<Option<Vec<_>>>()?;
-        Some((id?, repairs, replacements.into_iter().collect::<Option<Vec<_>>>()?))
-    })?;
-    app.write(&call, id, &request, (repairs, replacements), move |conn, (repairs, replacements), moment| {
+    let repairs = fields.each(&request.repairs, |fields, at, given| repair(fields, at, given, today));
+    let replacements = fields.each(&request.replacements, |fields, at, given| replacement(fields, at, given, today));
+    let (id, asked) = fields.finish(|| Some((id?, (repairs?, replacements?))))?;
+    app.write(&call, id, &request, asked, move |conn, (repairs, replacements): (Vec<_>, Vec<_>), moment| {
         Box::pin(async move { write(conn, &repairs, &replacements, moment).await })
     })
     .await

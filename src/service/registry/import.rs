@@ -169,7 +169,7 @@ impl<K: Kind> Import<K> {
             }
             let due = self.end.is_some() || self.rows.len() >= GROUP || self.heard.elapsed() >= QUIET;
             if self.keeping.is_none() && due && !self.rows.is_empty() {
-                self.keep().await?;
+                self.keep();
             }
             match self.end {
                 Some(end) if self.keeping.is_none() => return end.map(|()| None),
@@ -231,16 +231,15 @@ impl<K: Kind> Import<K> {
                 None => debug_assert!(rejection.is_some(), "a row that is not read says why"),
             }
             // What is told back of a serial; a row that is as long as its message may be is not kept for that.
-            let serial = K::serial(&mut row).chars().take(64).collect();
+            let serial = K::serial(&mut row).chars().take(MOST_OF_A_SERIAL).collect();
             self.rows.push((serial, rejection));
         }
     }
 
     /// Begins to keep what was read.
-    async fn keep(&mut self) -> Result<(), Status> {
+    fn keep(&mut self) {
         let group = Group::<K> { rows: mem::take(&mut self.rows), given: Arc::new(mem::take(&mut self.given)) };
-        let (app, call, now) = (self.app.clone(), self.call.clone(), self.app.clock.now());
-        let moment = Moment { actor: call.actor.clone(), now, today: civil_date(now), rules: self.app.rules.clone() };
+        let (app, call, moment) = (self.app.clone(), self.call.clone(), self.app.moment(&self.call));
         // The call's place under the concurrency limit is kept for as long as the transaction runs.
         let asked = Arc::new((Arc::clone(&group.given), moment, AtomicBool::new(false), call.place.clone()));
         let deadline = std::time::Instant::now() + call.patience;
@@ -255,7 +254,6 @@ impl<K: Kind> Import<K> {
             Ok((group, verdicts.await?))
         };
         self.keeping = Some(keeping.boxed());
-        Ok(())
     }
 
     /// Counts a group that is kept for good, and tells its rejected rows.
@@ -269,7 +267,7 @@ impl<K: Kind> Import<K> {
                 Some(Verdict::Unchanged) => progress.unchanged_count += 1,
                 Some(Verdict::Rejected(rejection)) => {
                     progress.rejected_count += 1;
-                    progress.rejected.push(told(progress.row_count, &serial, rejection));
+                    progress.rejected.push(told(progress.row_count, serial, rejection));
                 }
                 None => debug_assert!(false, "each row that was read has its verdict"),
             }
@@ -298,7 +296,7 @@ fn unreadable(violations: Vec<(String, String)>) -> Option<Rejection> {
     Some(Rejection { field, rule, reason: ErrorReason::InvalidFields })
 }
 
-fn told(row: i64, serial: &str, Rejection { field, rule, reason }: Rejection) -> RejectedRow {
+fn told(row: i64, serial: String, Rejection { field, rule, reason }: Rejection) -> RejectedRow {
     let reason = reason.as_str_name().trim_start_matches("ERROR_REASON_").to_owned();
-    RejectedRow { row, serial: serial.chars().take(MOST_OF_A_SERIAL).collect(), field, rule, reason }
+    RejectedRow { row, serial, field, rule, reason }
 }

@@ -9,7 +9,7 @@ use crate::{
     service::{
         App, Reply, draft,
         fields::Fields,
-        open,
+        open, open_write,
         wire::{date, text, time},
     },
     store::{
@@ -42,9 +42,7 @@ pub(super) fn draft(fields: &mut Fields, document: &str) -> Option<Policy> {
 }
 
 pub(super) async fn publish(app: &App, request: Request<v1::PublishPolicyRequest>) -> Reply<v1::PublishPolicyResponse> {
-    let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
+    let (call, request, id, mut fields) = open_write(request)?;
     let draft = draft(&mut fields, &request.document);
     let (id, draft) = fields.finish(|| Some((id?, draft?)))?;
     app.write(&call, id, &request, draft, |conn, draft, moment| {
@@ -78,11 +76,9 @@ pub(super) async fn publish_calendar(
     app: &App,
     request: Request<v1::PublishCalendarYearRequest>,
 ) -> Reply<v1::PublishCalendarYearResponse> {
-    let (call, request) = open(request)?;
+    let (call, request, id, mut fields) = open_write(request)?;
     Fields::at_most("holidays", &request.holidays, 366)?;
     Fields::at_most("workdays", &request.workdays, 366)?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
     let year = NaiveDate::from_ymd_opt(request.year, 1, 1).filter(|day| is_plausible(*day)).map(|_| request.year);
     if year.is_none() {
         fields.violate("year", "must be 1990 to 2100");
@@ -107,7 +103,5 @@ pub(super) async fn publish_calendar(
 
 /// Days, each once.
 fn days<T: FromIterator<NaiveDate>>(fields: &mut Fields, field: &str, given: &[Date]) -> Option<T> {
-    let read: Vec<_> =
-        given.iter().enumerate().map(|(at, day)| fields.date(&format!("{field}[{at}]"), Some(day))).collect();
-    read.into_iter().collect()
+    fields.each(given, |fields, at, day| fields.date(&format!("{field}[{at}]"), Some(day)))
 }

@@ -26,24 +26,16 @@ fn read(id: &str, given: Option<&v1::Product>) -> Result<(Uuid, Product), Status
     let id = fields.request_id(id);
     let model = fields.model("product.model", &given.model);
     let product_type = fields.choice("product.product_type", given.product_type);
-    let equivalents: Vec<_> = given
-        .equivalent_models
-        .iter()
-        .enumerate()
-        .map(|(at, equivalent)| {
-            let field = format!("product.equivalent_models[{at}]");
-            if *equivalent == given.model || given.equivalent_models[..at].contains(equivalent) {
-                fields.violate(&field, "must be another model, each once");
-            }
-            fields.model(&field, equivalent)
-        })
-        .collect();
+    let equivalents = fields.each(&given.equivalent_models, |fields, at, equivalent| {
+        let field = format!("product.equivalent_models[{at}]");
+        if *equivalent == given.model || given.equivalent_models[..at].contains(equivalent) {
+            fields.violate(&field, "must be another model, each once");
+        }
+        fields.model(&field, equivalent)
+    });
     fields.finish(|| {
-        let equivalents = equivalents.into_iter().collect::<Option<Vec<_>>>()?;
-        Some((
-            id?,
-            Product { model: model?, product_type: product_type?, discontinued: given.discontinued, equivalents },
-        ))
+        let (product_type, equivalents, discontinued) = (product_type?, equivalents?, given.discontinued);
+        Some((id?, Product { model: model?, product_type, discontinued, equivalents }))
     })
 }
 
@@ -61,9 +53,7 @@ pub(super) async fn create(app: &App, request: Request<v1::CreateProductRequest>
 
 pub(super) async fn get(app: &App, request: Request<v1::GetProductRequest>) -> Reply<v1::GetProductResponse> {
     let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let model = fields.model("model", &request.model);
-    let model = fields.finish(|| model)?;
+    let model = Fields::one(|fields| fields.model("model", &request.model))?;
     app.read(&call, model, move |conn, model, _| {
         Box::pin(
             async move { Ok(v1::GetProductResponse { product: Some(product(catalogue::get(conn, &model).await?)) }) },
@@ -74,9 +64,7 @@ pub(super) async fn get(app: &App, request: Request<v1::GetProductRequest>) -> R
 
 pub(super) async fn list(app: &App, request: Request<v1::ListProductsRequest>) -> Reply<v1::ListProductsResponse> {
     let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let page = Page::read(&mut fields, &call, request.page_size, &request.page_token, &());
-    let page = fields.finish(|| page)?;
+    let page = Fields::one(|fields| Page::read(fields, &call, request.page_size, &request.page_token, &()))?;
     app.read(&call, page, move |conn, page, _| {
         Box::pin(async move {
             let mut found = catalogue::list(conn, page.after.as_deref().unwrap_or(""), page.fetch()).await?;

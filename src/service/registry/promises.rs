@@ -9,9 +9,7 @@ use crate::{
     contract::v1,
     domain::{refusal::Refusal, serial::Serial},
     service::{
-        App, Moment, Reply,
-        fields::Fields,
-        open,
+        App, Moment, Reply, open_write,
         wire::{date, time},
     },
     store::{
@@ -39,9 +37,7 @@ pub(super) async fn record(
     app: &App,
     request: Request<v1::RecordDealerPromiseRequest>,
 ) -> Reply<v1::RecordDealerPromiseResponse> {
-    let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
+    let (call, request, id, mut fields) = open_write(request)?;
     let serial = fields.serial("serial", &request.serial);
     let dealer_id = seller(&mut fields, &call.actor, &request.dealer_id);
     let certificate_number = fields.text("certificate_number", &request.certificate_number, 64);

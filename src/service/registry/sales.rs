@@ -10,7 +10,7 @@ use crate::{
     service::{
         App, Moment, Reply,
         fields::Fields,
-        open,
+        open, open_write,
         wire::{date, text, time},
     },
     store::{
@@ -79,10 +79,8 @@ struct Given {
 }
 
 pub(super) async fn register(app: &App, request: Request<v1::RegisterSaleRequest>) -> Reply<v1::RegisterSaleResponse> {
-    let (call, request) = open(request)?;
+    let (call, request, id, mut fields) = open_write(request)?;
     let now = app.clock.now();
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
     let serial = fields.serial("serial", &request.serial);
     let dealer_id = seller(&mut fields, &call.actor, &request.dealer_id);
     let sold_on = fields.date("sold_date", request.sold_date.as_ref());
@@ -158,9 +156,7 @@ async fn no_open_claim(conn: &mut PgConnection, lineage: &[String], why: &str) -
 }
 
 pub(super) async fn cancel(app: &App, request: Request<v1::CancelSaleRequest>) -> Reply<v1::CancelSaleResponse> {
-    let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
+    let (call, request, id, mut fields) = open_write(request)?;
     let serial = fields.serial("serial", &request.serial);
     let version = fields.version(request.version);
     let reason = fields.text("reason", &request.reason, 500);
@@ -182,9 +178,7 @@ pub(super) async fn list_versions(
     request: Request<v1::ListSaleVersionsRequest>,
 ) -> Reply<v1::ListSaleVersionsResponse> {
     let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let serial = fields.serial("serial", &request.serial);
-    let serial = fields.finish(|| serial)?;
+    let serial = Fields::one(|fields| fields.serial("serial", &request.serial))?;
     app.read(&call, serial, move |conn, serial, actor| {
         Box::pin(async move {
             units::get(&mut *conn, &serial).await?;

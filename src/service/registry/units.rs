@@ -1,6 +1,6 @@
 //! Units, and what is known of one.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashSet};
 
 use chrono::NaiveDate;
 use tonic::Request;
@@ -13,13 +13,12 @@ use crate::{
     service::{
         App, Reply,
         fields::Fields,
-        open, status,
+        open, open_write,
         wire::{date, text},
     },
     store::{
         history::{self, Repair, Replacement},
         people::{self, Person},
-        sales::Sale,
         units::{self, Unit},
     },
 };
@@ -75,27 +74,19 @@ pub(super) async fn register(
     app: &App,
     request: Request<v1::RegisterUnitsRequest>,
 ) -> Reply<v1::RegisterUnitsResponse> {
-    let (call, request) = open(request)?;
-    if request.units.len() > MOST_UNITS {
-        return Err(status::too_large("units", MOST_UNITS));
-    }
+    let (call, request, id, mut fields) = open_write(request)?;
+    Fields::at_most("units", &request.units, MOST_UNITS)?;
     let today = civil_date(app.clock.now());
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
     fields.entries("units", &request.units);
-    let given: Vec<_> = request
-        .units
-        .iter()
-        .enumerate()
-        .map(|(at, unit)| read(&mut fields, |name| format!("units[{at}].{name}").into(), unit, today))
-        .collect();
-    let mut seen = std::collections::HashSet::new();
-    for (at, unit) in given.iter().enumerate() {
-        if unit.as_ref().is_some_and(|unit| !seen.insert(unit.serial.clone())) {
+    let mut seen = HashSet::new();
+    let given: Option<Vec<_>> = fields.each(&request.units, |fields, at, unit| {
+        let unit = read(fields, |name| format!("units[{at}].{name}").into(), unit, today)?;
+        if !seen.insert(unit.serial.clone()) {
             fields.violate(&format!("units[{at}].serial"), "must be there once");
         }
-    }
-    let (id, given) = fields.finish(|| Some((id?, given.into_iter().collect::<Option<Vec<_>>>()?)))?;
+        Some(unit)
+    });
+    let (id, given) = fields.finish(|| Some((id?, given?)))?;
     app.write(&call, id, &request, given, move |conn, given, moment| {
         Box::pin(async move {
             let new = units::register(conn, &given, moment.now).await?;
@@ -106,27 +97,16 @@ pub(super) async fn register(
     .await
 }
 
-/// Whether a caller may see a sale: who made it, who bought it, and staff.
-fn sees(actor: &Actor, sale: &Sale) -> bool {
-    match actor {
-        Actor::Staff(_) => true,
-        Actor::Dealer(id) => *id == sale.dealer_id,
-        Actor::Customer(id) => Some(*id) == sale.customer_id,
-        Actor::Worker(_) => false,
-    }
-}
-
 pub(super) async fn get(app: &App, request: Request<v1::GetUnitRequest>) -> Reply<v1::GetUnitResponse> {
     let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let serial = fields.serial("serial", &request.serial);
-    let serial = fields.finish(|| serial)?;
+    let serial = Fields::one(|fields| fields.serial("serial", &request.serial))?;
     app.read(&call, serial, move |conn, serial, actor| {
         Box::pin(async move {
             let found = units::get(&mut *conn, &serial).await?;
             let lineage = history::lineage(&mut *conn, &serial).await?;
             let repairs = history::repairs(&mut *conn, &up_to(&lineage, &serial)).await?;
-            let sale = crate::store::sales::of_original(&mut *conn, &serial).await?.filter(|sale| sees(actor, sale));
+            let sale = crate::store::sales::of_original(&mut *conn, &serial).await?;
+            let sale = sale.filter(|sale| actor.may_see(Some(&sale.dealer_id), sale.customer_id));
             let customer = match sale.as_ref().and_then(|sale| sale.customer_id) {
                 Some(id) => people::person(&mut *conn, id).await?,
                 None => None,

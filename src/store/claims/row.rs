@@ -1,17 +1,21 @@
 //! A claim's row: written from the claim, read back in one `TryFrom`.
 
-use std::str::FromStr;
-
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::{FromRow, PgConnection, Postgres, postgres::PgArguments, query::Query, types::Json};
 use uuid::Uuid;
 
+use super::columns;
 use crate::{
     domain::{
         actor::Actor,
-        claim::{Appeal, Charge, Claim, Goodwill, Outcome, OutcomeName, State, StateName, VoucherDispute},
-        event::{Filing, Vouchers},
-        facts::Told,
+        claim::{
+            Appeal, AppealOutcome, Charge, Claim, Goodwill, Guidance, Outcome, OutcomeName, Seal, State, StateName,
+            VoucherDispute, VoucherVerdict,
+        },
+        clause::Clause,
+        coverage::Remedy,
+        event::{Filing, Stage, Vouchers},
+        facts::{Appearance, Part, Told},
         money::Fen,
         next::Targets,
         region::Region,
@@ -24,33 +28,33 @@ use crate::{
 #[derive(FromRow)]
 pub(super) struct Row {
     claim_id: Uuid,
-    serial: String,
+    serial: Serial,
     dealer_id: Option<String>,
     customer_id: Uuid,
-    part: Option<String>,
+    part: Option<Part>,
     fault_code: Option<String>,
     performance_fault: Option<bool>,
-    appearance: Option<String>,
+    appearance: Option<Appearance>,
     power_supply_damage: Option<bool>,
-    region_of_use: Option<String>,
+    region_of_use: Option<Region>,
     invoice_number: Option<String>,
     warranty_card_number: Option<String>,
     voucher_verified: bool,
     filed_at: DateTime<Utc>,
     reported_on: NaiveDate,
-    state: String,
-    guidance: Option<String>,
+    state: StateName,
+    guidance: Option<Guidance>,
     reason: Option<String>,
-    return_number: Option<String>,
-    swapped_for: Option<String>,
+    return_number: Option<ReturnNumber>,
+    swapped_for: Option<Serial>,
     inbound_shipment_id: Option<Uuid>,
-    seal: Option<String>,
+    seal: Option<Seal>,
     no_fault_found: bool,
-    findings: Vec<String>,
-    remedy: String,
-    decided: String,
-    outcome: Option<String>,
-    outcome_serial: Option<String>,
+    findings: Vec<Clause>,
+    remedy: Remedy,
+    decided: Stage,
+    outcome: Option<OutcomeName>,
+    outcome_serial: Option<Serial>,
     outbound_shipment_id: Option<Uuid>,
     version: i64,
     entered_at: DateTime<Utc>,
@@ -60,47 +64,35 @@ pub(super) struct Row {
     dispute_given_on: Option<NaiveDate>,
     dispute_registered_on: Option<NaiveDate>,
     dispute_by_seller: bool,
-    dispute_verdict: Option<String>,
+    dispute_verdict: Option<VoucherVerdict>,
     symptoms: Vec<String>,
     quote_id: Option<Uuid>,
     charge_fen: Option<i64>,
     charge_vat_fen: Option<i64>,
     paid: bool,
     appeal_reason: Option<String>,
-    appeal_outcome: Option<String>,
+    appeal_outcome: Option<AppealOutcome>,
     appeal_outcome_reason: Option<String>,
-    goodwill_remedy: Option<String>,
+    goodwill_remedy: Option<Remedy>,
     goodwill_cost_fen: Option<i64>,
-}
-
-/// Reads a column that is a name of one of the domain's enums.
-fn named<T: FromStr>(column: Option<&str>) -> Result<Option<T>>
-where
-    T::Err: std::fmt::Display,
-{
-    column.map(T::from_str).transpose().map_err(Error::broken)
-}
-
-fn serial(column: Option<&str>) -> Result<Option<Serial>> {
-    column.map(Serial::parse).transpose().map_err(Error::broken)
 }
 
 impl TryFrom<Row> for Claim {
     type Error = Error;
 
     fn try_from(row: Row) -> Result<Self> {
-        let (state, dispute, appeal, goodwill) = (row.state()?, row.dispute()?, row.appeal()?, row.goodwill()?);
+        let (state, dispute, appeal, goodwill) = (row.state()?, row.dispute(), row.appeal(), row.goodwill());
         let charge = row.charge_fen.zip(row.charge_vat_fen);
         let told = Told {
-            part: named(row.part.as_deref())?,
+            part: row.part,
             fault: row.fault_code,
             performance_fault: row.performance_fault,
-            appearance: named(row.appearance.as_deref())?,
+            appearance: row.appearance,
             power_supply_damage: row.power_supply_damage,
-            region_of_use: row.region_of_use.as_deref().map(Region::parse).transpose().map_err(Error::broken)?,
+            region_of_use: row.region_of_use,
         };
         let filing = Filing {
-            serial: Serial::parse(&row.serial).map_err(Error::broken)?,
+            serial: row.serial,
             applicant: row.dealer_id.map_or(Actor::Customer(row.customer_id), Actor::Dealer),
             customer_id: row.customer_id,
             told,
@@ -119,21 +111,16 @@ impl TryFrom<Row> for Claim {
             id: row.claim_id,
             filing,
             state,
-            guidance: named(row.guidance.as_deref())?,
+            guidance: row.guidance,
             reason: row.reason,
-            return_number: row.return_number.as_deref().map(ReturnNumber::parse).transpose().map_err(Error::broken)?,
-            swapped_for: serial(row.swapped_for.as_deref())?,
+            return_number: row.return_number,
+            swapped_for: row.swapped_for,
             inbound: row.inbound_shipment_id,
-            seal: named(row.seal.as_deref())?,
+            seal: row.seal,
             no_fault_found: row.no_fault_found,
-            findings: row
-                .findings
-                .iter()
-                .map(|clause| clause.parse())
-                .collect::<Result<_, _>>()
-                .map_err(Error::broken)?,
-            remedy: row.remedy.parse().map_err(Error::broken)?,
-            decided: row.decided.parse().map_err(Error::broken)?,
+            findings: row.findings.into_iter().collect(),
+            remedy: row.remedy,
+            decided: row.decided,
             outbound: row.outbound_shipment_id,
             entered_at: row.entered_at,
             symptoms: row.symptoms,
@@ -149,9 +136,8 @@ impl TryFrom<Row> for Claim {
 
 impl Row {
     fn state(&self) -> Result<State> {
-        let name: StateName = self.state.parse().map_err(Error::broken)?;
         let outcome = || self.outcome()?.ok_or_else(|| Error::broken("claims.outcome is missing"));
-        Ok(match name {
+        Ok(match self.state {
             StateName::Filed => State::Filed,
             StateName::Resolved => State::Resolved,
             StateName::Rejected => State::Rejected,
@@ -165,35 +151,35 @@ impl Row {
             StateName::Dispatched => State::Dispatched(outcome()?),
             StateName::Closed => State::Closed(outcome()?),
             StateName::Cancelled => State::Cancelled,
+            StateName::Lost => State::Lost(self.outcome()?),
             StateName::Quoted => {
                 State::Quoted(self.quote_id.ok_or_else(|| Error::broken("claims.quote_id is missing"))?)
             }
         })
     }
 
-    fn dispute(&self) -> Result<Option<VoucherDispute>> {
-        let verdict = named(self.dispute_verdict.as_deref())?;
-        let dates = self.dispute_given_on.zip(self.dispute_registered_on);
-        let by_seller = self.dispute_by_seller;
-        Ok(dates.map(|(given_on, registered_on)| VoucherDispute { given_on, registered_on, by_seller, verdict }))
+    fn dispute(&self) -> Option<VoucherDispute> {
+        let (by_seller, verdict) = (self.dispute_by_seller, self.dispute_verdict);
+        let (given_on, registered_on) = self.dispute_given_on.zip(self.dispute_registered_on)?;
+        Some(VoucherDispute { given_on, registered_on, by_seller, verdict })
     }
 
-    fn appeal(&self) -> Result<Option<Appeal>> {
-        let decided = named(self.appeal_outcome.as_deref())?.zip(self.appeal_outcome_reason.clone());
-        Ok(self.appeal_reason.clone().map(|reason| Appeal { reason, decided }))
+    fn appeal(&self) -> Option<Appeal> {
+        let decided = self.appeal_outcome.zip(self.appeal_outcome_reason.clone());
+        self.appeal_reason.clone().map(|reason| Appeal { reason, decided })
     }
 
-    fn goodwill(&self) -> Result<Option<Goodwill>> {
-        let remedy = named(self.goodwill_remedy.as_deref())?;
-        Ok(remedy.zip(self.goodwill_cost_fen).map(|(remedy, cost)| Goodwill { remedy, cost: Fen(cost) }))
+    fn goodwill(&self) -> Option<Goodwill> {
+        self.goodwill_remedy.zip(self.goodwill_cost_fen).map(|(remedy, cost)| Goodwill { remedy, cost: Fen(cost) })
     }
 
     fn outcome(&self) -> Result<Option<Outcome>> {
-        let given = serial(self.outcome_serial.as_deref())?;
-        let outcome = named::<OutcomeName>(self.outcome.as_deref())?.map(|name| match name {
+        let given = &self.outcome_serial;
+        let outcome = self.outcome.map(|name| match name {
             OutcomeName::Repaired => Ok(Outcome::Repaired),
             OutcomeName::Accessory => Ok(Outcome::Accessory),
             OutcomeName::AsItCame => Ok(Outcome::AsItCame),
+            OutcomeName::Lost => Ok(Outcome::Lost),
             OutcomeName::Replenishment => Ok(Outcome::Replenishment(given.clone())),
             OutcomeName::Replaced => {
                 given.clone().map(Outcome::Replaced).ok_or_else(|| Error::broken("claims.outcome_serial is missing"))
@@ -240,20 +226,20 @@ pub(super) use insert_claim;
 pub(super) fn bind<'q>(query: Query<'q, Postgres, PgArguments>, claim: &'q Claim) -> Query<'q, Postgres, PgArguments> {
     let filing = &claim.filing;
     query
-        .bind(filing.serial.as_str())
+        .bind(&filing.serial)
         .bind(filing.applicant.dealer_id())
         .bind(filing.customer_id)
-        .bind(filing.told.part.map(|part| part.to_string()))
+        .bind(filing.told.part)
         .bind(&filing.told.fault)
         .bind(filing.told.performance_fault)
-        .bind(filing.told.appearance.map(|appearance| appearance.to_string()))
+        .bind(filing.told.appearance)
         .bind(filing.told.power_supply_damage)
-        .bind(filing.told.region_of_use.as_ref().map(Region::as_str))
+        .bind(&filing.told.region_of_use)
         .bind(&filing.vouchers.invoice_number)
         .bind(&filing.vouchers.warranty_card_number)
         .bind(filing.voucher_verified)
         .bind(filing.reported_on)
-        .bind(claim.decided.to_string())
+        .bind(claim.decided)
         .bind(claim.due_on())
         .bind(Json(filing.targets))
         .bind(filing.vouchers.invoice_date)
@@ -262,54 +248,21 @@ pub(super) fn bind<'q>(query: Query<'q, Postgres, PgArguments>, claim: &'q Claim
         .bind(filing.dispute.is_some_and(|dispute| dispute.by_seller))
 }
 
-pub(super) async fn update(conn: &mut PgConnection, claim: &Claim) -> Result<()> {
-    let told = &claim.filing.told;
-    let outcome = claim.outcome();
+/// Writes claims as they stand, in one statement.
+pub(super) async fn update(conn: &mut PgConnection, claims: &[Claim]) -> Result<()> {
     sqlx::query(
-        "UPDATE claims SET part = $2, fault_code = $3, performance_fault = $4, appearance = $5, power_supply_damage = $6,
-             region_of_use = $7, reported_on = $8, state = $9, guidance = $10, reason = $11, return_number = $12, swapped_for = $13,
-             inbound_shipment_id = $14, seal = $15, no_fault_found = $16, findings = $17, remedy = $18, decided = $19, outcome = $20,
-             outcome_serial = $21, outbound_shipment_id = $22, version = $23, entered_at = $24, due_on = $25, dispute_verdict = $26,
-             symptoms = $27, quote_id = $28, charge_fen = $29, charge_vat_fen = $30, paid = $31, appeal_reason = $32,
-             appeal_outcome = $33, appeal_outcome_reason = $34, goodwill_remedy = $35, goodwill_cost_fen = $36
-          WHERE claim_id = $1",
+        "UPDATE claims c SET part = n.part, fault_code = n.fault_code, performance_fault = n.performance_fault, appearance = n.appearance,
+             power_supply_damage = n.power_supply_damage, region_of_use = n.region_of_use, reported_on = n.reported_on, state = n.state,
+             guidance = n.guidance, reason = n.reason, return_number = n.return_number, swapped_for = n.swapped_for,
+             inbound_shipment_id = n.inbound_shipment_id, seal = n.seal, no_fault_found = n.no_fault_found, findings = n.findings,
+             remedy = n.remedy, decided = n.decided, outcome = n.outcome, outcome_serial = n.outcome_serial,
+             outbound_shipment_id = n.outbound_shipment_id, version = n.version, entered_at = n.entered_at, due_on = n.due_on,
+             dispute_verdict = n.dispute_verdict, symptoms = n.symptoms, quote_id = n.quote_id, charge_fen = n.charge_fen,
+             charge_vat_fen = n.charge_vat_fen, paid = n.paid, appeal_reason = n.appeal_reason, appeal_outcome = n.appeal_outcome,
+             appeal_outcome_reason = n.appeal_outcome_reason, goodwill_remedy = n.goodwill_remedy, goodwill_cost_fen = n.goodwill_cost_fen
+           FROM jsonb_populate_recordset(NULL::claims, $1) n WHERE c.claim_id = n.claim_id",
     )
-    .bind(claim.id)
-    .bind(told.part.map(|part| part.to_string()))
-    .bind(&told.fault)
-    .bind(told.performance_fault)
-    .bind(told.appearance.map(|appearance| appearance.to_string()))
-    .bind(told.power_supply_damage)
-    .bind(told.region_of_use.as_ref().map(Region::as_str))
-    .bind(claim.filing.reported_on)
-    .bind(claim.state_name().to_string())
-    .bind(claim.guidance.map(|guidance| guidance.to_string()))
-    .bind(&claim.reason)
-    .bind(claim.return_number.as_ref().map(ReturnNumber::as_str))
-    .bind(claim.swapped_for.as_ref().map(Serial::as_str))
-    .bind(claim.inbound)
-    .bind(claim.seal.map(|seal| seal.to_string()))
-    .bind(claim.no_fault_found)
-    .bind(claim.findings.iter().map(ToString::to_string).collect::<Vec<_>>())
-    .bind(claim.remedy.to_string())
-    .bind(claim.decided.to_string())
-    .bind(outcome.map(|outcome| OutcomeName::from(outcome).to_string()))
-    .bind(outcome.and_then(Outcome::given).map(Serial::as_str))
-    .bind(claim.outbound)
-    .bind(claim.version)
-    .bind(claim.entered_at)
-    .bind(claim.due_on())
-    .bind(claim.filing.dispute.and_then(|dispute| dispute.verdict).map(|verdict| verdict.to_string()))
-    .bind(&claim.symptoms)
-    .bind(claim.quote)
-    .bind(claim.charge.map(|charge| charge.total.0))
-    .bind(claim.charge.map(|charge| charge.vat.0))
-    .bind(claim.paid)
-    .bind(claim.appeal.as_ref().map(|appeal| &appeal.reason))
-    .bind(claim.appeal.as_ref().and_then(|appeal| appeal.decided.as_ref()).map(|(outcome, _)| outcome.to_string()))
-    .bind(claim.appeal.as_ref().and_then(|appeal| appeal.decided.as_ref()).map(|(_, reason)| reason))
-    .bind(claim.goodwill.map(|goodwill| goodwill.remedy.to_string()))
-    .bind(claim.goodwill.map(|goodwill| goodwill.cost.0))
+    .bind(Json(claims.iter().map(columns).collect::<Vec<_>>()))
     .execute(conn)
     .await?;
     Ok(())

@@ -1,0 +1,67 @@
+//! What was lost on the way, and given up. What is found again is received or delivered as if nothing had happened.
+
+use sqlx::PgConnection;
+use tonic::Request;
+use uuid::Uuid;
+
+use super::{chosen, claim_ids, fits, shipment};
+use crate::{
+    contract::v1,
+    service::{App, Moment, Reply, claim::answer, fields::Fields, open},
+    store::{self, claims, shipments},
+};
+
+pub(super) async fn record(app: &App, request: Request<v1::RecordLossRequest>) -> Reply<v1::RecordLossResponse> {
+    let (call, request) = open(request)?;
+    fits("claim_ids", request.claim_ids.len())?;
+    let mut fields = Fields::default();
+    let id = fields.request_id(&request.request_id);
+    let parcel = fields.uuid("shipment_id", &request.shipment_id);
+    let claims = claim_ids(&mut fields, |at| format!("claim_ids[{at}]"), request.claim_ids.iter().map(String::as_str));
+    let reason = fields.text("reason", &request.reason, 500);
+    let (id, parcel, claims, reason) = fields.finish(|| Some((id?, parcel?, claims?, reason?)))?;
+    app.write(&call, id, &request, (claims, reason), move |conn, (claims, reason), moment| {
+        Box::pin(async move { record_now(conn, parcel, claims, &reason, moment).await })
+    })
+    .await
+}
+
+async fn record_now(
+    conn: &mut PgConnection,
+    id: Uuid,
+    named: Vec<Uuid>,
+    reason: &str,
+    moment: &Moment,
+) -> store::Result<v1::RecordLossResponse> {
+    let (_, items) = shipments::get(&mut *conn, &moment.actor, id).await?;
+    let ids = chosen(&items, named)?;
+    let mut steps = Vec::new();
+    for claim in claims::lock_all(&mut *conn, &moment.actor, &ids).await? {
+        let event = claim.lose(id, reason.to_owned())?;
+        steps.push((claim, vec![event]));
+    }
+    let lost = claims::advance_all(&mut *conn, steps, None, &moment.actor, moment.now).await?;
+    shipments::lose(&mut *conn, id, &ids, moment.now).await?;
+    let shipment = Some(shipment(&mut *conn, &moment.actor, id).await?);
+    Ok(v1::RecordLossResponse { shipment, claims: answer::claims(conn, lost, moment).await? })
+}
+
+pub(super) async fn close(app: &App, request: Request<v1::CloseLostRequest>) -> Reply<v1::CloseLostResponse> {
+    let (call, request) = open(request)?;
+    let mut fields = Fields::default();
+    let id = fields.request_id(&request.request_id);
+    let claim = fields.uuid("claim_id", &request.claim_id);
+    let version = fields.version(request.version);
+    let reason = fields.text("reason", &request.reason, 500);
+    let (id, claim, version, reason) = fields.finish(|| Some((id?, claim?, version?, reason?)))?;
+    app.write(&call, id, &request, reason, move |conn, reason, moment| {
+        Box::pin(async move {
+            let held = claims::lock(&mut *conn, &moment.actor, claim).await?;
+            held.at_version(version)?;
+            let event = held.close_lost(reason)?;
+            let closed = claims::advance(&mut *conn, held, vec![event], None, &moment.actor, moment.now).await?;
+            Ok(v1::CloseLostResponse { claim: answer::one(conn, closed, moment).await? })
+        })
+    })
+    .await
+}

@@ -1,0 +1,138 @@
+//! The depot unpacks a parcel: what is as announced is received, all else is set aside.
+
+use sqlx::PgConnection;
+use tonic::Request;
+use uuid::Uuid;
+
+use super::{fits, set_aside, shipment};
+use crate::{
+    contract::v1::{self, received_result::Result as Became},
+    domain::{
+        claim::Outcome,
+        parcel::{Arrival, Difference, Found},
+    },
+    service::{App, Moment, Reply, claim::answer, fields::Fields, open},
+    store::{self, Error, claims, set_aside::SetAside, shipments},
+};
+
+/// One unit as it came out of the box.
+#[derive(Clone)]
+struct Received {
+    found: Found,
+    arrival: Arrival,
+}
+
+fn received(fields: &mut Fields, at: usize, item: &v1::ReceivedItem) -> Option<Received> {
+    let path = |name: &str| format!("items[{at}].{name}");
+    let return_number = fields.optional_text(&path("return_number"), &item.return_number, 40);
+    let serial = fields.optional_text(&path("serial"), &item.serial, 64);
+    let appearance = fields.optional_choice(&path("appearance"), item.appearance);
+    let seal = fields.optional_choice(&path("seal"), item.seal);
+    let missing_parts = fields.optional_text(&path("missing_parts"), &item.missing_parts, 200);
+    let arrival = Arrival {
+        appearance: appearance?,
+        seal: seal?,
+        missing_parts: missing_parts?,
+        transport_damage: item.transport_damage,
+    };
+    Some(Received { found: Found { return_number: return_number?, serial: serial? }, arrival })
+}
+
+pub(super) async fn receive(app: &App, request: Request<v1::ReceiveReturnRequest>) -> Reply<v1::ReceiveReturnResponse> {
+    let (call, request) = open(request)?;
+    fits("items", request.items.len())?;
+    let mut fields = Fields::default();
+    let id = fields.request_id(&request.request_id);
+    let parcel = fields.uuid("shipment_id", &request.shipment_id);
+    fields.entries("items", &request.items);
+    let items: Vec<_> = request.items.iter().enumerate().map(|(at, item)| received(&mut fields, at, item)).collect();
+    let read: Vec<_> = items.iter().map(|item| item.as_ref().map(|item| item.found.read())).collect();
+    for (at, both) in read.iter().enumerate() {
+        if matches!(both, Some((Some(_), Some(_)))) && read[..at].contains(both) {
+            fields.violate(&format!("items[{at}].return_number"), "must be there once");
+        }
+    }
+    let (id, parcel, items) = fields.finish(|| Some((id?, parcel?, items.into_iter().collect::<Option<Vec<_>>>()?)))?;
+    app.write(&call, id, &request, items, move |conn, items, moment| {
+        Box::pin(async move { receive_now(conn, parcel, &items, moment).await })
+    })
+    .await
+}
+
+async fn receive_now(
+    conn: &mut PgConnection,
+    id: Uuid,
+    items: &[Received],
+    moment: &Moment,
+) -> store::Result<v1::ReceiveReturnResponse> {
+    let (parcel, announced) = shipments::get(&mut *conn, &moment.actor, id).await?;
+    if !parcel.is_inbound() {
+        return Err(Error::not_found("shipment", id));
+    }
+    let places: Vec<_> =
+        announced.iter().map(|place| (place.return_number.as_deref(), place.serial.as_deref())).collect();
+    let judged: Vec<_> = items.iter().map(|item| item.found.among(&places)).collect();
+    let claim_of = |place: Option<usize>| place.map(|at| announced[at].claim_id);
+    let ids: Vec<Uuid> =
+        judged.iter().filter(|(_, unit)| unit.is_ok()).filter_map(|(place, _)| claim_of(*place)).collect();
+    let mut held = claims::lock_all(&mut *conn, &moment.actor, &ids).await?.into_iter();
+    let (mut steps, mut arrived, mut apart, mut results) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (item, (place, unit)) in items.iter().zip(judged) {
+        // Each unit that fits has its claim among those held, in the same order.
+        let claim = unit.is_ok().then(|| held.next()).flatten();
+        let difference = match (unit, claim) {
+            (Ok(_), Some(claim)) if claim.outcome() == Some(&Outcome::Lost) => Difference::GivenUp,
+            (Ok(serial), Some(claim)) => {
+                let event = claim.receive(id, &serial, &item.arrival)?;
+                results.push(Became::ClaimId(claim.id.to_string()));
+                arrived.push((claim.id, &item.arrival));
+                steps.push((claim, vec![event]));
+                continue;
+            }
+            (Ok(_), None) => return Err(Error::broken("a claim went missing")),
+            (Err(difference), _) => difference,
+        };
+        let kept = apart_as(id, item, difference, claim_of(place), moment);
+        results.push(Became::SetAside(set_aside::on_the_wire(kept.clone())?));
+        apart.push(kept);
+    }
+    let received = claims::advance_all(&mut *conn, steps, None, &moment.actor, moment.now).await?;
+    shipments::arrive(&mut *conn, id, &arrived, moment.now).await?;
+    if !apart.is_empty() {
+        store::set_aside::add(&mut *conn, &apart).await?;
+    }
+    let shipment = Some(shipment(&mut *conn, &moment.actor, id).await?);
+    let results = results.into_iter().map(|became| v1::ReceivedResult { result: Some(became) }).collect();
+    Ok(v1::ReceiveReturnResponse { shipment, claims: answer::claims(conn, received, moment).await?, results })
+}
+
+/// The record under which a unit is kept apart.
+fn apart_as(
+    parcel: Uuid,
+    item: &Received,
+    difference: Difference,
+    announced: Option<Uuid>,
+    moment: &Moment,
+) -> SetAside {
+    let (_, serial) = item.found.read();
+    SetAside {
+        set_aside_id: Uuid::now_v7(),
+        shipment_id: parcel,
+        serial: serial.map(|serial| serial.to_string()).or_else(|| item.found.serial.clone()),
+        return_number: item.found.return_number.clone(),
+        difference: difference.to_string(),
+        announced_claim_id: announced,
+        appearance: item.arrival.appearance.map(|appearance| appearance.to_string()),
+        seal: item.arrival.seal.map(|seal| seal.to_string()),
+        missing_parts: item.arrival.missing_parts.clone(),
+        transport_damage: item.arrival.transport_damage,
+        found_at: moment.now,
+        found_by: moment.actor.to_string(),
+        settlement: None,
+        claim_id: None,
+        reason: None,
+        settled_at: None,
+        settled_by: None,
+        version: 1,
+    }
+}

@@ -1,0 +1,177 @@
+//! What was set aside: listed, and settled with a reason.
+
+use sqlx::PgConnection;
+use tonic::Request;
+use uuid::Uuid;
+
+use super::inbound::announced;
+use crate::{
+    contract::v1,
+    domain::{
+        claim::{Claim, Seal},
+        facts::Appearance,
+        parcel::{Arrival, Difference, Settlement},
+        refusal::Refusal,
+        serial::Serial,
+    },
+    service::{
+        App, Moment, Reply,
+        claim::answer,
+        fields::Fields,
+        open,
+        page::Page,
+        wire::{number, text, time},
+    },
+    store::{
+        self, Error, claims,
+        set_aside::{self, Filter, SetAside},
+        shipments,
+    },
+};
+
+/// A column that is a name of one of the domain's enums.
+fn named<T: std::str::FromStr<Err: std::fmt::Display>>(column: Option<&str>) -> store::Result<Option<T>> {
+    column.map(str::parse).transpose().map_err(Error::broken)
+}
+
+pub(super) fn on_the_wire(found: SetAside) -> store::Result<v1::SetAside> {
+    let settled = found.settled()?;
+    let difference: Difference = found.difference.parse().map_err(Error::broken)?;
+    let (appearance, seal) = (named::<Appearance>(found.appearance.as_deref())?, named::<Seal>(found.seal.as_deref())?);
+    let state = if settled.is_none() { v1::SetAsideState::Open } else { v1::SetAsideState::Settled };
+    Ok(v1::SetAside {
+        set_aside_id: found.set_aside_id.to_string(),
+        shipment_id: found.shipment_id.to_string(),
+        serial: text(found.serial),
+        return_number: text(found.return_number),
+        difference: number!(difference),
+        announced_claim_id: text(found.announced_claim_id),
+        appearance: appearance.map_or(0, |appearance| number!(appearance)),
+        seal: seal.map_or(0, |seal| number!(seal)),
+        missing_parts: text(found.missing_parts),
+        transport_damage: found.transport_damage,
+        found_time: Some(time(found.found_at)),
+        found_by: found.found_by,
+        state: state.into(),
+        next_actions: Settlement::open_to(settled).iter().map(|next| number!(*next)).collect(),
+        settlement: settled.map_or(0, |settled| number!(settled)),
+        claim_id: text(found.claim_id),
+        reason: text(found.reason),
+        settled_time: found.settled_at.map(time),
+        settled_by: text(found.settled_by),
+        version: found.version,
+    })
+}
+
+pub(super) async fn list(app: &App, request: Request<v1::ListSetAsideRequest>) -> Reply<v1::ListSetAsideResponse> {
+    let (call, request) = open(request)?;
+    let filters = v1::ListSetAsideRequest { page_size: 0, page_token: String::new(), ..request.clone() };
+    let mut fields = Fields::default();
+    let page = Page::read(&mut fields, &call, request.page_size, &request.page_token, &filters);
+    let after = fields.optional_uuid("page_token", page.as_ref().and_then(|page| page.after.as_deref()).unwrap_or(""));
+    let shipment_id = fields.optional_uuid("shipment_id", &request.shipment_id);
+    let settled = request.settled;
+    let (page, filter) =
+        fields.finish(|| Some((page?, Filter { settled, shipment_id: shipment_id?, after: after? })))?;
+    app.read(&call, (page, filter), move |conn, (page, filter), _| {
+        Box::pin(async move {
+            let mut found = set_aside::list(conn, &filter, page.fetch()).await?;
+            let next_page_token = page.cut(&mut found, |found| found.set_aside_id.to_string());
+            let set_aside = found.into_iter().map(on_the_wire).collect::<store::Result<_>>()?;
+            Ok(v1::ListSetAsideResponse { set_aside, next_page_token })
+        })
+    })
+    .await
+}
+
+/// How one is to be settled.
+#[derive(Clone)]
+struct Asked {
+    id: Uuid,
+    version: i64,
+    how: Settlement,
+    claim: Option<Uuid>,
+    serial: Option<Serial>,
+    reason: String,
+}
+
+pub(super) async fn settle(
+    app: &App,
+    request: Request<v1::SettleSetAsideRequest>,
+) -> Reply<v1::SettleSetAsideResponse> {
+    let (call, request) = open(request)?;
+    let mut fields = Fields::default();
+    let request_id = fields.request_id(&request.request_id);
+    let id = fields.uuid("set_aside_id", &request.set_aside_id);
+    let version = fields.version(request.version);
+    let how: Option<Settlement> = fields.choice("settlement", request.settlement);
+    let claim = fields.optional_uuid("claim_id", &request.claim_id);
+    let serial = fields.optional_serial("serial", &request.serial);
+    let reason = fields.text("reason", &request.reason, 500);
+    let of_a_claim = how == Some(Settlement::Claim);
+    if how.is_some() && of_a_claim == request.claim_id.is_empty() {
+        fields.violate("claim_id", "is given exactly where it is a claim's unit");
+    }
+    if how.is_some() && !of_a_claim && !request.serial.is_empty() {
+        fields.violate("serial", "is given only where it is a claim's unit");
+    }
+    let (request_id, asked) = fields.finish(|| {
+        let (id, version, how) = (id?, version?, how?);
+        Some((request_id?, Asked { id, version, how, claim: claim?, serial: serial?, reason: reason? }))
+    })?;
+    app.write(&call, request_id, &request, asked, move |conn, asked, moment| {
+        Box::pin(async move { settle_now(conn, asked, moment).await })
+    })
+    .await
+}
+
+async fn settle_now(
+    conn: &mut PgConnection,
+    asked: Asked,
+    moment: &Moment,
+) -> store::Result<v1::SettleSetAsideResponse> {
+    let held = set_aside::lock(&mut *conn, asked.id).await?;
+    if asked.version != 0 && asked.version != held.version {
+        return Err(Refusal::VersionMismatch { given: asked.version, current: held.version }.into());
+    }
+    asked.how.after(held.settled()?)?;
+    let mut received = None;
+    if let Some(claim) = asked.claim {
+        let claim = receive_after_all(&mut *conn, &held, claim, asked.serial, moment).await?;
+        received = answer::one(&mut *conn, claim, moment).await?;
+    }
+    let (actor, now) = (&moment.actor, moment.now);
+    let settled = set_aside::settle(conn, asked.id, asked.how, asked.claim, &asked.reason, actor, now).await?;
+    Ok(v1::SettleSetAsideResponse { set_aside: Some(on_the_wire(settled)?), claim: received })
+}
+
+/// It is this claim's unit: received in the parcel it was announced in, or, where nobody announced it, in the one it came in.
+async fn receive_after_all(
+    conn: &mut PgConnection,
+    held: &SetAside,
+    claim: Uuid,
+    read_again: Option<Serial>,
+    moment: &Moment,
+) -> store::Result<Claim> {
+    let claim = claims::lock(&mut *conn, &moment.actor, claim).await?;
+    let serial = read_again.or_else(|| Serial::parse(held.serial.as_deref()?).ok());
+    let serial = serial.ok_or_else(|| Error::invalid("serial", "is required: none could be read"))?;
+    let arrival = Arrival {
+        appearance: named(held.appearance.as_deref())?,
+        seal: named(held.seal.as_deref())?,
+        missing_parts: held.missing_parts.clone(),
+        transport_damage: held.transport_damage,
+    };
+    let events = claim.receive_unannounced(held.shipment_id, &serial, &arrival)?;
+    if claim.inbound.is_none() {
+        let (parcel, _) = shipments::get(&mut *conn, &moment.actor, held.shipment_id).await?;
+        if parcel.party() != claim.filing.applicant {
+            return Err(Refusal::MixedParcel.into());
+        }
+        shipments::add(&mut *conn, held.shipment_id, &[announced(&claim)]).await?;
+    }
+    let claim = claims::advance(&mut *conn, claim, events, None, &moment.actor, moment.now).await?;
+    let came_in = claim.inbound.unwrap_or(held.shipment_id);
+    shipments::arrive(conn, came_in, &[(claim.id, &arrival)], moment.now).await?;
+    Ok(claim)
+}

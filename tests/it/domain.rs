@@ -1,0 +1,11 @@
+//! The domain's smallest rooms, each by itself: no database, no listener.
+
+mod calendar;
+mod money;
+mod period;
+mod quote;
+mod region;
+mod return_number;
+mod serial;
+mod vouchers;
+mod windows;
