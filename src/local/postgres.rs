@@ -161,7 +161,10 @@ impl<'a> Site<'a> {
         server.env("LC_ALL", "C").arg("-D").arg(&self.pg).args(["-p", &port.to_string()]);
         let mut settings = vec!["listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=300"];
         settings.extend(match self.throwaway {
-            true => ["fsync=off", "full_page_writes=off", "synchronous_commit=off"].as_slice(),
+            // Who connected and says nothing may outlive an immediate stop, where it was just forked: not for long.
+            true => {
+                ["fsync=off", "full_page_writes=off", "synchronous_commit=off", "authentication_timeout=20s"].as_slice()
+            }
             // Of a million units the pages that questions read fit; PostgreSQL's own 128 MB hold a third of them.
             false => &["shared_buffers=512MB"],
         });

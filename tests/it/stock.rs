@@ -1,6 +1,6 @@
 //! Units in stock: one place each, a ledger of movements, what is held for whom and until when, and what races end in.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::collections::BTreeMap;
 
 use futures::future::join_all;
 use sqlx::AssertSqlSafe;
@@ -553,46 +553,4 @@ async fn the_database_itself_keeps_a_unit_in_one_place() {
             assert_eq!(seen, (0, 0), "{role} for {caller:?}");
         }
     }
-}
-
-/// Run by hand: `cargo test --release --test it stock::allocations -- --ignored --nocapture`.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "a measurement"]
-async fn allocations_per_second_with_64_callers() {
-    const EACH: usize = 50;
-    let world = shelved().await;
-    let claim = Life(&world).in_state("WANT0000", 60, ClaimState::InRepair).await;
-    let claims = copies(&world, &claim, 64 * EACH).await;
-    let serials: Vec<String> = (0..64 * EACH).map(|at| format!("GOOD{at:05}")).collect();
-    for serials in serials.chunks(1000) {
-        let unit = |serial: &String| Unit {
-            serial: serial.clone(),
-            model: "PS-1".into(),
-            manufactured_date: Some(date("2026-01-10")),
-            ex_factory_date: Some(date("2026-01-20")),
-            sold_by_maker: true,
-            ..Default::default()
-        };
-        let request = RegisterUnitsRequest { request_id: id(), units: serials.iter().map(unit).collect() };
-        world.staff().registry.register_units(request).await.unwrap();
-        let serials: Vec<&str> = serials.iter().map(String::as_str).collect();
-        let began = Instant::now();
-        Shelves(&world).receive(&serials, "SHELF", C::New).await.unwrap();
-        println!("{} units received in {:?}", serials.len(), began.elapsed());
-    }
-    let began = Instant::now();
-    let callers = claims.chunks(EACH).map(|claims| {
-        let mut staff = world.staff().logistics;
-        async move {
-            for claim in claims {
-                let request = AllocateReplacementRequest { request_id: id(), claim_id: claim.clone() };
-                staff.allocate_replacement(request).await.unwrap();
-            }
-        }
-    });
-    join_all(callers).await;
-    let (many, took) = (claims.len(), began.elapsed());
-    println!("{many} allocations by 64 callers in {took:?}: {:.0} a second", many as f64 / took.as_secs_f64());
-    let held = count(&world, "SELECT count(DISTINCT held_for) FROM stock_units WHERE held_for IS NOT NULL").await;
-    assert_eq!(held, i64::try_from(many).unwrap());
 }
