@@ -22,6 +22,7 @@ const PEOPLE_ERASE: Scope = "people.erase";
 const LOGISTICS_READ: Scope = "logistics.read";
 /// Of an applicant the first, of staff the second.
 const TRACKING: Scope = "claims.apply|depot.write";
+const ACCOUNTS: Scope = "billing.write|depot.write";
 
 /// Scopes that the maker's staff alone may hold: another's token that carries one was issued wrongly.
 pub const STAFF_ONLY: [Scope; 5] = [REGISTRY_WRITE, CLAIMS_SUPPORT, DEPOT_WRITE, BILLING_WRITE, PEOPLE_ERASE];
@@ -152,6 +153,9 @@ pub const METHODS: &[Method] = methods! {
         "GetDealerLedger" LOGISTICS_READ SELLERS;
         "ListShipments" LOGISTICS_READ ANYONE;
         "GetPackingList" LOGISTICS_READ ANYONE;
+        "RecordFreightCost" ACCOUNTS STAFF;
+        "GetFreightStatement" LOGISTICS_READ ANYONE;
+        "ExportFreight" ACCOUNTS STAFF;
     }
 };
 

@@ -54,6 +54,7 @@ pub mod event;
 pub mod evidence;
 pub mod fact;
 pub mod facts;
+pub mod freight;
 pub mod ledger;
 pub mod money;
 pub mod next;

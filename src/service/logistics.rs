@@ -1,5 +1,6 @@
 //! LogisticsService: parcels to the maker and back, and who pays each way (M5, M6); stock; what dealer and maker owe each other (M3).
 
+mod freight;
 mod inbound;
 mod ledger;
 mod listing;
@@ -121,6 +122,21 @@ impl LogisticsService for Logistics {
     }
     async fn net_debts(&self, request: Request<NetDebtsRequest>) -> Reply<NetDebtsResponse> {
         ledger::net(&self.0, request).await
+    }
+    async fn record_freight_cost(
+        &self,
+        request: Request<RecordFreightCostRequest>,
+    ) -> Reply<RecordFreightCostResponse> {
+        freight::record(&self.0, request).await
+    }
+    async fn get_freight_statement(
+        &self,
+        request: Request<GetFreightStatementRequest>,
+    ) -> Reply<GetFreightStatementResponse> {
+        freight::statement(&self.0, request).await
+    }
+    async fn export_freight(&self, request: Request<ExportFreightRequest>) -> Reply<ExportFreightResponse> {
+        freight::export(&self.0, request).await
     }
 }
 

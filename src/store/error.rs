@@ -141,6 +141,7 @@ fn by_constraint(name: &str) -> Option<Error> {
         | "stock_locations_one_receives_replaced"
         | "stock_movements_one_for_a_number"
         | "ledger_one_entry_for_a_number"
+        | "freight_one_entry_for_a_number"
         | "units_pkey" => Error::Contended,
         _ => return None,
     })

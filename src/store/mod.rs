@@ -11,6 +11,7 @@ pub mod evidence;
 pub mod facts;
 pub mod faults;
 pub mod filing;
+pub mod freight;
 pub mod history;
 pub mod import;
 pub mod ledger;

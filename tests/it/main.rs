@@ -18,6 +18,7 @@ mod domain;
 mod erasure;
 mod evidence;
 mod filing;
+mod freight;
 mod house;
 mod import;
 mod issuer;

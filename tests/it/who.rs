@@ -119,6 +119,9 @@ const METHODS: &str = "
     LogisticsService/GetDealerLedger    logistics.read  dealer staff
     LogisticsService/ListShipments      logistics.read  dealer customer staff
     LogisticsService/GetPackingList     logistics.read  dealer customer staff
+    LogisticsService/RecordFreightCost  billing.write|depot.write staff
+    LogisticsService/GetFreightStatement logistics.read dealer customer staff
+    LogisticsService/ExportFreight      billing.write|depot.write staff
 ";
 
 /// The scopes that each kind may hold.
@@ -716,7 +719,7 @@ async fn a_process_may_write_what_it_needs_and_no_more() {
         ),
         (
             "warranty_logistics",
-            "claim_decisions claim_events ledger_entries replacements request_log set_aside shipment_items shipments stock_locations \
+            "claim_decisions claim_events freight_entries ledger_entries replacements request_log set_aside shipment_items shipments stock_locations \
              stock_minimums stock_movements stock_units tracking_events units",
             "claims set_aside(claim_id, reason, settled_at, settled_by, settlement, version) \
              shipment_items(arrived_at, lost_at, missing_parts, transport_damage) shipments(carrier, tracking_number) \
