@@ -46,6 +46,8 @@ pub enum Command {
     Walk(client::WalkArgs),
     /// Check, simulate and publish a draft of a policy version
     Policy(client::PolicyArgs),
+    /// Count: turnaround, failures, no fault found; as a table, CSV or a picture
+    Report(client::ReportArgs),
     /// Print what happens to claims as it happens; goes on by itself after a break
     Watch(client::WatchArgs),
     /// Look for what was changed behind the system's back

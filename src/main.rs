@@ -58,6 +58,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Call(args) => return client::call(args).await,
         Command::Import(args) => return client::import(args).await,
         Command::Policy(args) => return client::policy(args).await,
+        Command::Report(args) => return client::report(args).await,
         Command::Watch(args) => return client::watch(args).await,
         Command::Audit(args) => return audit::run(args).await,
         Command::Walk(args) => {

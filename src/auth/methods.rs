@@ -156,6 +156,7 @@ pub const METHODS: &[Method] = methods! {
         "RecordFreightCost" ACCOUNTS STAFF;
         "GetFreightStatement" LOGISTICS_READ ANYONE;
         "ExportFreight" ACCOUNTS STAFF;
+        "GetReport" ACCOUNTS STAFF;
     }
 };
 

@@ -65,6 +65,7 @@ pub mod proof;
 pub mod quote;
 pub mod refusal;
 pub mod region;
+pub mod report;
 pub mod return_number;
 pub mod serial;
 pub mod start;

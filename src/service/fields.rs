@@ -124,6 +124,15 @@ impl Fields {
         self.read(field, read.ok_or("is required"))
     }
 
+    /// A period's first and last civil date, both there, of at most `most` days: `first_date`, `last_date`.
+    pub fn period(&mut self, first: Option<&Date>, last: Option<&Date>, most: i64) -> Option<(NaiveDate, NaiveDate)> {
+        let (first, last) = (self.date("first_date", first), self.date("last_date", last));
+        let (first, last) = (first?, last?);
+        let within = (0..most).contains(&(last - first).num_days());
+        let rule = format!("must not lie before the first, nor make more than {most} days");
+        self.read("last_date", if within { Ok((first, last)) } else { Err(rule) })
+    }
+
     /// A civil date that is not in the future; `today` where left out.
     pub fn past_date(&mut self, field: &str, date: Option<&Date>, today: NaiveDate) -> Option<NaiveDate> {
         let day = self.optional_date(field, date)?.unwrap_or(today);

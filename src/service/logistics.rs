@@ -8,6 +8,7 @@ mod lost;
 mod outbound;
 mod packing;
 mod receiving;
+mod report;
 mod set_aside;
 mod stock;
 mod tracking;
@@ -138,6 +139,9 @@ impl LogisticsService for Logistics {
     async fn export_freight(&self, request: Request<ExportFreightRequest>) -> Reply<ExportFreightResponse> {
         freight::export(&self.0, request).await
     }
+    async fn get_report(&self, request: Request<GetReportRequest>) -> Reply<GetReportResponse> {
+        report::get(&self.0, request).await
+    }
 }
 
 /// A parcel of the caller's on the wire.
@@ -177,6 +181,7 @@ fn item(item: shipments::Item) -> store::Result<ShipmentItem> {
         lost_time: item.lost_at.map(time),
         missing_parts: text(item.missing_parts),
         transport_damage: item.transport_damage,
+        depot: text(item.depot),
     })
 }
 

@@ -22,6 +22,7 @@ pub mod prices;
 pub mod promises;
 pub mod quotes;
 pub mod reader;
+pub mod report;
 pub mod requests;
 pub mod sales;
 pub mod set_aside;

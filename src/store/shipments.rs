@@ -71,6 +71,8 @@ pub struct Item {
     pub transport_damage: bool,
     /// The unit's model.
     pub model: Option<String>,
+    /// The location that received it.
+    pub depot: Option<String>,
 }
 
 impl Item {
@@ -142,7 +144,7 @@ pub async fn get(conn: &mut PgConnection, actor: &Actor, id: Uuid) -> Result<(Sh
     .await?;
     let mut shipment = shipment.ok_or_else(|| Error::not_found("shipment", id))?;
     let items = sqlx::query_as(
-        "SELECT i.claim_id, c.return_number, i.serial, i.payer, i.clause, i.arrived_at, i.lost_at, i.missing_parts, i.transport_damage,
+        "SELECT i.claim_id, c.return_number, i.serial, i.payer, i.clause, i.arrived_at, i.lost_at, i.missing_parts, i.transport_damage, i.depot,
                 (SELECT u.model FROM units u WHERE u.serial = i.serial) AS model
            FROM shipment_items i JOIN claims c USING (claim_id) WHERE i.shipment_id = $1 ORDER BY i.claim_id",
     );
@@ -190,10 +192,17 @@ pub async fn number(conn: &mut PgConnection, id: Uuid, carrier: &str, tracking_n
     Ok(())
 }
 
-/// Marks items as received or delivered, each as it arrived: what was lost is found.
-pub async fn arrive(conn: &mut PgConnection, id: Uuid, arrived: &[(Uuid, &Arrival)], now: DateTime<Utc>) -> Result<()> {
+/// Marks items as received, at a location where it is named, or delivered, each as it arrived: what was lost is found.
+pub async fn arrive(
+    conn: &mut PgConnection,
+    id: Uuid,
+    arrived: &[(Uuid, &Arrival)],
+    depot: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<()> {
     sqlx::query(
-        "UPDATE shipment_items i SET arrived_at = $3, lost_at = NULL, missing_parts = n.missing_parts, transport_damage = n.transport_damage
+        "UPDATE shipment_items i SET arrived_at = $3, lost_at = NULL, missing_parts = n.missing_parts, transport_damage = n.transport_damage,
+                depot = $6
            FROM unnest($2::uuid[], $4::text[], $5::boolean[]) n (claim_id, missing_parts, transport_damage)
           WHERE i.shipment_id = $1 AND i.claim_id = n.claim_id",
     )
@@ -202,6 +211,7 @@ pub async fn arrive(conn: &mut PgConnection, id: Uuid, arrived: &[(Uuid, &Arriva
     .bind(now)
     .bind(arrived.iter().map(|(_, arrival)| arrival.missing_parts.clone()).collect::<Vec<_>>())
     .bind(arrived.iter().map(|(_, arrival)| arrival.transport_damage).collect::<Vec<_>>())
+    .bind(depot)
     .execute(conn)
     .await?;
     Ok(())

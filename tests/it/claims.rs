@@ -61,7 +61,12 @@ impl Life<'_> {
             ..Default::default()
         };
         change(&mut item);
-        let request = ReceiveReturnRequest { request_id: id(), shipment_id: shipment.into(), items: vec![item] };
+        let request = ReceiveReturnRequest {
+            request_id: id(),
+            shipment_id: shipment.into(),
+            items: vec![item],
+            ..Default::default()
+        };
         Ok(self.0.staff().logistics.receive_return(request).await?.into_inner().claims.remove(0))
     }
     pub async fn inspect(&self, claim: &str, findings: &[Clause]) -> Outcome<Claim> {

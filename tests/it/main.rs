@@ -31,6 +31,7 @@ mod parcels;
 mod policies;
 mod quotes;
 mod registry;
+mod report;
 mod rules;
 mod simulation;
 mod stock;

@@ -342,7 +342,7 @@ fn item(return_number: &str, serial: &str) -> ReceivedItem {
 }
 
 async fn unpack(world: &World, shipment: &str, items: Vec<ReceivedItem>) -> Result<ReceiveReturnResponse, Status> {
-    let request = ReceiveReturnRequest { request_id: id(), shipment_id: shipment.into(), items };
+    let request = ReceiveReturnRequest { request_id: id(), shipment_id: shipment.into(), items, ..Default::default() };
     world.staff().logistics.receive_return(request).await.map(Response::into_inner)
 }
 
@@ -478,8 +478,12 @@ async fn nothing_is_received_or_set_aside_twice() {
     let twice = vec![item(number(1), "BOX00002"), item(number(1), "BOX 00002")];
     let refused = unpack(&world, &shipment, twice).await.unwrap_err();
     assert_eq!(violations(&refused), [("items[1].return_number".into(), "must be there once".into())]);
-    let request =
-        ReceiveReturnRequest { request_id: id(), shipment_id: shipment.clone(), items: vec![item("", "BOX00008")] };
+    let request = ReceiveReturnRequest {
+        request_id: id(),
+        shipment_id: shipment.clone(),
+        items: vec![item("", "BOX00008")],
+        ..Default::default()
+    };
     let first = world.staff().logistics.receive_return(request.clone()).await.unwrap().into_inner();
     assert_eq!(world.staff().logistics.receive_return(request).await.unwrap().into_inner(), first);
     assert_eq!(count(&world, "SELECT count(*) FROM set_aside").await, 2);
@@ -715,7 +719,8 @@ async fn two_hundred_claims_take_as_many_round_trips_as_two() {
         let opened = dealer.open_return(open).await.unwrap().into_inner().shipment.unwrap();
         end("OpenReturn", before);
         let items = claims.iter().map(|claim| item(&claim.return_number, &claim.serial)).collect();
-        let receive = ReceiveReturnRequest { request_id: id(), shipment_id: opened.shipment_id, items };
+        let receive =
+            ReceiveReturnRequest { request_id: id(), shipment_id: opened.shipment_id, items, ..Default::default() };
         begin(&mut before);
         let received = depot.receive_return(receive).await.unwrap().into_inner();
         end("ReceiveReturn", before);

@@ -16,22 +16,28 @@ use crate::{
 };
 
 /// The depot's shelves, one call a step.
-struct Shelves<'a>(&'a World);
+pub struct Shelves<'a>(pub &'a World);
 
 impl Shelves<'_> {
-    async fn put(&self, location: &str, receives_replaced: bool) {
+    pub async fn put(&self, location: &str, receives_replaced: bool) {
         let location = StockLocation { location: location.into(), name: "a shelf".into(), receives_replaced };
         let request = PutStockLocationRequest { request_id: id(), location: Some(location.clone()) };
         let put = self.0.staff().logistics.put_stock_location(request).await.unwrap().into_inner();
         assert_eq!(put.location, Some(location));
     }
-    async fn receive(&self, serials: &[&str], location: &str, condition: C) -> Outcome<Vec<StockUnit>> {
+    pub async fn receive(&self, serials: &[&str], location: &str, condition: C) -> Outcome<Vec<StockUnit>> {
         let serials = serials.iter().map(|serial| (*serial).to_owned()).collect();
         let (location, reason) = (location.into(), "from the factory".into());
         let request = ReceiveStockRequest { request_id: id(), serials, location, condition: condition.into(), reason };
         Ok(self.0.staff().logistics.receive_stock(request).await?.into_inner().units)
     }
-    async fn move_to(&self, serial: &str, location: &str, condition: C, version: i64) -> Outcome<Option<StockUnit>> {
+    pub async fn move_to(
+        &self,
+        serial: &str,
+        location: &str,
+        condition: C,
+        version: i64,
+    ) -> Outcome<Option<StockUnit>> {
         let request = MoveStockRequest {
             request_id: id(),
             serial: serial.into(),

@@ -122,6 +122,7 @@ const METHODS: &str = "
     LogisticsService/RecordFreightCost  billing.write|depot.write staff
     LogisticsService/GetFreightStatement logistics.read dealer customer staff
     LogisticsService/ExportFreight      billing.write|depot.write staff
+    LogisticsService/GetReport          billing.write|depot.write staff
 ";
 
 /// The scopes that each kind may hold.
@@ -722,7 +723,7 @@ async fn a_process_may_write_what_it_needs_and_no_more() {
             "claim_decisions claim_events freight_entries ledger_entries replacements request_log set_aside shipment_items shipments stock_locations \
              stock_minimums stock_movements stock_units tracking_events units",
             "claims set_aside(claim_id, reason, settled_at, settled_by, settlement, version) \
-             shipment_items(arrived_at, lost_at, missing_parts, transport_damage) shipments(carrier, tracking_number) \
+             shipment_items(arrived_at, depot, lost_at, missing_parts, transport_damage) shipments(carrier, tracking_number) \
              stock_locations(name, receives_replaced) stock_minimums(minimum) \
              stock_units(condition, held_for, held_until, location, number) units(lot)",
             "stock_minimums stock_units",
@@ -1097,18 +1098,27 @@ async fn a_parcel_badly_written_is_refused_with_every_violation() {
         transport_damage: true,
     };
     let good = ReceivedItem { return_number: "1000-0010 ".into(), serial: "UNIT1".into(), ..Default::default() };
-    let request =
-        ReceiveReturnRequest { request_id: request_id.clone(), shipment_id: "x".into(), items: vec![strange; 1] };
+    let request = ReceiveReturnRequest {
+        request_id: request_id.clone(),
+        shipment_id: "x".into(),
+        items: vec![strange; 1],
+        ..Default::default()
+    };
     let item =
         ["return_number", "serial", "appearance", "seal", "missing_parts"].map(|name| format!("items[0].{name}"));
     let item: Vec<&str> = item.iter().map(String::as_str).collect();
     bad(staff.logistics.receive_return(request).await, &[&["request_id", "shipment_id"][..], &item].concat());
-    let request = ReceiveReturnRequest { request_id: id(), shipment_id: id(), items: vec![] };
+    let request = ReceiveReturnRequest { request_id: id(), shipment_id: id(), items: vec![], ..Default::default() };
     bad(staff.logistics.receive_return(request).await, &["items"]);
     too_large(
         staff
             .logistics
-            .receive_return(ReceiveReturnRequest { request_id: id(), shipment_id: id(), items: vec![good; 201] })
+            .receive_return(ReceiveReturnRequest {
+                request_id: id(),
+                shipment_id: id(),
+                items: vec![good; 201],
+                ..Default::default()
+            })
             .await,
     );
 

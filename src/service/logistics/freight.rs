@@ -1,6 +1,6 @@
 //! Freight: what parcels cost, and who pays it (M5, M6).
 
-use chrono::{Duration, NaiveDate};
+use chrono::Duration;
 use tonic::Request;
 
 use crate::{
@@ -88,14 +88,6 @@ fn party(fields: &mut Fields, caller: &Actor, dealer_id: &str, customer_id: &str
     }
 }
 
-fn days(fields: &mut Fields, first: Option<NaiveDate>, last: Option<NaiveDate>) -> Option<(NaiveDate, NaiveDate)> {
-    let (first, last) = (first?, last?);
-    if !(0..366).contains(&(last - first).num_days()) {
-        fields.violate("last_date", "must be the first day or one of the 365 days after it");
-    }
-    Some((first, last))
-}
-
 pub(super) async fn statement(
     app: &App,
     request: Request<v1::GetFreightStatementRequest>,
@@ -103,9 +95,7 @@ pub(super) async fn statement(
     let (call, request) = open(request)?;
     let mut fields = Fields::default();
     let party = party(&mut fields, &call.actor, &request.dealer_id, &request.customer_id);
-    let first = fields.date("first_date", request.first_date.as_ref());
-    let last = fields.date("last_date", request.last_date.as_ref());
-    let days = days(&mut fields, first, last);
+    let days = fields.period(request.first_date.as_ref(), request.last_date.as_ref(), 366);
     let filters = v1::GetFreightStatementRequest { page_size: 0, page_token: String::new(), ..request.clone() };
     let page = Page::read(&mut fields, &call, request.page_size, &request.page_token, &filters);
     let (page, party, (first, last)) = fields.finish(|| Some((page?, party?, days?)))?;

@@ -160,6 +160,6 @@ async fn deliver_now(
     claims::advance_all(&mut *conn, steps, None, &moment.actor, moment.now).await?;
     let whole = Arrival::default();
     let arrived: Vec<_> = ids.iter().map(|id| (*id, &whole)).collect();
-    shipments::arrive(&mut *conn, id, &arrived, moment.now).await?;
+    shipments::arrive(&mut *conn, id, &arrived, None, moment.now).await?;
     Ok(v1::ConfirmDeliveryResponse { shipment: Some(shipment(conn, &moment.actor, id).await?) })
 }

@@ -52,9 +52,11 @@ pub(super) async fn receive(app: &App, request: Request<v1::ReceiveReturnRequest
             fields.violate(&format!("items[{at}].return_number"), "must be there once");
         }
     }
-    let (id, parcel, items) = fields.finish(|| Some((id?, parcel?, items.into_iter().collect::<Option<Vec<_>>>()?)))?;
-    app.write(&call, id, &request, items, move |conn, items, moment| {
-        Box::pin(async move { receive_now(conn, parcel, &items, moment).await })
+    let depot = fields.optional_model("depot", &request.depot);
+    let (id, parcel, items, depot) =
+        fields.finish(|| Some((id?, parcel?, items.into_iter().collect::<Option<Vec<_>>>()?, depot?)))?;
+    app.write(&call, id, &request, (items, depot), move |conn, (items, depot), moment| {
+        Box::pin(async move { receive_now(conn, parcel, &items, depot.as_deref(), moment).await })
     })
     .await
 }
@@ -63,6 +65,7 @@ async fn receive_now(
     conn: &mut PgConnection,
     id: Uuid,
     items: &[Received],
+    depot: Option<&str>,
     moment: &Moment,
 ) -> store::Result<v1::ReceiveReturnResponse> {
     let (parcel, announced) = shipments::get(&mut *conn, &moment.actor, id).await?;
@@ -97,7 +100,7 @@ async fn receive_now(
         apart.push(kept);
     }
     let received = claims::advance_all(&mut *conn, steps, None, &moment.actor, moment.now).await?;
-    shipments::arrive(&mut *conn, id, &arrived, moment.now).await?;
+    shipments::arrive(&mut *conn, id, &arrived, depot, moment.now).await?;
     if !apart.is_empty() {
         store::set_aside::add(&mut *conn, &apart).await?;
     }

@@ -172,6 +172,6 @@ async fn receive_after_all(
     }
     let claim = claims::advance(&mut *conn, claim, events, None, &moment.actor, moment.now).await?;
     let came_in = claim.inbound.unwrap_or(held.shipment_id);
-    shipments::arrive(conn, came_in, &[(claim.id, &arrival)], moment.now).await?;
+    shipments::arrive(conn, came_in, &[(claim.id, &arrival)], None, moment.now).await?;
     Ok(claim)
 }
