@@ -25,9 +25,11 @@ function frame() {
   byId("skip").textContent = t("skip");
   const other = byId("language");
   other.textContent = t("other");
+  other.title = t("otherName");
   other.lang = isChinese() ? "en" : "zh";
   byId("nav").setAttribute("aria-label", t("brand"));
-  byId("nav").replaceChildren(...(signedIn() ? [h("a", { href: "#/claims" }, t("nav.claims")), button(t("nav.out"), () => { signOut(); location.hash = "#/"; draw(); }, "quiet")] : []));
+  byId("nav").replaceChildren(...(signedIn() ? [h("a", { href: "#/claims" }, t("nav.claims"))] : []));
+  byId("foot").replaceChildren(...(signedIn() ? [button(t("nav.out"), () => { signOut(); location.hash = "#/"; draw(); }, "quiet")] : []));
 }
 
 function draw() {

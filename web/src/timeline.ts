@@ -39,24 +39,20 @@ export function timeline(windows: Window[]): HTMLElement {
   const x = (number: number) => `${(((number - from) / (to - from)) * 100).toFixed(2)}%`;
   const height = TOP + bars.length * ROW + 22;
   const bottom = height - 20;
+  const middle = (index: number) => TOP + index * ROW + 22;
   const todayAt = (today - from) / (to - from);
   const picture = s("svg", { class: "timeline", width: "100%", height, role: "img", "aria-label": `${t("line.title")}. ` +
     bars.map((b) => t("line.of", b.name, b.from, b.to, b.standing)).join("; ") },
     ...ticks(from, to).flatMap(({ at, text }) => [
       s("line", { x1: x(at), x2: x(at), y1: TOP - 8, y2: bottom, class: "tick" }),
-      at - from < (to - from) * 0.9 && s("text", { x: x(at), y: height - 4, dx: 3, class: "axis" }, text),
+      at - from < (to - from) * 0.8 && s("text", { x: x(at), y: height - 4, dx: 3, class: "axis" }, text),
     ]),
-    ...bars.flatMap((b, index) => {
-      const y = TOP + index * ROW;
-      const right = (b.first - from) / (to - from) > 0.45;
-      const place = right ? { x: x(b.last + 1), "text-anchor": "end" } : { x: x(b.first) };
-      return [
-        s("text", { ...place, y: y + 12, class: "name" }, b.name),
-        s("line", { x1: x(b.first), x2: x(b.last + 1), y1: y + 22, y2: y + 22, class: `bar ${b.kind}` }),
-        s("text", { ...place, y: y + 40, class: "axis" }, `${b.from} – ${b.to}`),
-      ];
-    }),
+    ...bars.map((b, index) => s("line", { x1: x(b.first), x2: x(b.last + 1), y1: middle(index), y2: middle(index), class: `bar ${b.kind}` })),
     s("line", { x1: x(today), x2: x(today), y1: 20, y2: bottom, class: "today" }),
+    ...bars.flatMap((b, index) => {
+      const place = (b.first - from) / (to - from) > 0.45 ? { x: x(b.last + 1), "text-anchor": "end" } : { x: x(b.first) };
+      return [s("text", { ...place, y: middle(index) - 10, class: "name" }, b.name), s("text", { ...place, y: middle(index) + 18, class: "axis" }, `${b.from} – ${b.to}`)];
+    }),
     s("text", { x: x(today), y: 14, class: "today", "text-anchor": todayAt > 0.85 ? "end" : todayAt < 0.15 ? "start" : "middle" }, t("line.today")),
   );
   const heads = [t("line.window"), t("line.from"), t("line.to"), t("line.standing")];

@@ -19,7 +19,8 @@ export function switchLanguage() {
 const WORDS = {
   brand: ["欧普质保", "opal warranty"],
   "skip": ["跳到正文", "Skip to the content"],
-  other: ["English", "中文"],
+  other: ["EN", "中文"],
+  otherName: ["English", "中文"],
   close: ["关闭", "Close"],
   again: ["再试一次", "Try again"],
   loading: ["正在查询……", "Looking it up…"],

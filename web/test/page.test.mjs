@@ -196,6 +196,38 @@ test('a second claim for the unit is refused with the way to the first', async (
   await tab.getByRole('link', { name: new RegExp(w.serial) }).waitFor();
 });
 
+test('a paid repair: estimate, quote, appeal, acceptance', async () => {
+  const unit = { serial: 'WEBPAID001', model: 'AOP-VT-2008', manufacturedDate: { year: 2020, month: 3, day: 1 }, exFactoryDate: { year: 2020, month: 3, day: 9 }, soldByMaker: true };
+  w.call('RegistryService/RegisterUnits', { units: [unit] }, 'registry');
+  const tab = await w.tab({ locale: 'en-GB', path: `#/apply/${unit.serial}` });
+  await tab.selectOption('[name=fault]', 'NO_POWER');
+  await tab.click('text=Proof of purchase');
+  await tab.fill('[name=invoice]', 'FP-WEB-1');
+  await tab.click('text=See what would happen');
+  await tab.getByText('Estimated price, tax included').waitFor();
+  await sound(tab, 'estimate-en');
+  await tab.getByRole('button', { name: 'File the claim' }).click();
+  await tab.getByRole('heading', { level: 1, name: 'Your claim' }).waitFor();
+  const claimId = new URL(tab.url()).hash.split('/')[2];
+  const { claim } = w.call('ClaimService/RecordGuidance', { claimId, outcome: 'GUIDANCE_OUTCOME_CONFIRMED' }, 'support');
+  const { shipment } = w.call('LogisticsService/OpenReturn', { claimIds: [claimId], carrier: 'SF' }, 'customer');
+  w.call('LogisticsService/ReceiveReturn', { shipmentId: shipment.shipmentId, items: [{ returnNumber: claim.returnNumber, serial: unit.serial, appearance: 'APPEARANCE_INTACT', seal: 'SEAL_INTACT' }] }, 'depot');
+  w.call('ClaimService/RecordInspection', { claimId }, 'depot');
+  w.call('ClaimService/QuoteRepair', { claimId }, 'billing');
+  await tab.getByRole('heading', { name: 'Quote for the repair' }).waitFor();
+  await sound(tab, 'quote-en');
+  await tab.getByRole('button', { name: 'Appeal against the decision' }).click();
+  await tab.getByRole('button', { name: 'Confirm' }).click();
+  await tab.locator('form [aria-invalid]').waitFor();
+  await tab.fill('[name=reason]', 'It failed within the year');
+  await tab.getByRole('button', { name: 'Confirm' }).click();
+  await tab.getByText('Your appeal is being looked at.').waitFor();
+  w.call('ClaimService/DecideAppeal', { claimId, outcome: 'APPEAL_OUTCOME_UPHELD', reason: 'The year is over' }, 'support');
+  await tab.getByText('The year is over').waitFor();
+  await tab.getByRole('button', { name: 'Accept the quote' }).click();
+  await tab.getByText('In repair').waitFor();
+});
+
 test("another's claim looks like none", async () => {
   const tab = await w.tab({ locale: 'en-GB', path: '#/claim/00000000-0000-4000-8000-00000000abcd' });
   await tab.getByRole('alert').getByText('Not found.').waitFor();
