@@ -244,6 +244,43 @@ test('no network is a sentence, and a second try works', async () => {
   await tab.getByRole('heading', { level: 2, name: '免费换新' }).waitFor();
 });
 
+/** A refusal as the services write it: google.rpc.Status with one detail, in the headers of an answer without messages. */
+function refused(code, message, type, detail) {
+  const part = (number, bytes) => Buffer.concat([Buffer.from([number * 8 + 2, bytes.length]), bytes]);
+  const any = Buffer.concat([part(1, Buffer.from(`type.googleapis.com/google.rpc.${type}`)), part(2, detail(part))]);
+  const status = Buffer.concat([Buffer.from([8, code]), part(2, Buffer.from(message)), part(3, any)]);
+  return {
+    status: 200, contentType: 'application/grpc-web+proto',
+    headers: {
+      'grpc-status': String(code), 'grpc-message': encodeURIComponent(message), 'grpc-status-details-bin': status.toString('base64'),
+      'access-control-allow-origin': w.origin, 'access-control-expose-headers': 'grpc-status, grpc-message, grpc-status-details-bin',
+    },
+  };
+}
+
+test('a refusal that says when to try again is tried again then, and not before', async () => {
+  const tab = await w.tab();
+  const at = [];
+  await tab.route('**/CheckCoverage', (route) => {
+    if (route.request().method() !== 'POST') return route.continue();
+    at.push(Date.now());
+    return at.length === 1 ? route.fulfill(refused(14, 'busy', 'RetryInfo', (part) => part(1, Buffer.from([8, 1])))) : route.continue();
+  });
+  await check(tab, w.serial);
+  await tab.getByText('系统繁忙，1 秒后自动再试。').waitFor({ state: 'attached' });
+  await tab.getByRole('heading', { level: 2, name: '免费换新' }).waitFor();
+  assert.equal(at.length, 2);
+  assert.ok(at[1] - at[0] >= 1000, `after ${at[1] - at[0]} ms`);
+});
+
+test('a reason that the page does not know shows what the server says', async () => {
+  const tab = await w.tab();
+  await tab.route('**/CheckCoverage', (route) => route.request().method() !== 'POST' ? route.continue()
+    : route.fulfill(refused(9, 'the unit is on the moon', 'ErrorInfo', (part) => part(1, Buffer.from('ON_THE_MOON')))));
+  await check(tab, w.serial);
+  await tab.getByRole('alert').getByText('the unit is on the moon').waitFor();
+});
+
 test('a token that is not accepted leads back to signing in', async () => {
   const tab = await w.tab({ locale: 'en-GB' });
   await tab.locator('[name=serial]').waitFor();
