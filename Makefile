@@ -4,7 +4,7 @@
 BUF_VERSION := 1.75.0
 BUF := target/tools/bin/buf
 
-.PHONY: up test simulation lint deps
+.PHONY: up test test-web simulation lint deps
 .DEFAULT_GOAL := up
 
 up: deps
@@ -17,6 +17,16 @@ test: deps lint
 # Random lives of claims under failures, beside a model; `make test` runs a shorter one.
 simulation: deps
 	SIMULATION_ACTIONS=$${SIMULATION_ACTIONS:-10000} cargo test --locked --test it simulation:: -- --nocapture
+
+# The customer's page in real Chromium against the services; its screenshots go to target/web.
+test-web: deps
+	@missing=''; \
+	command -v npm >/dev/null || missing="$$missing nodejs npm"; \
+	command -v chromium >/dev/null || missing="$$missing chromium"; \
+	fc-list :lang=zh 2>/dev/null | grep -q . || missing="$$missing fontconfig fonts-wqy-microhei"; \
+	$(install)
+	cargo build --locked
+	cd web && npm ci --ignore-scripts --no-audit --no-fund && npm test
 
 lint: $(BUF)
 	cargo fmt --check
