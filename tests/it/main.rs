@@ -24,6 +24,7 @@ mod issuer;
 mod keys;
 mod ledger;
 mod local;
+mod metrics;
 mod next;
 mod parameters;
 mod parcels;
