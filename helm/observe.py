@@ -3,7 +3,7 @@
 
 observe.py BINARY [PLOTS]   starts `warranty up` and Prometheus, walks claims through, asks. 1 where a query has no answer.
 With a folder PLOTS every panel is drawn there as SVG, from what Prometheus answers over the run."""
-import json, math, os, pathlib, shutil, signal, subprocess, sys, time, urllib.parse, urllib.request
+import datetime, json, math, os, pathlib, shutil, signal, subprocess, sys, time, urllib.parse, urllib.request
 
 BINARY, PLOTS = os.path.abspath(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else None
 HERE = pathlib.Path(__file__).resolve().parent
@@ -37,6 +37,23 @@ def traffic():
     """Claims of every way, some left open, and units that were swapped."""
     names = {"COVERAGE_ADDRESS": 1, "CLAIM_ADDRESS": 2, "LOGISTICS_ADDRESS": 3, "ISSUER_URL": 0}
     env = os.environ | {f"WARRANTY_{name}": f"http://127.0.0.1:{PORT + port}" for name, port in names.items()}
+    def call(method, kind, **request):
+        answer = subprocess.run([BINARY, "call", method, json.dumps(request), "--as", kind], env=env, capture_output=True, text=True, check=True)
+        return json.loads(answer.stdout)
+
+    today = datetime.date.today()
+    day = {"year": today.year, "month": today.month, "day": today.day}
+    for number in range(3):
+        serials = [f"OBSERVED{number}{letter}" for letter in "AB"]
+        units = [{"serial": serial, "model": "AOP-PS-0804", "manufactured_date": day, "ex_factory_date": day, "sold_by_maker": True} for serial in serials]
+        call("RegistryService/RegisterUnits", "registry", units=units)
+        customer = {"contact": {"name": "Observed", "telephone": "13800000000"}}
+        call("RegistryService/RegisterSale", "dealer", serial=serials[0], sold_date=day, invoice_number=f"OBS{number}", region="CN-GD", customer=customer)
+        report = {"part": "PART_HOST", "fault_code": "NO_POWER", "performance_fault": True, "appearance": "APPEARANCE_INTACT"}
+        claim = call("ClaimService/FileClaim", "dealer", serial=serials[0], report=report)["claim"]
+        if number:
+            call("ClaimService/RecordGuidance", "support", claim_id=claim["claimId"], outcome="GUIDANCE_OUTCOME_CONFIRMED")
+            call("ClaimService/RecordSwap", "dealer", claim_id=claim["claimId"], given_serial=serials[1])
     watch = subprocess.Popen([BINARY, "watch", "--as", "dealer"], env=env, stdout=subprocess.DEVNULL)
     end = time.time() + SECONDS
     while time.time() < end:
