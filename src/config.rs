@@ -72,7 +72,7 @@ pub struct ServeConfig {
     /// Where gRPC and grpc-web are served
     #[arg(long, env = "WARRANTY_LISTEN", default_value = "127.0.0.1:7051")]
     pub listen: SocketAddr,
-    /// Where /livez and /readyz are served; nowhere if left out
+    /// Where /livez, /readyz and /metrics are served; nowhere if left out
     #[arg(long, env = "WARRANTY_ADMIN_LISTEN")]
     pub admin_listen: Option<SocketAddr>,
     /// The issuer's public keys: a JWKS file or its http(s) address

@@ -15,6 +15,7 @@ pub mod config;
 pub mod contract;
 pub mod domain;
 pub mod local;
+pub mod metrics;
 pub mod process;
 pub mod server;
 pub mod service;

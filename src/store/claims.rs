@@ -14,14 +14,17 @@ use super::{
     ledger,
     people::Person,
 };
-use crate::domain::{
-    actor::Actor,
-    claim::{Claim, StateName},
-    coverage::Decision,
-    event::{Event, Ruling, Stage},
-    facts::{Facts, Report},
-    return_number::ReturnNumber,
-    serial::Serial,
+use crate::{
+    domain::{
+        actor::Actor,
+        claim::{Claim, StateName},
+        coverage::Decision,
+        event::{Event, Ruling, Stage},
+        facts::{Facts, Report},
+        return_number::ReturnNumber,
+        serial::Serial,
+    },
+    metrics,
 };
 pub use columns::columns;
 pub use replay::{ToReplay, count_recorded, recorded};
@@ -180,6 +183,9 @@ pub async fn advance_all(
         }
     }
     row::update(conn, &claims).await?;
+    for claim in claims.iter().filter(|claim| StateName::from(&claim.state) == StateName::Closed) {
+        metrics::ended(claim.remedy, now - claim.filing.filed_at);
+    }
     Ok(claims)
 }
 

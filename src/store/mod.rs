@@ -5,6 +5,7 @@ pub mod billing;
 pub mod catalogue;
 pub mod claims;
 pub mod contracts;
+pub mod counts;
 pub mod dealers;
 pub mod error;
 pub mod evidence;
@@ -40,6 +41,8 @@ use sqlx::{
     AssertSqlSafe, Connection, Executor, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
+
+use crate::metrics;
 
 pub use error::{Error, Result};
 pub use transaction::{statement, transaction};
@@ -108,15 +111,21 @@ pub async fn migrate(url: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The least version of the schema that this binary works with: its latest migration's.
+pub fn schema_needed() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
+}
+
 /// Whether the database answers and its schema is at least the version this binary needs.
 pub async fn ready(pool: &PgPool) -> Result<bool> {
-    let needed = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
     // Asked first: where nothing was migrated the function is not there to be called.
     let (migrated,): (bool,) =
         sqlx::query_as("SELECT to_regproc('schema_version') IS NOT NULL").fetch_one(pool).await?;
     if !migrated {
+        metrics::tell_schema_found(0);
         return Ok(false);
     }
-    let (there,): (bool,) = sqlx::query_as("SELECT schema_version() >= $1").bind(needed).fetch_one(pool).await?;
-    Ok(there)
+    let (found,): (i64,) = sqlx::query_as("SELECT schema_version()").fetch_one(pool).await?;
+    metrics::tell_schema_found(found);
+    Ok(found >= schema_needed())
 }

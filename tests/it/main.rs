@@ -25,6 +25,7 @@ mod issuer;
 mod keys;
 mod ledger;
 mod local;
+mod metrics;
 mod next;
 mod parameters;
 mod parcels;

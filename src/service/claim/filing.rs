@@ -22,6 +22,7 @@ use crate::{
         serial::Serial,
         vouchers::{Prospect, dispute, obstacles, verify},
     },
+    metrics,
     service::{App, Moment, Reply, Written, decision, fields::Fields, open, status, wire::money},
     store::{
         self, Error,
@@ -220,6 +221,7 @@ async fn file_now(
         _ => None,
     };
     claims::file(conn, &claim, &ruled.decided, person, &moment.actor, moment.now).await?;
+    metrics::decided(metrics::Stage::Filed, &ruled.decided.decision);
     Ok(v1::FileClaimResponse { claim: Some(answer::filed(claim, ruled.decided, moment)), contact: ruled.contact })
 }
 

@@ -15,6 +15,7 @@ use super::reading;
 use crate::{
     auth::Call,
     contract::v1::{self, ClaimEventType, ErrorReason, WatchClaimsResponse},
+    metrics,
     service::{App, Replies, Reply, fields::Fields, open, status, wire::text},
     store::{
         self,
@@ -92,6 +93,9 @@ async fn follow(app: &App, hub: &Hub, reached: &mut Option<Safe>) -> store::Resu
         if events.is_empty() {
             feed.wait(&safe).await?;
             continue;
+        }
+        if let Some((newest, _)) = events.last() {
+            metrics::tell_watch_lag(app.clock.now() - newest.event.recorded_at);
         }
         hub.safe.send_replace(Some(safe.at));
         // Nobody there to take it is no fault.
