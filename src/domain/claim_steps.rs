@@ -10,6 +10,7 @@ use super::{
     coverage::{Decision, Remedy},
     event::{Event, Ruling, Stage},
     facts::{Report, Told},
+    ledger::Closing,
     parcel::Arrival,
     refusal::Refusal,
     return_number::ReturnNumber,
@@ -260,6 +261,13 @@ impl Claim {
     pub fn close_lost(&self, reason: String) -> Result<Event, Refusal> {
         self.allow(Action::CloseLost)?;
         Ok(Event::LostClosed { reason })
+    }
+
+    /// What the maker owes the dealer after a swap is netted or written off: nothing goes out any more (M3).
+    pub fn settle_debt(&self, closing: Closing, reason: String) -> Result<Event, Refusal> {
+        self.allow(Action::SettleDebt)?;
+        self.no_open_appeal()?;
+        Ok(Event::DebtSettled { closing, reason })
     }
 
     /// The unit that travels to the applicant, or did before it was lost; none where an accessory travels alone.

@@ -165,7 +165,7 @@ async fn parcels_are_listed_by_way_dealer_claim_and_what_is_open() {
 
 // ---- lost and found
 
-async fn kinds(world: &World, claim: &str) -> Vec<String> {
+pub async fn kinds(world: &World, claim: &str) -> Vec<String> {
     let request = ListClaimEventsRequest { claim_id: claim.into(), ..Default::default() };
     let events = world.dealer("D1").claims.list_claim_events(request).await.unwrap().into_inner().events;
     events.iter().map(|event| event.r#type().as_str_name().replace("CLAIM_EVENT_TYPE_", "")).collect()

@@ -1,12 +1,14 @@
 //! The dealer's ledger: what dealer and maker owe each other after swaps (M3).
 
 use chrono::NaiveDate;
+use sqlx::PgConnection;
 use tonic::Request;
 use uuid::Uuid;
 
 use crate::{
     contract::v1,
     domain::{
+        claim::Claim,
         coverage::Remedy,
         ledger::{Closing, Debtor, Owed},
         period::civil_date,
@@ -19,7 +21,7 @@ use crate::{
         page::Page,
         wire::{date, number, text, time},
     },
-    store::{self, Error, claims, dealers, ledger},
+    store::{self, Error, claims, dealers, ledger, stock},
 };
 
 fn debt(found: ledger::Debt, today: NaiveDate) -> store::Result<v1::Debt> {
@@ -81,22 +83,26 @@ pub(super) async fn get(app: &App, request: Request<v1::GetDealerLedgerRequest>)
     .await
 }
 
-/// Closes a debt that is open, of a claim that is held, and gives it.
+/// Closes a debt that is open, and gives it. Where it is the maker's nothing goes out any more: its claim ends.
 async fn settle(
-    conn: &mut sqlx::PgConnection,
-    claim: Uuid,
+    conn: &mut PgConnection,
+    claim: Claim,
     debtor: Debtor,
     closing: Closing,
     reason: &str,
     moment: &Moment,
 ) -> store::Result<v1::Debt> {
-    ledger::get(&mut *conn, claim, debtor).await?;
-    let closed =
-        ledger::close(&mut *conn, claim, debtor, closing, None, Some(reason), &moment.actor, moment.now).await?;
-    if !closed {
+    let (id, actor, now) = (claim.id, &moment.actor, moment.now);
+    ledger::get(&mut *conn, id, debtor).await?;
+    if !ledger::close(&mut *conn, id, debtor, closing, None, Some(reason), actor, now).await? {
         return Err(Refusal::DebtClosed.into());
     }
-    debt(ledger::get(conn, claim, debtor).await?, moment.today)
+    if debtor == Debtor::Maker {
+        let event = claim.settle_debt(closing, reason.to_owned())?;
+        let claim = claims::advance(&mut *conn, claim, vec![event], None, actor, now).await?;
+        stock::keep_replaced(&mut *conn, &claim, actor, now).await?;
+    }
+    debt(ledger::get(conn, id, debtor).await?, moment.today)
 }
 
 pub(super) async fn write_off(app: &App, request: Request<v1::WriteOffDebtRequest>) -> Reply<v1::WriteOffDebtResponse> {
@@ -110,7 +116,7 @@ pub(super) async fn write_off(app: &App, request: Request<v1::WriteOffDebtReques
     let (id, asked) = fields.finish(|| Some((id?, (claim?, debtor?, reason?))))?;
     app.write(&call, id, &request, asked, move |conn, (claim, debtor, reason), moment| {
         Box::pin(async move {
-            claims::lock(&mut *conn, &moment.actor, claim).await?;
+            let claim = claims::lock(&mut *conn, &moment.actor, claim).await?;
             let debt = settle(conn, claim, debtor, Closing::WrittenOff, &reason, moment).await?;
             Ok(v1::WriteOffDebtResponse { debt: Some(debt) })
         })
@@ -128,15 +134,18 @@ pub(super) async fn net(app: &App, request: Request<v1::NetDebtsRequest>) -> Rep
     let (id, asked) = fields.finish(|| Some((id?, (dealers_claim?, makers_claim?, reason?))))?;
     app.write(&call, id, &request, asked, move |conn, (dealers_claim, makers_claim, reason), moment| {
         Box::pin(async move {
-            claims::lock_all(&mut *conn, &moment.actor, &[dealers_claim, makers_claim]).await?;
+            let named = [dealers_claim, makers_claim];
+            let held = claims::lock_all(&mut *conn, &moment.actor, &named).await?;
             let owed = ledger::get(&mut *conn, dealers_claim, Debtor::Dealer).await?;
             let owing = ledger::get(&mut *conn, makers_claim, Debtor::Maker).await?;
             if owed.dealer_id != owing.dealer_id || owing.owed != Owed::GoodUnit.to_string() {
                 return Err(Refusal::DebtsDoNotMatch.into());
             }
-            let dealers = settle(&mut *conn, dealers_claim, Debtor::Dealer, Closing::Netted, &reason, moment).await?;
-            let makers = settle(conn, makers_claim, Debtor::Maker, Closing::Netted, &reason, moment).await?;
-            Ok(v1::NetDebtsResponse { debts: vec![dealers, makers] })
+            let mut debts = Vec::new();
+            for (claim, debtor) in held.into_iter().zip([Debtor::Dealer, Debtor::Maker]) {
+                debts.push(settle(&mut *conn, claim, debtor, Closing::Netted, &reason, moment).await?);
+            }
+            Ok(v1::NetDebtsResponse { debts })
         })
     })
     .await
