@@ -17,7 +17,7 @@ use crate::{
     service::{
         App, Moment, Reply,
         fields::Fields,
-        open,
+        open, open_write,
         page::Page,
         wire::{date, number, text, time},
     },
@@ -106,10 +106,8 @@ async fn settle(
 }
 
 pub(super) async fn write_off(app: &App, request: Request<v1::WriteOffDebtRequest>) -> Reply<v1::WriteOffDebtResponse> {
-    let (call, request) = open(request)?;
+    let (call, request, id, mut fields) = open_write(request)?;
     let named = request.debt.clone().unwrap_or_default();
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
     let claim = fields.uuid("debt.claim_id", &named.claim_id);
     let debtor = fields.choice("debt.debtor", named.debtor);
     let reason = fields.text("reason", &request.reason, 500);
@@ -125,9 +123,7 @@ pub(super) async fn write_off(app: &App, request: Request<v1::WriteOffDebtReques
 }
 
 pub(super) async fn net(app: &App, request: Request<v1::NetDebtsRequest>) -> Reply<v1::NetDebtsResponse> {
-    let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
+    let (call, request, id, mut fields) = open_write(request)?;
     let dealers_claim = fields.uuid("dealer_claim_id", &request.dealer_claim_id);
     let makers_claim = fields.uuid("maker_claim_id", &request.maker_claim_id);
     let reason = fields.text("reason", &request.reason, 500);

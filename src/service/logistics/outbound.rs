@@ -4,7 +4,7 @@ use sqlx::PgConnection;
 use tonic::Request;
 use uuid::Uuid;
 
-use super::{Parcel, chosen, claim_ids, fits, parcel, shipment};
+use super::{MOST_ITEMS, Parcel, chosen, claim_ids, parcel, shipment};
 use crate::{
     contract::v1,
     domain::{
@@ -16,7 +16,7 @@ use crate::{
         refusal::Refusal,
         serial::Serial,
     },
-    service::{App, Moment, Reply, fields::Fields, open},
+    service::{App, Moment, Reply, fields::Fields, open_write},
     store::{
         self, Error, claims, dealers,
         history::{self, Replacement},
@@ -30,10 +30,8 @@ pub(super) async fn dispatch(
     app: &App,
     request: Request<v1::DispatchOutboundRequest>,
 ) -> Reply<v1::DispatchOutboundResponse> {
-    let (call, request) = open(request)?;
-    fits("items", request.items.len())?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
+    let (call, request, id, mut fields) = open_write(request)?;
+    Fields::at_most("items", &request.items, MOST_ITEMS)?;
     fields.entries("items", &request.items);
     let ids = request.items.iter().map(|item| item.claim_id.as_str());
     let claims = claim_ids(&mut fields, |at| format!("items[{at}].claim_id"), ids);
@@ -128,12 +126,10 @@ pub(super) async fn deliver(
     app: &App,
     request: Request<v1::ConfirmDeliveryRequest>,
 ) -> Reply<v1::ConfirmDeliveryResponse> {
-    let (call, request) = open(request)?;
-    fits("claim_ids", request.claim_ids.len())?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
+    let (call, request, id, mut fields) = open_write(request)?;
+    Fields::at_most("claim_ids", &request.claim_ids, MOST_ITEMS)?;
     let parcel = fields.uuid("shipment_id", &request.shipment_id);
-    let claims = claim_ids(&mut fields, |at| format!("claim_ids[{at}]"), request.claim_ids.iter().map(String::as_str));
+    let claims = claim_ids(&mut fields, &request.claim_ids);
     let (id, parcel, claims) = fields.finish(|| Some((id?, parcel?, claims?)))?;
     app.write(&call, id, &request, claims, move |conn, claims, moment| {
         Box::pin(async move { deliver_now(conn, parcel, claims, moment).await })
