@@ -90,6 +90,7 @@ fn on_the_wire(found: shipments::Shipment, items: Vec<shipments::Item>) -> store
         opened_time: Some(time(found.opened_at)),
         arrived: found.arrived == found.items,
         open: found.on_their_way > 0,
+        recipient_id: text(found.recipient_id),
         item_count: i32::try_from(found.items).unwrap_or(i32::MAX),
     })
 }
@@ -133,6 +134,7 @@ impl Parcel {
             customer_id: party.customer_id(),
             carrier: self.carrier.clone(),
             tracking_number: self.tracking_number.clone(),
+            recipient_id: None,
             opened_at: now,
             items: 0,
             on_their_way: 0,
