@@ -218,6 +218,44 @@ async fn what_is_not_what_it_says_is_refused_and_nothing_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_depot_adds_what_it_sees_of_a_unit_that_came_in() {
+    let world = World::stocked().await;
+    let life = Life(&world);
+    let mut depot = world.caller_with(Actor::Staff("S1".into()), "depot.write claims.read");
+    let rule = "the depot adds what it sees of a unit that came in";
+    for (at, state) in [ClaimState::Filed, ClaimState::InTransit, ClaimState::Lost].into_iter().enumerate() {
+        let claim = life.in_state(&format!("EARLY{at}"), 60, state).await;
+        let refused_with = Sent::new(&claim, photo(500, 1)).whole(&mut depot).await.unwrap_err();
+        assert_eq!(refused(&refused_with), evidence_refused(rule), "{state:?}");
+    }
+    let claim = life.in_state("DAMAGED1", 60, ClaimState::InTransit).await;
+    let item = |item: &mut ReceivedItem| item.transport_damage = true;
+    life.receive(&claim, &claim.inbound_shipment_id, item).await.unwrap();
+    let sent = Sent::new(&claim, photo(MIB + 500, 2));
+    let evidence = sent.whole(&mut depot).await.unwrap();
+    assert_eq!(
+        depot.claims.add_evidence(sent.last(MIB)).await.unwrap().into_inner().evidence.as_ref(),
+        Some(&evidence)
+    );
+    // The applicant sees it, and may add as before; the event says who did.
+    assert_eq!(sent.read(&mut world.dealer("D1")).await.unwrap(), (evidence.clone(), sent.content.clone()));
+    Sent::new(&claim, photo(500, 3)).whole(&mut world.dealer("D1")).await.unwrap();
+    let request = ListClaimEventsRequest { claim_id: claim.claim_id.clone(), ..Default::default() };
+    let events = world.dealer("D1").claims.list_claim_events(request).await.unwrap().into_inner().events;
+    let by: Vec<&str> = events.iter().rev().take(2).map(|event| event.actor.as_str()).collect();
+    assert_eq!(by, ["dealer/D1", "staff/S1"]);
+    life.inspect(&claim.claim_id, &[Clause::X6]).await.unwrap();
+    Sent::new(&claim, photo(500, 4)).whole(&mut depot).await.unwrap();
+    let out = life.in_state("AWAY1", 60, ClaimState::Dispatched).await;
+    let ended = Sent::new(&out, photo(500, 5)).whole(&mut depot).await.unwrap_err();
+    assert_eq!(refusal(&ended).1, "CLAIM_ENDED");
+    // Support is not the depot.
+    let mut support = world.caller_with(Actor::Staff("S2".into()), "claims.support claims.read");
+    let denied = Sent::new(&claim, photo(500, 6)).whole(&mut support).await.unwrap_err();
+    assert_eq!(refusal(&denied), (Code::PermissionDenied, "SCOPE_MISSING".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_type_is_known_by_its_content() {
     let world = World::stocked().await;
     let mut dealer = world.dealer("D1");

@@ -70,7 +70,7 @@ const METHODS: &str = "
     ClaimService/GetClaim               claims.read     dealer customer staff
     ClaimService/ListClaims             claims.read     dealer customer staff
     ClaimService/CancelClaim            claims.apply    dealer customer
-    ClaimService/AddEvidence            claims.apply    dealer customer
+    ClaimService/AddEvidence            claims.apply|depot.write dealer customer staff
     ClaimService/GetEvidence            claims.read     dealer customer staff
     ClaimService/WatchClaims            claims.read     dealer customer staff
     ClaimService/ListClaimEvents        claims.read     dealer customer staff

@@ -137,7 +137,7 @@ async fn add_now(
 ) -> store::Result<v1::AddEvidenceResponse> {
     let claim = claims::lock(&mut *conn, &moment.actor, asked.claim).await?;
     if let Some(complete) = evidence::of_claim(&mut *conn, claim.id, Some(asked.id)).await?.pop() {
-        claim.applied_by(&moment.actor)?;
+        claim.added_to_by(&moment.actor)?;
         if asked.kind != complete.kind || asked.whole.is_some_and(|meant| meant != complete.whole) {
             return Err(Error::invalid("evidence_id", "is that of another scan or photo, which is complete"));
         }
