@@ -130,3 +130,10 @@ END $$;
 COMMENT ON FUNCTION tell_held() IS 'RELEASED and ALLOCATED: a unit is let go by one claim, and held for another.';
 CREATE TRIGGER tell AFTER UPDATE ON stock_units FOR EACH ROW
     WHEN (NEW.held_for IS DISTINCT FROM OLD.held_for) EXECUTE FUNCTION tell_held();
+
+-- An invoice bears a name: scans and photos go with their customer. That they were there stays, as their claims' events say.
+ALTER TABLE evidence ADD COLUMN erased_at timestamptz;
+COMMENT ON TABLE evidence IS 'Scans and photos of a claim, complete. Only erased_at changes; the bytes are kept outside, under object_id.';
+COMMENT ON COLUMN evidence.erased_at IS 'When it was erased with its customer; its object is dropped as that of an upload left behind.';
+GRANT SELECT (claim_id, evidence_id, kind, object_id, erased_at), UPDATE (erased_at) ON evidence TO warranty_coverage;
+GRANT SELECT (claim_id, evidence_id, began_at), INSERT, UPDATE (began_at) ON evidence_uploads TO warranty_coverage;

@@ -4,7 +4,10 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
-use super::error::{Error, Result};
+use super::{
+    error::{Error, Result},
+    evidence,
+};
 use crate::domain::actor::Actor;
 
 /// Personal data. It has no Debug of its own that would print it.
@@ -71,7 +74,8 @@ pub async fn ensure(conn: &mut PgConnection, actor: &Actor, id: Uuid) -> Result<
     Ok(())
 }
 
-/// Erases a customer's personal data, and the addresses given for parcels with his claims alone; the numbers stay with the facts.
+/// Erases a customer's personal data, the addresses given for parcels with his claims alone, and what his claims' scans and photos
+/// show; the numbers stay with the facts.
 /// Gives when it was erased first.
 pub async fn erase(conn: &mut PgConnection, id: Uuid, now: DateTime<Utc>) -> Result<DateTime<Utc>> {
     let erased_at: Option<DateTime<Utc>> = sqlx::query_scalar(
@@ -91,8 +95,9 @@ pub async fn erase(conn: &mut PgConnection, id: Uuid, now: DateTime<Utc>) -> Res
                 AND NOT EXISTS (SELECT 1 FROM sales own WHERE own.customer_id = s.recipient_id))",
     )
     .bind(id)
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
+    evidence::erase(conn, id, now).await?;
     erased_at.ok_or_else(|| Error::not_found("customer", id))
 }
 

@@ -578,7 +578,7 @@ async fn a_tenants_rows_are_hidden_by_the_database_itself() {
     }
     // Its own rows it sees, as far as the process has use for them; the requests of the sale, the claim, the return, two chunks.
     for (role, seen) in [
-        ("warranty_coverage", [Some(1), Some(4), Some(2), Some(1), Some(1), Some(1), Some(5), None, None, None]),
+        ("warranty_coverage", [Some(1), Some(4), Some(2), Some(1), Some(1), Some(1), Some(5), Some(1), Some(1), None]),
         ("warranty_claim", [Some(1), Some(4), Some(2), None, None, None, Some(5), Some(1), Some(1), Some(1)]),
         ("warranty_logistics", [Some(1), Some(4), Some(2), Some(1), Some(1), Some(1), Some(5), None, None, None]),
     ] {
@@ -695,9 +695,9 @@ async fn a_process_may_write_what_it_needs_and_no_more() {
     for (role, inserts, updates, deletes) in [
         (
             "warranty_coverage",
-            "calendar_years contract_versions contracts customers dealer_promises dealers people policies product_equivalents \
+            "calendar_years contract_versions contracts customers dealer_promises dealers evidence_uploads people policies product_equivalents \
              product_versions products repairs replacements request_log sales units",
-            "contract_versions(superseded_at) customers(erased_at) dealers(credit_terms, debt_limit, status, version) products(discontinued) \
+            "contract_versions(superseded_at) customers(erased_at) dealers(credit_terms, debt_limit, status, version) evidence(erased_at) evidence_uploads(began_at) products(discontinued) \
              sales(superseded_at) units(lot)",
             "people product_equivalents",
         ),
