@@ -275,15 +275,15 @@ impl Fields {
     }
 
     /// A customer, by number or by a contact that makes a new one; none where left out.
-    pub fn customer(&mut self, customer: Option<&v1::Customer>) -> Option<Option<NamedCustomer>> {
+    pub fn customer(&mut self, field: &str, customer: Option<&v1::Customer>) -> Option<Option<NamedCustomer>> {
         use v1::customer::Customer as Named;
         let Some(named) = customer.and_then(|customer| customer.customer.as_ref()) else { return Some(None) };
         match named {
-            Named::CustomerId(id) => Some(Some(NamedCustomer::Known(self.uuid("customer.customer_id", id)?))),
+            Named::CustomerId(id) => Some(Some(NamedCustomer::Known(self.uuid(&format!("{field}.customer_id"), id)?))),
             Named::Contact(contact) => {
-                let name = self.text("customer.contact.name", &contact.name, 100);
-                let telephone = self.optional_text("customer.contact.telephone", &contact.telephone, 30);
-                let address = self.optional_text("customer.contact.address", &contact.address, 300);
+                let name = self.text(&format!("{field}.contact.name"), &contact.name, 100);
+                let telephone = self.optional_text(&format!("{field}.contact.telephone"), &contact.telephone, 30);
+                let address = self.optional_text(&format!("{field}.contact.address"), &contact.address, 300);
                 let person = Person { name: Some(name?), telephone: telephone?, address: address? };
                 Some(Some(NamedCustomer::New(Uuid::now_v7(), person)))
             }

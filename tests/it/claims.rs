@@ -103,8 +103,13 @@ impl Life<'_> {
             .iter()
             .map(|(claim, given)| DispatchItem { claim_id: (*claim).into(), given_serial: (*given).into() })
             .collect();
-        let request =
-            DispatchOutboundRequest { request_id: id(), items, carrier: "SF".into(), tracking_number: "SF1".into() };
+        let request = DispatchOutboundRequest {
+            request_id: id(),
+            items,
+            carrier: "SF".into(),
+            tracking_number: "SF1".into(),
+            recipient: None,
+        };
         Ok(self.0.staff().logistics.dispatch_outbound(request).await?.into_inner().shipment.unwrap())
     }
     pub async fn deliver(&self, shipment: &str) -> Outcome<Shipment> {

@@ -367,6 +367,38 @@ async fn what_is_held_is_given_to_nobody_else_until_it_lapses() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_is_let_go_with_what_it_was_for() {
+    let world = shelved().await;
+    let (life, shelves) = (Life(&world), Shelves(&world));
+    world.unit("GOOD1").await;
+    shelves.receive(&["GOOD1"], "SHELF", C::Good).await.unwrap();
+    let held = "SELECT count(*) FROM stock_units WHERE held_for IS NOT NULL";
+    let repaired = life.in_state("REPAIRED1", 60, ClaimState::InRepair).await.claim_id;
+    shelves.allocate(&repaired).await.unwrap();
+    assert_eq!(count(&world, held).await, 1);
+    life.repair(&repaired).await.unwrap();
+    assert_eq!(count(&world, held).await, 0);
+    // The good unit that a dealer is owed, which is written off.
+    let owed = life.in_state("OWED1", 3, ClaimState::Swapped).await;
+    let parcel = life.open_return(&[&owed.claim_id]).await.unwrap();
+    life.receive(&owed, &parcel.shipment_id, |_| {}).await.unwrap();
+    life.inspect(&owed.claim_id, &[]).await.unwrap();
+    assert_eq!(shelves.allocate(&owed.claim_id).await.unwrap().serial, "GOOD1");
+    let debt = Some(DebtName { claim_id: owed.claim_id.clone(), debtor: Debtor::Maker.into() });
+    let request = WriteOffDebtRequest { request_id: id(), debt, reason: "the dealer waives it".into() };
+    world.staff().logistics.write_off_debt(request).await.unwrap();
+    assert_eq!(count(&world, held).await, 0);
+    // Whoever ends it: no other state has a unit held. A dealer sees no stock, and lets go all the same.
+    let sql = "SET ROLE warranty_claim; SET warranty.caller = 'dealer/D1'";
+    shelves.allocate(&life.in_state("ANOTHER1", 60, ClaimState::InRepair).await.claim_id).await.unwrap();
+    let mut connection = world.owner().await;
+    sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+    let claims = "SELECT let_go_of_stock(array_agg(claim_id)) FROM claims WHERE dealer_id = 'D1'";
+    sqlx::raw_sql(claims).execute(&mut connection).await.unwrap();
+    assert_eq!(count(&world, held).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_replacement_leaves_the_stock_and_what_it_replaced_comes_in_to_be_refurbished() {
     let world = shelved().await;
     let (life, shelves) = (Life(&world), Shelves(&world));

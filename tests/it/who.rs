@@ -70,7 +70,7 @@ const METHODS: &str = "
     ClaimService/GetClaim               claims.read     dealer customer staff
     ClaimService/ListClaims             claims.read     dealer customer staff
     ClaimService/CancelClaim            claims.apply    dealer customer
-    ClaimService/AddEvidence            claims.apply    dealer customer
+    ClaimService/AddEvidence            claims.apply|depot.write dealer customer staff
     ClaimService/GetEvidence            claims.read     dealer customer staff
     ClaimService/WatchClaims            claims.read     dealer customer staff
     ClaimService/ListClaimEvents        claims.read     dealer customer staff
@@ -579,9 +579,9 @@ async fn a_tenants_rows_are_hidden_by_the_database_itself() {
     }
     // Its own rows it sees, as far as the process has use for them; the requests of the sale, the claim, the return, two chunks.
     for (role, seen) in [
-        ("warranty_coverage", [Some(1), Some(4), Some(2), None, None, Some(1), Some(5), None, None, None]),
+        ("warranty_coverage", [Some(1), Some(4), Some(2), Some(1), Some(1), Some(1), Some(5), Some(1), Some(1), None]),
         ("warranty_claim", [Some(1), Some(4), Some(2), None, None, None, Some(5), Some(1), Some(1), Some(1)]),
-        ("warranty_logistics", [Some(1), Some(4), Some(2), Some(1), Some(1), None, Some(5), None, None, None]),
+        ("warranty_logistics", [Some(1), Some(4), Some(2), Some(1), Some(1), Some(1), Some(5), None, None, None]),
     ] {
         let mut own = under(&world, role, Some("dealer/D1")).await;
         for (table, seen) in TENANTS_TABLES.into_iter().zip(seen) {
@@ -696,9 +696,9 @@ async fn a_process_may_write_what_it_needs_and_no_more() {
     for (role, inserts, updates, deletes) in [
         (
             "warranty_coverage",
-            "calendar_years contract_versions contracts customers dealer_promises dealers people policies product_equivalents \
+            "calendar_years contract_versions contracts customers dealer_promises dealers evidence_uploads people policies product_equivalents \
              product_versions products repairs replacements request_log sales units",
-            "contract_versions(superseded_at) customers(erased_at) dealers(credit_terms, debt_limit, status, version) products(discontinued) \
+            "contract_versions(superseded_at) customers(erased_at) dealers(credit_terms, debt_limit, status, version) evidence(erased_at) evidence_uploads(began_at) products(discontinued) \
              sales(superseded_at) units(lot)",
             "people product_equivalents",
         ),
@@ -720,7 +720,7 @@ async fn a_process_may_write_what_it_needs_and_no_more() {
         ),
         (
             "warranty_logistics",
-            "claim_decisions claim_events freight_entries ledger_entries replacements request_log set_aside shipment_items shipments stock_locations \
+            "claim_decisions claim_events customers freight_entries ledger_entries people replacements request_log set_aside shipment_items shipments stock_locations \
              stock_minimums stock_movements stock_units tracking_events units",
             "claims set_aside(claim_id, reason, settled_at, settled_by, settlement, version) \
              shipment_items(arrived_at, depot, lost_at, missing_parts, transport_damage) shipments(carrier, tracking_number) \
@@ -1124,8 +1124,9 @@ async fn a_parcel_badly_written_is_refused_with_every_violation() {
 
     let item = |claim_id: &str, given: &str| DispatchItem { claim_id: claim_id.into(), given_serial: given.into() };
     let items = vec![item(&claim_id, "?"), item(&claim_id, "")];
-    let request = DispatchOutboundRequest { request_id, items, carrier: "S\tF".into(), tracking_number };
-    let expected = ["request_id", "items[1].claim_id", "items[0].given_serial", "carrier", "tracking_number"];
+    let request =
+        DispatchOutboundRequest { request_id, items, carrier: "S\tF".into(), tracking_number, recipient: None };
+    let expected = ["request_id", "items[0].given_serial", "items[1].claim_id", "carrier", "tracking_number"];
     bad(staff.logistics.dispatch_outbound(request).await, &expected);
     assert_eq!(everything(&world).await, before);
 }

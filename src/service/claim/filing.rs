@@ -60,7 +60,7 @@ impl Asked {
     ) -> Option<Self> {
         let serial = fields.serial("serial", serial);
         let told = fields.told(report);
-        let named = fields.customer(customer);
+        let named = fields.customer("customer", customer);
         if actor.customer_id().is_some() && customer.is_some() {
             fields.violate("customer", "must be left out: a customer files for himself");
         }
