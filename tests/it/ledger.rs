@@ -267,6 +267,23 @@ async fn a_dealer_who_owes_as_many_as_it_may_swaps_no_more() {
     sums_to_nothing(&world).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_owed_and_lost_on_its_way_is_sent_again() {
+    let world = World::stocked().await;
+    let life = Life(&world);
+    world.unit("STOCK1").await;
+    world.unit("STOCK2").await;
+    let claim = received(&world, "SWAP1").await.claim_id;
+    life.inspect(&claim, &[]).await.unwrap();
+    let parcel = life.dispatch(&[(&claim, "STOCK1")]).await.unwrap();
+    life.lose(&parcel.shipment_id, &[]).await.unwrap();
+    let parcel = life.dispatch(&[(&claim, "STOCK2")]).await.unwrap();
+    life.deliver(&parcel.shipment_id).await.unwrap();
+    assert_eq!(life.get(&claim).await.state(), ClaimState::Closed);
+    assert_eq!(debts(&world).await[1..], ["MAKER GOOD_UNIT DIRECT_REPLACEMENT: RETURNED STOCK1"]);
+    sums_to_nothing(&world).await;
+}
+
 const CLOSED_AS_SETTLED: (ClaimState, ClaimOutcome, &str) = (ClaimState::Closed, ClaimOutcome::Settled, "one for one");
 
 #[tokio::test(flavor = "multi_thread")]
