@@ -21,7 +21,7 @@ use std::{
 use futures::future::join_all;
 use indicatif::ProgressBar;
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 use tokio::{sync::RwLock, time::timeout};
 use uuid::Uuid;
 use warranty::{audit, contract::v1::*};
@@ -45,6 +45,7 @@ struct Shared {
     claims: Mutex<Vec<(usize, String)>>,
     /// Held by who lets go what lapsed: a unit that is locked counts as taken, and who asks for one must know.
     sweep: RwLock<()>,
+    worker: PgPool,
 }
 
 struct Actor<'a> {
@@ -338,7 +339,7 @@ async fn random_lives_of_claims_are_what_the_model_says_whatever_fails() {
     world.staff().logistics.put_stock_location(request).await.unwrap();
     let mut watch = world.staff().claims.watch_claims(WatchClaimsRequest::default()).await.unwrap().into_inner();
     watch.message().await.unwrap();
-    let shared = Shared { claims: Mutex::default(), sweep: RwLock::default() };
+    let shared = Shared { claims: Mutex::default(), sweep: RwLock::default(), worker: world.worker() };
     let (world, shared) = (&world, &shared);
     let lives = (0..ACTORS)
         .map(|number| async move { Actor::arrive(world, shared, number, seed).await.live(actions / ACTORS).await });

@@ -320,14 +320,13 @@ impl Actor<'_> {
         self.shelf.stood.get_mut(&serial).unwrap().lapsed = true;
         if self.rng.random_bool(0.5) {
             let _alone = self.shared.sweep.write().await;
-            let pool = self.world.worker();
-            // Under load it may find no connection in time; then it is done with the next step, as the worker does.
+            // Under load it may find no connection in time; then it is done with the next step.
             let mut steps = 0;
-            while let Err(error) = worker::step(&pool, &self.world.evidence, self.world.clock.now()).await {
+            while let Err(error) = worker::step(&self.shared.worker, &self.world.evidence, self.world.clock.now()).await
+            {
                 steps += 1;
                 assert!(steps < 20, "the worker does not come through: {error}");
             }
-            pool.close().await;
         }
         seen(&mut self.tally, "done: Lapse");
         Some(())
