@@ -253,12 +253,15 @@ pub async fn hold(
     until: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<Option<StockUnit>> {
+    // Taken first, and only then asked whether it is unused: that costs most, and is asked of one unit instead of all that are
+    // free. OFFSET 0 keeps the planner from asking it first.
     let held = sqlx::query_as(
         "UPDATE stock_units SET held_for = $2, held_until = $3
-          WHERE serial = (SELECT s.serial FROM stock_units s
-                           WHERE s.model = $1 AND s.condition IN ('NEW', 'GOOD') AND (s.held_until IS NULL OR s.held_until <= $4)
-                             AND unit_is_unused(s.serial)
-                           ORDER BY s.held_until NULLS FIRST, s.serial LIMIT 1 FOR UPDATE SKIP LOCKED)
+          WHERE serial = (SELECT serial FROM
+                              (SELECT s.serial FROM stock_units s
+                                WHERE s.model = $1 AND s.condition IN ('NEW', 'GOOD') AND (s.held_until IS NULL OR s.held_until <= $4)
+                                ORDER BY s.held_until NULLS FIRST, s.serial OFFSET 0 FOR UPDATE SKIP LOCKED) free
+                           WHERE unit_is_unused(serial) LIMIT 1)
          RETURNING *",
     );
     Ok(held.bind(model).bind(claim).bind(until).bind(now).fetch_optional(conn).await?)

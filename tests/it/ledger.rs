@@ -375,6 +375,25 @@ async fn staff_nets_and_writes_off_with_a_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_for_a_debt_and_lost_on_its_way_is_sent_again() {
+    let world = World::stocked().await;
+    let life = Life(&world);
+    for serial in ["STOCK1", "STOCK2"] {
+        world.unit(serial).await;
+    }
+    let claim = received(&world, "SWAP1").await;
+    let of = claim.claim_id.as_str();
+    life.inspect(of, &[]).await.unwrap();
+    let first = life.dispatch(&[(of, "STOCK1")]).await.unwrap();
+    life.lose(&first.shipment_id, &[]).await.unwrap();
+    let second = life.dispatch(&[(of, "STOCK2")]).await.unwrap();
+    life.deliver(&second.shipment_id).await.unwrap();
+    let closed = ["DEALER FAULTY_UNIT -: RETURNED SWAP1", "MAKER GOOD_UNIT DIRECT_REPLACEMENT: RETURNED STOCK1"];
+    assert_eq!(debts(&world).await, closed);
+    sums_to_nothing(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_badly_asked_is_refused_and_the_ledger_is_a_tenants_and_insert_only() {
     let world = World::stocked().await;
     Life(&world).in_state("SWAP1", 3, ClaimState::Swapped).await;

@@ -1,0 +1,83 @@
+//! What staff does about debts: limits, netting, writing off.
+
+use rand::{Rng, seq::IndexedRandom};
+use warranty::contract::v1::*;
+
+use super::{
+    Actor, Ask,
+    model::{Model, Owing},
+};
+use crate::world::id;
+
+impl Actor<'_> {
+    pub async fn limit_debts(&mut self) -> Option<()> {
+        let limit = self.rng.random_bool(0.6).then(|| self.rng.random_range(0..3));
+        let request = SetDealerDebtLimitRequest {
+            request_id: id(),
+            dealer_id: format!("S{}", self.number),
+            debt_limit: limit,
+            version: 0,
+        };
+        self.tell("Limit", Ask::Limit(request), Ok(())).await;
+        self.limit = limit.map(|limit| limit as usize);
+        Some(())
+    }
+
+    /// Claims with a swap, mostly; else any.
+    fn a_claim(&mut self) -> Option<usize> {
+        let swapped = |at: &usize| self.units[*at].claim.as_ref().is_some_and(|claim| claim.swapped);
+        let claimed: Vec<_> = (0..self.units.len()).filter(|at| self.units[*at].claim.is_some()).collect();
+        let with: Vec<_> = claimed.iter().copied().filter(swapped).collect();
+        let among = if with.is_empty() || self.rng.random_bool(0.1) { claimed } else { with };
+        among.choose(&mut self.rng).copied()
+    }
+
+    fn claim(&self, at: usize) -> &Model {
+        self.units[at].claim.as_ref().unwrap()
+    }
+
+    pub async fn write_off(&mut self) -> Option<()> {
+        let at = self.a_claim()?;
+        let debtor = *[Debtor::Dealer, Debtor::Dealer, Debtor::Maker].choose(&mut self.rng).unwrap();
+        let claim = self.claim(at);
+        let owing = if debtor == Debtor::Dealer { claim.dealer_owes } else { claim.maker_owes };
+        let predicted = closable(owing);
+        let debt = Some(DebtName { claim_id: claim.id.clone(), debtor: debtor.into() });
+        let request = WriteOffDebtRequest { request_id: id(), debt, reason: "lost in a flood".into() };
+        if self.tell("WriteOff", Ask::WriteOff(request), predicted).await.is_some() {
+            let claim = self.units[at].claim.as_mut().unwrap();
+            let owing = if debtor == Debtor::Dealer { &mut claim.dealer_owes } else { &mut claim.maker_owes };
+            Owing::close(owing, true);
+        }
+        Some(())
+    }
+
+    pub async fn net(&mut self) -> Option<()> {
+        let (dealers, makers) = (self.a_claim()?, self.a_claim()?);
+        let (owed, owing) = (self.claim(dealers).dealer_owes, self.claim(makers).maker_owes);
+        let predicted = match (owed, owing) {
+            (None, _) | (_, None) => Err("NOT_FOUND"),
+            (_, Some(owing)) if !owing.good_unit => Err("DEBTS_DO_NOT_MATCH"),
+            _ => closable(owed).and(closable(owing)),
+        };
+        let request = NetDebtsRequest {
+            request_id: id(),
+            dealer_claim_id: self.claim(dealers).id.clone(),
+            maker_claim_id: self.claim(makers).id.clone(),
+            reason: "one for one".into(),
+        };
+        if self.tell("Net", Ask::Net(request), predicted).await.is_some() {
+            Owing::close(&mut self.units[dealers].claim.as_mut().unwrap().dealer_owes, true);
+            Owing::close(&mut self.units[makers].claim.as_mut().unwrap().maker_owes, true);
+        }
+        Some(())
+    }
+}
+
+fn closable(owing: Option<Owing>) -> Result<(), &'static str> {
+    match owing {
+        None => Err("NOT_FOUND"),
+        Some(owing) if !owing.open => Err("DEBT_CLOSED"),
+        Some(_) => Ok(()),
+    }
+}
