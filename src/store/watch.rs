@@ -25,6 +25,7 @@ pub const PAGE: usize = 500;
 
 /// What happened: to a claim, or in logistics.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant)] // Nearly all of the feed is the large one.
 pub enum Happened {
     /// To a claim.
     Claim(StoredEvent),

@@ -319,7 +319,8 @@ impl Model {
             Act::Swap if !dealer => return None,
             Act::Swap => &[S::Authorized],
             Act::OpenReturn => &[S::Authorized, S::Swapped],
-            Act::Receive if claim.inbound.is_empty() => return None,
+            // What was given up is set aside when it comes, which parcels know.
+            Act::Receive if claim.inbound.is_empty() || claim.outcome == ClaimOutcome::Lost => return None,
             Act::Receive if claim.is_lost_on_its_way_out() => &[],
             Act::Receive => &[S::InTransit, S::Lost],
             Act::Inspect { .. } => &[S::Received],
