@@ -371,7 +371,9 @@ class Traces(Case):
                 if name == "aopre.warranty.v1.ClaimService/FileClaim":
                     wanted = trace
             names = {name for _, name, trace in world.collector.spans if trace == wanted}
-            return traces[wanted] >= {"warranty-gateway", "warranty-claim"} and len(names) >= 3 and (wanted, names)
+            # Envoy's call, the service's, and its transaction.
+            whole = names >= {"ingress", "aopre.warranty.v1.ClaimService/FileClaim", "FileClaim"}
+            return traces[wanted] >= {"warranty-gateway", "warranty-claim"} and whole and (wanted, names)
 
         def asked():
             try:
