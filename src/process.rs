@@ -88,8 +88,8 @@ pub fn routes(apps: &[(Role, App)], evidence: &Objects, max_message_bytes: usize
                 app.hint_watchers();
                 add!(LogisticsServiceServer, Logistics(app.clone()));
             }
-            // They serve nobody: what the clock drives, and what the claim process reads the feed under.
-            Role::Worker | Role::Watch => {}
+            // They serve nobody: what the clock drives, what the claim process reads the feed under, what counts for Envoy.
+            Role::Worker | Role::Watch | Role::Ratelimit => {}
         }
     }
     (routes, names)

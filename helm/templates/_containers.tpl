@@ -49,10 +49,16 @@ envFrom:
 volumeMounts:
   - { name: evidence, mountPath: /evidence }
 {{- end }}
+{{- if eq .name "ratelimit" }}
+# It has no admin port, and lets calls pass while its database is away.
+livenessProbe: { grpc: { port: 7051 }, periodSeconds: 10, timeoutSeconds: 2, failureThreshold: 3 }
+readinessProbe: { grpc: { port: 7051 }, periodSeconds: 2, timeoutSeconds: 2, failureThreshold: 2 }
+{{- else }}
 # The first start may wait for its database; the process itself answers at once.
 startupProbe: { httpGet: { path: /livez, port: admin }, periodSeconds: 1, failureThreshold: 60 }
 livenessProbe: { httpGet: { path: /livez, port: admin }, periodSeconds: 10, timeoutSeconds: 2, failureThreshold: 3 }
 readinessProbe: { httpGet: { path: /readyz, port: admin }, periodSeconds: 2, timeoutSeconds: 4, failureThreshold: 2 }
+{{- end }}
 {{- end -}}
 
 {{- define "warranty.envoyContainer" -}}
@@ -66,6 +72,7 @@ ports:
   - { name: admin, containerPort: 9902 }
 volumeMounts:
   - { name: config, mountPath: /etc/envoy, readOnly: true }
+  - { name: contracts, mountPath: /etc/contracts, readOnly: true }
   - { name: tls, mountPath: /etc/gateway-tls, readOnly: true }
 livenessProbe: { httpGet: { path: /ready, port: admin }, periodSeconds: 10, timeoutSeconds: 2, failureThreshold: 3 }
 readinessProbe: { httpGet: { path: /ready, port: admin }, periodSeconds: 2, timeoutSeconds: 2, failureThreshold: 2 }
@@ -82,8 +89,26 @@ lifecycle:
           sleep {{ add $v.lameDuckSeconds $v.drainSeconds }}
 {{- end -}}
 
+{{/* What varies in files/envoy.yaml, whose head says what each is. */}}
 {{- define "warranty.envoy" -}}
-{{ tpl (.Files.Get "files/envoy.yaml") . }}
+{{- $jwks := urlParse .Values.auth.jwks -}}
+{{- $issuer := splitList ":" $jwks.host -}}
+{{- $https := ternary "443" "80" (eq $jwks.scheme "https") -}}
+{{- $otlp := splitList ":" (urlParse (default "http://127.0.0.1:4317" .Values.telemetry.otlpEndpoint)).host -}}
+{{- $origins := list -}}
+{{- range .Values.allowedOrigins }}{{ $origins = append $origins (regexQuoteMeta . | replace `\` `\\`) }}{{ end -}}
+{{- $it := dict "Template" .Template "listen" "0.0.0.0" "port" "8443" "admin_port" "9901" "operations_port" "9902"
+    "certificate" "/etc/gateway-tls/tls.crt" "key" "/etc/gateway-tls/tls.key" "descriptors" "/etc/contracts/contract.binpb"
+    "issuer" .Values.auth.issuer "audience" .Values.auth.audience "jwks_url" .Values.auth.jwks "jwks_scheme" $jwks.scheme
+    "jwks_host" (first $issuer) "jwks_port" (ternary (last $issuer) $https (gt (len $issuer) 1))
+    "origins" (default "none" (join "|" $origins)) "burst" (toString .Values.gateway.burst)
+    "trace_percent" (toString (ternary (mulf 100 .Values.telemetry.traceRatio) 0 (ne .Values.telemetry.otlpEndpoint "")))
+    "otlp_host" (first $otlp) "otlp_port" (ternary (last $otlp) "4317" (gt (len $otlp) 1)) -}}
+{{- range list "coverage" "claim" "logistics" "ratelimit" -}}
+{{- $_ := set $it (printf "%s_host" .) (printf "%s-%s" $.Release.Name .) -}}
+{{- $_ := set $it (printf "%s_port" .) "7051" -}}
+{{- end -}}
+{{ tpl (.Files.Get "files/envoy.yaml") $it }}
 {{- end -}}
 
 {{- define "warranty.toDatabase" -}}

@@ -63,6 +63,7 @@ pub mod period;
 pub mod policy;
 pub mod proof;
 pub mod quote;
+pub mod rate;
 pub mod refusal;
 pub mod region;
 pub mod report;

@@ -22,6 +22,7 @@ pub mod policies;
 pub mod prices;
 pub mod promises;
 pub mod quotes;
+pub mod rates;
 pub mod reader;
 pub mod report;
 pub mod requests;
@@ -64,6 +65,8 @@ pub enum Role {
     Watch,
     /// What the clock drives.
     Worker,
+    /// What counts calls for the gateway.
+    Ratelimit,
 }
 
 /// A pool of at most `size` connections, each under `role`. Connects lazily: the process starts while the database is away.
@@ -106,7 +109,7 @@ pub async fn migrate(url: &str) -> anyhow::Result<()> {
     MIGRATIONS.run(&mut connection).await?;
     policies::publish_standard(&mut connection).await?;
     // The login that migrates locally also serves: it must be able to take each process's role.
-    connection.execute("GRANT warranty_coverage, warranty_claim, warranty_logistics, warranty_worker, warranty_watch TO CURRENT_USER").await?;
+    connection.execute("GRANT warranty_coverage, warranty_claim, warranty_logistics, warranty_worker, warranty_watch, warranty_ratelimit TO CURRENT_USER").await?;
     connection.close().await?;
     Ok(())
 }

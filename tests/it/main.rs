@@ -19,6 +19,7 @@ mod erasure;
 mod evidence;
 mod filing;
 mod freight;
+mod gateway;
 mod house;
 mod import;
 mod issuer;

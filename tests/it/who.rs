@@ -728,6 +728,7 @@ async fn a_process_may_write_what_it_needs_and_no_more() {
              stock_units(condition, held_for, held_until, location, number) units(lot)",
             "stock_minimums stock_units",
         ),
+        ("warranty_ratelimit", "rate_counters", "rate_counters", "rate_counters"),
     ] {
         let mut expected: Vec<String> = deletes.split_whitespace().map(|table| format!("DELETE {table}")).collect();
         expected.extend(inserts.split(' ').map(|table| format!("INSERT {table}")));
