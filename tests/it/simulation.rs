@@ -139,7 +139,8 @@ impl<'a> Actor<'a> {
 
     /// A unit that the actor's dealer sold, so long ago as its kind is.
     async fn sell(&mut self) {
-        let (kind, days) = [(Kind::Fresh, 3), (Kind::Covered, 60), (Kind::Old, 400)][self.rng.random_range(0..3)];
+        let (fresh, covered, old) = ((Kind::Fresh, 3), (Kind::Covered, 60), (Kind::Old, 400));
+        let (kind, days) = [fresh, fresh, fresh, covered, covered, old][self.rng.random_range(0..6)];
         let serial = self.register().await;
         let customer = match self.customer {
             Some(known) => Customer { customer: Some(customer::Customer::CustomerId(known.to_string())) },
@@ -163,14 +164,16 @@ impl<'a> Actor<'a> {
     async fn live(mut self, actions: usize) -> Self {
         let acts = acts();
         for done in 0..actions {
-            // Where a unit was replaced and its claim is over, or stands still for ever, another one is sold.
+            // Where a unit was replaced and its claim is over, or stands still for ever, another one is sold; now and then where its
+            // claim is over.
             let over = |unit: &Unit| {
-                unit.superseded
-                    && unit.claim.as_ref().is_some_and(|claim| {
-                        claim.state == ClaimState::Closed && (claim.paid || claim.charge == 0)
-                            || claim.maker_owes.is_some_and(|owing| owing.given_up)
-                            || claim.outcome == ClaimOutcome::Lost
-                    })
+                done % 9 == 0 && unit.claim.as_ref().is_some_and(|claim| claim.state == ClaimState::Closed)
+                    || unit.superseded
+                        && unit.claim.as_ref().is_some_and(|claim| {
+                            claim.state == ClaimState::Closed && (claim.paid || claim.charge == 0)
+                                || claim.maker_owes.is_some_and(|owing| owing.given_up)
+                                || claim.outcome == ClaimOutcome::Lost
+                        })
             };
             if let Some(at) = self.units.iter().position(over).filter(|_| done % 3 == 0) {
                 let retired = self.units.swap_remove(at);

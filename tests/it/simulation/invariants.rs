@@ -89,9 +89,10 @@ const INVARIANTS: &[(&str, &str)] = &[
         "SELECT FROM (SELECT dealer_id, sum(CASE WHEN debit_account = 'maker' THEN 1 ELSE 0 END - CASE WHEN credit_account = 'maker' THEN 1 ELSE 0 END) AS maker,
                              sum(CASE WHEN debit_account = 'dealer/' || dealer_id THEN 1 ELSE 0 END
                                  - CASE WHEN credit_account = 'dealer/' || dealer_id THEN 1 ELSE 0 END) AS dealer,
-                             sum(CASE WHEN (debtor = 'MAKER') = (kind = 'OPENED') THEN 1 ELSE -1 END) AS owed
+                             sum(CASE WHEN (debtor = 'MAKER') = (kind = 'OPENED') THEN 1 ELSE -1 END) AS owed,
+                             bool_or((debit_account = 'maker') = (credit_account = 'maker')) AS one_sided
                         FROM ledger_entries GROUP BY dealer_id) accounts
-          WHERE maker + dealer <> 0 OR maker <> owed",
+          WHERE maker + dealer <> 0 OR maker <> owed OR one_sided",
     ),
     (
         "a closed debt was closed by one cause",

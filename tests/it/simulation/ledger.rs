@@ -11,7 +11,7 @@ use crate::world::id;
 
 impl Actor<'_> {
     pub async fn limit_debts(&mut self) -> Option<()> {
-        let limit = self.rng.random_bool(0.6).then(|| self.rng.random_range(0..3));
+        let limit = self.rng.random_bool(0.3).then(|| self.rng.random_range(1..4));
         let request = SetDealerDebtLimitRequest {
             request_id: id(),
             dealer_id: format!("S{}", self.number),
@@ -63,7 +63,17 @@ impl Actor<'_> {
     }
 
     pub async fn net(&mut self) -> Option<()> {
-        let (dealers, makers) = (self.a_claim()?, self.a_claim()?);
+        let is_open =
+            |owing: &Option<Owing>, good_unit| owing.is_some_and(|owing| owing.open && owing.good_unit == good_unit);
+        let with = |which: &dyn Fn(&Model) -> bool| {
+            (0..self.units.len()).find(|at| self.units[*at].claim.as_ref().is_some_and(which))
+        };
+        let owed = with(&|claim| is_open(&claim.dealer_owes, false));
+        let owing = with(&|claim| is_open(&claim.maker_owes, true));
+        let (dealers, makers) = match owed.zip(owing) {
+            Some(matching) if self.rng.random_bool(0.7) => matching,
+            _ => (self.a_claim()?, self.a_claim()?),
+        };
         let (owed, owing) = (self.claim(dealers).dealer_owes, self.claim(makers).maker_owes);
         let predicted = match (owed, owing) {
             (None, _) | (_, None) => Err("NOT_FOUND"),

@@ -144,7 +144,7 @@ impl Actor<'_> {
     }
 
     pub async fn receive_stock(&mut self) -> Option<()> {
-        if self.shelf.free().len() > 4 {
+        if self.shelf.free().len() > 2 {
             return None;
         }
         let condition = *[C::New, C::Good, C::Good, C::Faulty, C::Quarantine].choose(&mut self.rng).unwrap();
