@@ -60,6 +60,7 @@ impl Actor<'_> {
         self.events += 1;
         let claim = self.units[at].claim.as_mut().unwrap();
         (claim.state, claim.outcome, claim.version) = (ClaimState::Closed, ClaimOutcome::Settled, claim.version + 1);
+        self.shelf.keep_replaced(&self.units[at].serial);
     }
 
     pub async fn net(&mut self) -> Option<()> {
