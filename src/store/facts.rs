@@ -147,7 +147,7 @@ pub async fn as_known(db: impl PgExecutor<'_>, serials: &[&str], known_at: DateT
     Ok(rows.into_iter().map(|unit| (unit.serial.to_string(), Arc::new(unit))).collect())
 }
 
-/// Which of these models have a good unit that nobody bought yet (T4), as far as each model's newest 100 tell.
+/// Which of these models have a unit in stock that may be given (T4) and is held for nobody.
 pub async fn in_stock(db: impl PgExecutor<'_>, models: &[&str]) -> Result<HashSet<String>> {
     let models = sqlx::query_scalar("SELECT models_in_stock($1)").bind(models).fetch_all(db).await?;
     Ok(models.into_iter().collect())

@@ -16,7 +16,7 @@ use super::{
     facts::{self, UnitToDecide, Units},
     prepare,
 };
-use crate::domain::serial::Serial;
+use crate::{domain::serial::Serial, metrics};
 
 /// Readers of single questions. One: a query costs as much as several questions in it, and two would halve what each answers.
 const UNIT_READERS: usize = 1;
@@ -79,7 +79,10 @@ impl Reader {
 
 fn refused<T>(refused: flume::TrySendError<T>) -> Error {
     match refused {
-        flume::TrySendError::Full(_) => Error::Busy,
+        flume::TrySendError::Full(_) => {
+            metrics::shed();
+            Error::Busy
+        }
         flume::TrySendError::Disconnected(_) => Error::broken("the readers ended"),
     }
 }

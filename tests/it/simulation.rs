@@ -184,6 +184,7 @@ impl<'a> Actor<'a> {
                 let at = self.rng.random_range(0..self.units.len());
                 self.act(at, &acts).await;
             }
+            self.let_go_of_what_needs_none();
             invariants::hold(&mut self.owner).await;
         }
         self

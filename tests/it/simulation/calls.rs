@@ -135,7 +135,12 @@ pub fn ask(act: &Act, unit: &Unit, version: i64, given: &str) -> Ask {
         }
         Act::Receive => {
             let item = ReceivedItem { return_number: of.return_number, serial, ..Default::default() };
-            Ask::Receive(ReceiveReturnRequest { request_id, shipment_id: of.inbound, items: vec![item] })
+            Ask::Receive(ReceiveReturnRequest {
+                request_id,
+                shipment_id: of.inbound,
+                items: vec![item],
+                ..Default::default()
+            })
         }
         Act::Inspect { seal_broken } => {
             let findings = if *seal_broken { vec![Clause::X3.into()] } else { vec![] };

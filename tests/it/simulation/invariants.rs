@@ -204,7 +204,7 @@ const BREACHES: &[(&str, &str)] = &[
     ),
     (
         "double entry sums to nothing",
-        "ALTER TABLE ledger_entries ALTER debit_account DROP EXPRESSION; UPDATE ledger_entries SET debit_account = credit_account",
+        "ALTER TABLE ledger_entries ALTER debit_account DROP EXPRESSION; UPDATE ledger_entries SET debit_account = 'nobody'",
     ),
     (
         "a closed debt was closed by one cause",

@@ -41,15 +41,26 @@ impl Actor<'_> {
         let debtor = *[Debtor::Dealer, Debtor::Dealer, Debtor::Maker].choose(&mut self.rng).unwrap();
         let claim = self.claim(at);
         let owing = if debtor == Debtor::Dealer { claim.dealer_owes } else { claim.maker_owes };
-        let predicted = closable(owing);
+        let predicted = closable(owing).and(if debtor == Debtor::Maker { ends(claim) } else { Ok(()) });
         let debt = Some(DebtName { claim_id: claim.id.clone(), debtor: debtor.into() });
         let request = WriteOffDebtRequest { request_id: id(), debt, reason: "lost in a flood".into() };
         if self.tell("WriteOff", Ask::WriteOff(request), predicted).await.is_some() {
             let claim = self.units[at].claim.as_mut().unwrap();
             let owing = if debtor == Debtor::Dealer { &mut claim.dealer_owes } else { &mut claim.maker_owes };
             Owing::close(owing, true);
+            if debtor == Debtor::Maker {
+                self.settled(at);
+            }
         }
         Some(())
+    }
+
+    /// What the maker owed is given up: nothing goes out any more.
+    fn settled(&mut self, at: usize) {
+        self.events += 1;
+        let claim = self.units[at].claim.as_mut().unwrap();
+        (claim.state, claim.outcome, claim.version) = (ClaimState::Closed, ClaimOutcome::Settled, claim.version + 1);
+        self.shelf.keep_replaced(&self.units[at].serial);
     }
 
     pub async fn net(&mut self) -> Option<()> {
@@ -68,7 +79,7 @@ impl Actor<'_> {
         let predicted = match (owed, owing) {
             (None, _) | (_, None) => Err("NOT_FOUND"),
             (_, Some(owing)) if !owing.good_unit => Err("DEBTS_DO_NOT_MATCH"),
-            _ => closable(owed).and(closable(owing)),
+            _ => closable(owed).and(closable(owing)).and(ends(self.claim(makers))),
         };
         let request = NetDebtsRequest {
             request_id: id(),
@@ -79,8 +90,18 @@ impl Actor<'_> {
         if self.tell("Net", Ask::Net(request), predicted).await.is_some() {
             Owing::close(&mut self.units[dealers].claim.as_mut().unwrap().dealer_owes, true);
             Owing::close(&mut self.units[makers].claim.as_mut().unwrap().maker_owes, true);
+            self.settled(makers);
         }
         Some(())
+    }
+}
+
+/// Whether the claim that the maker owes for may end.
+fn ends(claim: &Model) -> Result<(), &'static str> {
+    match (claim.state, claim.appeal) {
+        (ClaimState::Ready, 1) => Err("APPEAL_OPEN"),
+        (ClaimState::Ready, _) => Ok(()),
+        _ => Err("WRONG_STATE"),
     }
 }
 

@@ -161,8 +161,6 @@ impl Unit {
             Act::BeyondRepair if !paid_service => Err("REMEDY_MISMATCH"),
             Act::Dispatch { .. } if claim.is_charged() && !claim.paid && !by.credit => Err("NOT_PAID"),
             Act::Dispatch { names } if claim.state == S::Ready && *names != owes_a_unit => Err("UNIT_NOT_GIVABLE"),
-            // KNOWN, to be deleted with its cause: what staff gave up leaves the claim READY for ever.
-            Act::Dispatch { .. } if claim.maker_owes.is_some_and(|owing| owing.given_up) => Err("DEBT_CLOSED"),
             Act::Decide(Some(_)) if claim.swapped && !claim.is_owed() => Err("DEBT_CLOSED"),
             Act::Replace if claim.swapped && claim.gives != Remedy::DirectReplacement && !claim.is_owed() => {
                 Err("DEBT_CLOSED")

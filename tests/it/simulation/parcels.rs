@@ -201,7 +201,12 @@ impl Actor<'_> {
         if items.is_empty() {
             return None;
         }
-        let request = ReceiveReturnRequest { request_id: id(), shipment_id: parcel.id.clone(), items: items.clone() };
+        let request = ReceiveReturnRequest {
+            request_id: id(),
+            shipment_id: parcel.id.clone(),
+            items: items.clone(),
+            ..Default::default()
+        };
         let Some(done) = self.tell("Receive of several", Ask::Receive(request), predicted).await else {
             return Some(());
         };
@@ -329,7 +334,7 @@ impl Actor<'_> {
         let fit = self.places(|claim| claim.state == ClaimState::Ready || claim.is_lost_on_its_way_out());
         let places = self.some_of(fit, 3);
         let (by, mut items, mut given) = (self.by(), Vec::new(), Vec::new());
-        let (mut predicted, mut closed) = (Ok(()), Ok(()));
+        let mut predicted = Ok(());
         for at in &places {
             let claim = self.claim_at(*at).clone();
             let names = claim.owes_a_unit() || claim.state == ClaimState::Lost && self.rng.random_bool(0.5);
@@ -341,20 +346,14 @@ impl Actor<'_> {
                 if given.contains(&serial) {
                     return None;
                 }
-                if !may && matches!(expected, Ok(()) | Err("DEBT_CLOSED")) {
+                if !may && expected == Ok(()) {
                     expected = Err("UNIT_NOT_GIVABLE");
                 }
             }
-            // What is owed is looked at last.
-            if expected == Err("DEBT_CLOSED") {
-                closed = expected;
-            } else {
-                predicted = predicted.and(expected);
-            }
+            predicted = predicted.and(expected);
             items.push(DispatchItem { claim_id: claim.id, given_serial: serial.clone() });
             given.push(serial);
         }
-        predicted = predicted.and(closed);
         if items.is_empty() {
             return None;
         }
@@ -363,7 +362,13 @@ impl Actor<'_> {
             predicted = Err("MIXED_PARCEL");
         }
         let (request_id, carrier, tracking_number) = (id(), "SF".into(), self.number());
-        let request = DispatchOutboundRequest { request_id, items, carrier, tracking_number: tracking_number.clone() };
+        let request = DispatchOutboundRequest {
+            request_id,
+            items,
+            carrier,
+            tracking_number: tracking_number.clone(),
+            ..Default::default()
+        };
         if let Some(done) = self.tell("Dispatch of several", Ask::Dispatch(request), predicted).await {
             for (at, serial) in places.into_iter().zip(&given) {
                 let act = Act::Dispatch { names: !serial.is_empty() };

@@ -298,6 +298,16 @@ impl Actor<'_> {
         Some(())
     }
 
+    /// What is held goes with the need for it.
+    pub fn let_go_of_what_needs_none(&mut self) {
+        let held: Vec<_> = self.shelf.stood.values().filter_map(|stood| stood.held().map(str::to_owned)).collect();
+        for claim in held {
+            if self.place_of(&claim).is_none_or(|at| self.may_be_allocated(at).is_err()) {
+                self.shelf.let_go(&claim);
+            }
+        }
+    }
+
     pub async fn release(&mut self) -> Option<()> {
         let holders: Vec<_> = self.shelf.stood.values().filter_map(|stood| stood.held().map(str::to_owned)).collect();
         let any: Vec<_> = self.units.iter().filter_map(|unit| Some(unit.claim.as_ref()?.id.clone())).collect();
