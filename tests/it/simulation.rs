@@ -110,7 +110,7 @@ impl<'a> Actor<'a> {
             limit: None,
             events: 0,
         };
-        actor.put_location().await;
+        actor.put_location().await.unwrap();
         for _ in 0..6 {
             actor.sell().await;
         }
@@ -210,7 +210,7 @@ impl<'a> Actor<'a> {
             28 => self.limit_debts().await,
             29 => self.net().await,
             30 => self.write_off().await,
-            _ => Some(self.put_location().await),
+            _ => self.put_location().await,
         };
         done.is_some()
     }
@@ -270,7 +270,7 @@ impl<'a> Actor<'a> {
         let mut given = String::new();
         if matches!(act, Act::Swap | Act::Replace | Act::Dispatch { names: true }) {
             let may;
-            (given, may) = self.to_give(&claim_id, matches!(act, Act::Swap)).await;
+            (given, may) = self.pick_given(&claim_id, matches!(act, Act::Swap)).await;
             // What is owed is looked at last.
             if !may && matches!(predicted, Ok(_) | Err("DEBT_CLOSED" | "LEDGER_LIMIT")) {
                 predicted = Err("UNIT_NOT_GIVABLE");

@@ -189,6 +189,7 @@ impl Unit {
     }
 
     /// The unit after the act was done; `given` is the unit that took its place, where one did.
+    #[allow(clippy::too_many_lines)] // One flat match.
     pub fn become_(&mut self, act: &Act, state: ClaimState, done: &Done) {
         if let Act::File = act {
             let id = done.claim.as_ref().unwrap().claim_id.clone();

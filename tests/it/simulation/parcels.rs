@@ -342,7 +342,7 @@ impl Actor<'_> {
             let mut expected = self.units[*at].predict(&Act::Dispatch { names }, by)?.map(drop);
             if names {
                 let may;
-                (serial, may) = self.to_give(&claim.id, false).await;
+                (serial, may) = self.pick_given(&claim.id, false).await;
                 if given.contains(&serial) {
                     return None;
                 }

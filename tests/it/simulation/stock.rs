@@ -117,7 +117,7 @@ pub async fn stands(owner: &mut PgConnection, number: usize) -> Vec<Standing> {
 
 impl Actor<'_> {
     /// A unit to give for a claim, and whether it may be: what is held, what stands free, what may not be given, or a new one.
-    pub async fn to_give(&mut self, claim: &str, swap: bool) -> (String, bool) {
+    pub async fn pick_given(&mut self, claim: &str, swap: bool) -> (String, bool) {
         let stocked: Vec<_> = self.shelf.stood.keys().cloned().collect();
         let held = self.shelf.held_for(claim).cloned();
         let picked = match self.rng.random_range(0..10) {
@@ -127,7 +127,7 @@ impl Actor<'_> {
         };
         let Some(serial) = picked else { return (self.register().await, true) };
         let stood = &self.shelf.stood[&serial];
-        let may = stood.is_good() && !stood.held().is_some_and(|holder| holder != claim);
+        let may = stood.is_good() && stood.held().is_none_or(|holder| holder == claim);
         // The maker's stock is not a dealer's to give.
         (serial, may && !swap)
     }
@@ -136,11 +136,11 @@ impl Actor<'_> {
         format!("SHELF-{}", self.number)
     }
 
-    pub async fn put_location(&mut self) {
+    pub async fn put_location(&mut self) -> Option<()> {
         let name = format!("as named by {}", self.rng.random_range(0..100));
         let location = Some(StockLocation { location: self.location(), name, receives_replaced: false });
         let request = PutStockLocationRequest { request_id: id(), location };
-        self.tell("PutLocation", Ask::PutLocation(request), Ok(())).await;
+        self.tell("PutLocation", Ask::PutLocation(request), Ok(())).await.map(drop)
     }
 
     pub async fn receive_stock(&mut self) -> Option<()> {
