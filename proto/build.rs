@@ -15,6 +15,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     // Encoded by protox itself: decoding into prost-types would drop custom options.
     fs::write(out.join("contract.binpb"), compiler.encode_file_descriptor_set())?;
-    tonic_prost_build::configure().include_file("contract.rs").compile_fds(compiler.file_descriptor_set())?;
+    // What the JSON gateway reads stands in options; the comments there hold code that is none of Rust's.
+    let contract = tonic_prost_build::configure().disable_comments([".google.api"]).include_file("contract.rs");
+    contract.compile_fds(compiler.file_descriptor_set())?;
+    // Envoy's own protocol is no part of the contract that reflection and the method table read.
+    let envoy = protox::compile(["envoy/service/ratelimit/v3/rls.proto"], ["proto"])?;
+    tonic_prost_build::configure().include_file("envoy.rs").compile_fds(envoy)?;
     Ok(())
 }

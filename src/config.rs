@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use axum::http::HeaderValue;
 use clap::{Args, Parser, Subcommand, builder::RangedI64ValueParser, value_parser};
 
-use crate::{audit, bench, client, local};
+use crate::{audit, bench, client, domain::rate::Limit, local, openapi};
 
 /// The warranty system: coverage, claims and logistics.
 #[derive(Parser)]
@@ -27,6 +27,10 @@ pub enum Command {
     Logistics(ServeConfig),
     /// Serve all three in one process.
     All(ServeConfig),
+    /// Answer the gateway's Envoy whether a call is within its caller's limits
+    Ratelimit(RatelimitConfig),
+    /// Print the contracts as an OpenAPI document, for callers by JSON
+    Openapi(openapi::OpenapiArgs),
     /// Ask a running process how it is; exits with 0 where it serves, 1 where not.
     Health(HealthConfig),
     /// Bring the database's schema up to this binary's version
@@ -46,6 +50,8 @@ pub enum Command {
     Walk(client::WalkArgs),
     /// Check, simulate and publish a draft of a policy version
     Policy(client::PolicyArgs),
+    /// Count: turnaround, failures, no fault found; as a table, CSV or a picture
+    Report(client::ReportArgs),
     /// Print what happens to claims as it happens; goes on by itself after a break
     Watch(client::WatchArgs),
     /// Look for what was changed behind the system's back
@@ -70,7 +76,7 @@ pub struct ServeConfig {
     /// Where gRPC and grpc-web are served
     #[arg(long, env = "WARRANTY_LISTEN", default_value = "127.0.0.1:7051")]
     pub listen: SocketAddr,
-    /// Where /livez and /readyz are served; nowhere if left out
+    /// Where /livez, /readyz and /metrics are served; nowhere if left out
     #[arg(long, env = "WARRANTY_ADMIN_LISTEN")]
     pub admin_listen: Option<SocketAddr>,
     /// The issuer's public keys: a JWKS file or its http(s) address
@@ -97,6 +103,24 @@ pub struct ServeConfig {
     /// What is taken on.
     #[command(flatten)]
     pub limits: Limits,
+    /// What is shown.
+    #[command(flatten)]
+    pub telemetry: TelemetryConfig,
+}
+
+/// How the limits are kept. Never shown: the database's address holds a password.
+#[derive(Args, Clone)]
+pub struct RatelimitConfig {
+    /// PostgreSQL, postgres://user:password@host/database
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: String,
+    /// Where Envoy's protocol, and health, are served
+    #[arg(long, env = "WARRANTY_LISTEN", default_value = "127.0.0.1:7058")]
+    pub listen: SocketAddr,
+    /// Calls of each caller, comma separated: `*` over all methods, a method's name for that one
+    #[arg(long = "limit", env = "WARRANTY_LIMITS", value_delimiter = ',', value_parser = limit,
+          default_value = "*=6000/minute,FileClaim=600/minute,BatchFileClaims=60/minute,BatchCheckCoverage=600/minute")]
+    pub limits: Vec<(String, Limit)>,
     /// What is shown.
     #[command(flatten)]
     pub telemetry: TelemetryConfig,
@@ -185,6 +209,13 @@ pub fn aws_settings() -> impl Iterator<Item = (String, String)> {
 /// At least one, and not more than is of any use.
 fn count() -> RangedI64ValueParser<u32> {
     value_parser!(u32).range(1..=1_000_000)
+}
+
+/// `FileClaim=600/minute`
+fn limit(text: &str) -> Result<(String, Limit), String> {
+    let parts = text.split_once('=').and_then(|(method, limit)| Some((method.to_owned(), limit.parse().ok()?)));
+    parts
+        .ok_or_else(|| "write METHOD=CALLS/UNIT, the unit second, minute, hour or day: FileClaim=600/minute".to_owned())
 }
 
 /// `10s`, `0.5s`.

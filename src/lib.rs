@@ -2,7 +2,7 @@
 //! who pays.
 //!
 //! The rooms, in reading order. `domain` knows nobody; `store` knows `domain`; `service` knows `domain`, `store` and
-//! `auth`; `server` is the chassis under every process; `local`, `client`, `bench` and
+//! `auth`; `server` is the chassis under every process; `ratelimit` is the gateway's; `local`, `client`, `bench`, `openapi` and
 //! `audit` are for people at a terminal.
 //! `tests/it/house.rs` checks these rules by reading the source.
 
@@ -15,7 +15,10 @@ pub mod config;
 pub mod contract;
 pub mod domain;
 pub mod local;
+pub mod metrics;
+pub mod openapi;
 pub mod process;
+pub mod ratelimit;
 pub mod server;
 pub mod service;
 pub mod store;

@@ -7,9 +7,9 @@ use tokio::runtime::Builder;
 use warranty::{
     audit, bench, client,
     config::{Cli, Command},
-    local,
+    local, openapi,
     process::{self, Process},
-    store,
+    ratelimit, store,
 };
 
 /// Calls are many small allocations on a few threads: glibc's takes a sixth of a CheckCoverage.
@@ -50,6 +50,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Claim(config) => process::serve(Process::Claim, config).await?,
         Command::Logistics(config) => process::serve(Process::Logistics, config).await?,
         Command::All(config) => process::serve(Process::All, config).await?,
+        Command::Ratelimit(config) => ratelimit::serve(config).await?,
+        Command::Openapi(args) => openapi::print(&args)?,
         Command::Migrate(config) => store::migrate(&config.database_url).await?,
         Command::Health(config) => process::health(config).await?,
         Command::Up(args) => local::up(args).await?,
@@ -58,6 +60,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Call(args) => return client::call(args).await,
         Command::Import(args) => return client::import(args).await,
         Command::Policy(args) => return client::policy(args).await,
+        Command::Report(args) => return client::report(args).await,
         Command::Watch(args) => return client::watch(args).await,
         Command::Audit(args) => return audit::run(args).await,
         Command::Walk(args) => {

@@ -16,6 +16,7 @@ use crate::{
         claim_service_server::ClaimServiceServer, coverage_service_server::CoverageServiceServer,
         logistics_service_server::LogisticsServiceServer, registry_service_server::RegistryServiceServer,
     },
+    metrics,
     server::{self, Chassis, probe, signals},
     service::{
         App,
@@ -87,8 +88,8 @@ pub fn routes(apps: &[(Role, App)], evidence: &Objects, max_message_bytes: usize
                 app.hint_watchers();
                 add!(LogisticsServiceServer, Logistics(app.clone()));
             }
-            // They serve nobody: what the clock drives, and what the claim process reads the feed under.
-            Role::Worker | Role::Watch => {}
+            // They serve nobody: what the clock drives, what the claim process reads the feed under, what counts for Envoy.
+            Role::Worker | Role::Watch | Role::Ratelimit => {}
         }
     }
     (routes, names)
@@ -118,9 +119,11 @@ async fn listen(process: Process, config: &ServeConfig) -> anyhow::Result<()> {
     };
     let app = |role: &Role| -> anyhow::Result<(Role, App)> {
         let pool = store::pool(&config.database_url, config.pool_size, *role)?;
+        metrics::tell_pool(&role.to_string(), &pool);
         Ok((*role, App::new(pool, Clock::system())))
     };
     let apps = process.roles().iter().map(app).collect::<anyhow::Result<Vec<_>>>()?;
+    metrics::tell_schema_needed(store::schema_needed());
     let evidence = Objects::open(&config.evidence, config::aws_settings())?;
     let (routes, services) = routes(&apps, &evidence, config.limits.max_message_bytes);
     let chassis = Chassis {
@@ -137,6 +140,7 @@ async fn listen(process: Process, config: &ServeConfig) -> anyhow::Result<()> {
     let asked = pools.clone();
     if process.roles().contains(&Role::Claim) {
         let pool = store::pool(&config.database_url, 1, Role::Worker)?;
+        metrics::tell_pool(&Role::Worker.to_string(), &pool);
         tokio::spawn(worker::run(pool.clone(), evidence, Clock::system(), worker::EVERY, shutdown));
         pools.push(pool);
     }

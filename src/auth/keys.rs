@@ -16,6 +16,7 @@ use tokio::{sync::Mutex, time::Instant};
 use tracing::{info, warn};
 
 use super::Identity;
+use crate::{clock::Clock, metrics};
 
 /// A larger JWKS is not fetched: ours hold a handful of keys.
 const LARGEST_JWKS: usize = 256 * 1024;
@@ -68,6 +69,7 @@ impl KeyRing {
         let source = Source::new(source)?;
         let keys = source.read().await?;
         ensure!(!keys.is_empty(), "the JWKS holds no key for RS256, ES256 or EdDSA signatures");
+        told(&keys);
         let ring = ArcSwap::from_pointee(Ring::new(keys));
         Ok(Self(Arc::new(Shared { source, ring, refetch_gap, searched: Mutex::default() })))
     }
@@ -114,7 +116,11 @@ impl KeyRing {
     }
 
     async fn swap(&self) {
-        match self.0.source.read().await {
+        let read = self.0.source.read().await;
+        if let Ok(keys) = &read {
+            told(keys);
+        }
+        match read {
             // An empty set is the issuer's word too: it took all its keys back.
             Ok(keys) if keys != self.current().keys => {
                 info!(keys = keys.len(), "the issuer's keys changed");
@@ -124,6 +130,11 @@ impl KeyRing {
             Err(failure) => warn!("the issuer's keys could not be refreshed; the old ones stay: {failure:#}"),
         }
     }
+}
+
+/// How many there are, and how fresh: with the issuer away the old ones stay, and nothing else would say so.
+fn told(keys: &HashMap<String, Key>) {
+    metrics::tell_keys(keys.len(), Clock::system().now().timestamp());
 }
 
 /// Where the keys come from, with what reading it takes.

@@ -21,7 +21,8 @@ const BILLING_WRITE: Scope = "billing.write";
 const PEOPLE_ERASE: Scope = "people.erase";
 const LOGISTICS_READ: Scope = "logistics.read";
 /// Of an applicant the first, of staff the second.
-const TRACKING: Scope = "claims.apply|depot.write";
+const APPLICANT_OR_DEPOT: Scope = "claims.apply|depot.write";
+const ACCOUNTS: Scope = "billing.write|depot.write";
 
 /// Scopes that the maker's staff alone may hold: another's token that carries one was issued wrongly.
 pub const STAFF_ONLY: [Scope; 5] = [REGISTRY_WRITE, CLAIMS_SUPPORT, DEPOT_WRITE, BILLING_WRITE, PEOPLE_ERASE];
@@ -101,7 +102,7 @@ pub const METHODS: &[Method] = methods! {
         "GetClaim" CLAIMS_READ ANYONE;
         "ListClaims" CLAIMS_READ ANYONE;
         "CancelClaim" CLAIMS_APPLY APPLICANTS;
-        "AddEvidence" CLAIMS_APPLY APPLICANTS;
+        "AddEvidence" APPLICANT_OR_DEPOT ANYONE;
         "GetEvidence" CLAIMS_READ ANYONE;
         "WatchClaims" CLAIMS_READ ANYONE;
         "ListClaimEvents" CLAIMS_READ ANYONE;
@@ -127,7 +128,7 @@ pub const METHODS: &[Method] = methods! {
     }
     "LogisticsService" {
         "OpenReturn" CLAIMS_APPLY APPLICANTS;
-        "RecordTracking" TRACKING ANYONE;
+        "RecordTracking" APPLICANT_OR_DEPOT ANYONE;
         "ReceiveReturn" DEPOT_WRITE STAFF;
         "ListSetAside" DEPOT_WRITE STAFF;
         "SettleSetAside" DEPOT_WRITE STAFF;
@@ -152,6 +153,10 @@ pub const METHODS: &[Method] = methods! {
         "GetDealerLedger" LOGISTICS_READ SELLERS;
         "ListShipments" LOGISTICS_READ ANYONE;
         "GetPackingList" LOGISTICS_READ ANYONE;
+        "RecordFreightCost" ACCOUNTS STAFF;
+        "GetFreightStatement" LOGISTICS_READ ANYONE;
+        "ExportFreight" ACCOUNTS STAFF;
+        "GetReport" ACCOUNTS STAFF;
     }
 };
 

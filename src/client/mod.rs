@@ -1,4 +1,4 @@
-//! The command line's own calls of the services: any method by name, imports, a policy's draft, a walk
+//! The command line's own calls of the services: any method by name, imports, a policy's draft, reports, a walk
 //! through every way of a claim, and a watch over all of them.
 
 mod call;
@@ -6,6 +6,7 @@ mod import;
 mod json;
 mod policy;
 mod refusal;
+mod report;
 mod walk;
 mod watch;
 
@@ -19,6 +20,7 @@ pub use crate::local::issuer::{Kind, Who};
 pub use call::{CallArgs, call};
 pub use import::{ImportArgs, import};
 pub use policy::{PolicyArgs, policy};
+pub use report::{By as ReportBy, Kind as ReportKind, ReportArgs, report};
 pub use walk::{WalkArgs, walk, walk_with};
 pub use watch::{WatchArgs, watch};
 

@@ -28,6 +28,9 @@ pub struct WatchArgs {
     /// Only claims for this unit
     #[arg(long, default_value = "")]
     pub serial: String,
+    /// What happens in logistics, too
+    #[arg(long)]
+    pub with_logistics: bool,
     /// Print each message as JSON, the cursors among them
     #[arg(long)]
     pub json: bool,
@@ -39,7 +42,7 @@ pub struct WatchArgs {
     pub credentials: Credentials,
 }
 
-/// Prints one line an event: its time, the claim, its unit, what happened, the state it led to, who did it. After a break it goes
+/// Prints one line an event: its time, the claim (or the parcel, where none is told), its unit, what happened, the state it led to, who did it. After a break it goes
 /// on by itself from the last cursor; what the service refuses is told on standard error, and the exit code is 1.
 pub async fn watch(args: WatchArgs) -> Result<ExitCode> {
     let pool = DescriptorPool::decode(DESCRIPTORS).expect("the contracts' descriptors are whole");
@@ -71,7 +74,12 @@ pub async fn watch(args: WatchArgs) -> Result<ExitCode> {
 async fn follow(args: &WatchArgs, shape: &MessageDescriptor, cursor: &mut String) -> Result<Status> {
     let token = args.credentials.clone().token(&args.addresses).await?;
     let channel = connect(&args.addresses.claim).await?;
-    let request = WatchClaimsRequest { cursor: cursor.clone(), serial: args.serial.clone(), ..Default::default() };
+    let request = WatchClaimsRequest {
+        cursor: cursor.clone(),
+        serial: args.serial.clone(),
+        logistics: args.with_logistics,
+        ..Default::default()
+    };
     let request = under(token.as_deref(), request)?;
     let mut told = match ClaimServiceClient::new(channel).watch_claims(request).await {
         Ok(told) => told.into_inner(),
@@ -96,10 +104,18 @@ async fn follow(args: &WatchArgs, shape: &MessageDescriptor, cursor: &mut String
 
 /// For people; none where only the cursor was told.
 fn line(told: &WatchClaimsResponse) -> Option<String> {
-    let event = told.event.as_ref()?;
-    let at = event.recorded_time.and_then(|at| DateTime::from_timestamp(at.seconds, at.nanos.cast_unsigned()));
+    let (recorded, kind, state, actor) = match (&told.event, &told.logistics_event) {
+        (Some(event), _) => {
+            (event.recorded_time, event.r#type().as_str_name(), event.state().as_str_name(), &event.actor)
+        }
+        (None, Some(event)) => (event.recorded_time, event.r#type().as_str_name(), "-", &event.actor),
+        (None, None) => return None,
+    };
+    let at = recorded.and_then(|at| DateTime::from_timestamp(at.seconds, at.nanos.cast_unsigned()));
     let at = at.unwrap_or_default().format("%Y-%m-%dT%H:%M:%S%.3fZ");
-    let kind = event.r#type().as_str_name().trim_start_matches("CLAIM_EVENT_TYPE_");
-    let state = event.state().as_str_name().trim_start_matches("CLAIM_STATE_");
-    Some(format!("{at}  {}  {:<16}  {kind:<18}  {state:<10}  {}", told.claim_id, told.serial, event.actor))
+    let kind = kind.trim_start_matches("CLAIM_EVENT_TYPE_").trim_start_matches("LOGISTICS_EVENT_TYPE_");
+    let state = state.trim_start_matches("CLAIM_STATE_");
+    let shipment = told.logistics_event.as_ref().map_or("", |event| &event.shipment_id);
+    let about = if told.claim_id.is_empty() { shipment } else { &told.claim_id };
+    Some(format!("{at}  {about:<36}  {:<16}  {kind:<18}  {state:<10}  {actor}", told.serial))
 }

@@ -79,6 +79,8 @@ pub enum Outcome {
     Replenishment(Option<Serial>),
     /// Nothing: it was lost on the way, and given up.
     Lost,
+    /// Nothing: what the maker owed after a swap was netted or written off (M3).
+    Settled,
 }
 
 impl Outcome {
@@ -117,6 +119,7 @@ pub enum Action {
     SettleVoucherDispute,
     RecordLoss,
     CloseLost,
+    SettleDebt,
 }
 
 impl StateName {
@@ -137,7 +140,7 @@ impl StateName {
             Self::Inspected => &[A::Quote, A::Appeal, A::DecideAppeal],
             Self::Quoted => &[A::AcceptQuote, A::DeclineQuote, A::Quote, A::Appeal, A::DecideAppeal],
             Self::InRepair => &[A::Repair, A::Replace, A::DeclareBeyondRepair, A::Appeal, A::DecideAppeal],
-            Self::Ready => &[A::Dispatch, A::RecordPayment, A::Appeal, A::DecideAppeal],
+            Self::Ready => &[A::Dispatch, A::RecordPayment, A::Appeal, A::DecideAppeal, A::SettleDebt],
             Self::Dispatched => &[A::Deliver, A::RecordPayment, A::RecordLoss],
             Self::Closed => &[A::RecordPayment],
             Self::Lost => &[A::Receive, A::Deliver, A::Dispatch, A::RecordPayment, A::CloseLost],
@@ -312,9 +315,11 @@ impl Claim {
         self.goodwill.map_or(self.remedy, |goodwill| goodwill.remedy)
     }
 
-    /// What is charged: a completed repair's price (P1), also where another unit was sent for the repaired one that was lost.
+    /// What is charged: a completed repair's price (P1), also where another unit was sent for the repaired one that was lost, or
+    /// the repaired one is not owed any more.
     pub fn charged(&self) -> Option<Charge> {
-        self.charge.filter(|_| matches!(self.outcome(), Some(Outcome::Repaired | Outcome::Replaced(_))))
+        self.charge
+            .filter(|_| matches!(self.outcome(), Some(Outcome::Repaired | Outcome::Replaced(_) | Outcome::Settled)))
     }
 
     /// What is charged and not paid.

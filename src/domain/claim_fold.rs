@@ -161,6 +161,10 @@ impl Claim {
                 self.reason = Some(reason);
                 self.state = State::Closed(Outcome::Lost);
             }
+            Event::DebtSettled { closing: _, reason } => {
+                self.reason = Some(reason);
+                self.state = State::Closed(Outcome::Settled);
+            }
             Event::Cancelled { reason } => {
                 self.reason = reason.or(self.reason);
                 self.state = State::Cancelled;

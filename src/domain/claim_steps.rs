@@ -10,6 +10,7 @@ use super::{
     coverage::{Decision, Remedy},
     event::{Event, Ruling, Stage},
     facts::{Report, Told},
+    ledger::Closing,
     parcel::Arrival,
     refusal::Refusal,
     return_number::ReturnNumber,
@@ -262,6 +263,13 @@ impl Claim {
         Ok(Event::LostClosed { reason })
     }
 
+    /// What the maker owes the dealer after a swap is netted or written off: nothing goes out any more (M3).
+    pub fn settle_debt(&self, closing: Closing, reason: String) -> Result<Event, Refusal> {
+        self.allow(Action::SettleDebt)?;
+        self.no_open_appeal()?;
+        Ok(Event::DebtSettled { closing, reason })
+    }
+
     /// The unit that travels to the applicant, or did before it was lost; none where an accessory travels alone.
     pub fn in_the_box(&self) -> Option<&Serial> {
         match self.outcome() {
@@ -272,9 +280,19 @@ impl Claim {
         }
     }
 
-    /// Whether its applicant may still add to it: until it is over, or the unit went out.
+    /// Whether it is the depot's, or whoever's filed it, to add scans and photos.
+    pub fn added_to_by(&self, actor: &Actor) -> Result<(), Refusal> {
+        if actor.is_staff() { Ok(()) } else { self.applied_by(actor) }
+    }
+
+    /// Whether they may still be added: until it is over, or the unit went out. The depot adds what it sees of a unit that came in,
+    /// as damage done on the way (X6).
     pub fn may_be_added_to(&self, actor: &Actor) -> Result<(), Refusal> {
-        self.applied_by(actor)?;
+        self.added_to_by(actor)?;
+        let not_in = self.inbound.is_none() || matches!(self.state, State::InTransit | State::Lost(None));
+        if actor.is_staff() && not_in {
+            return Err(Refusal::EvidenceRefused("the depot adds what it sees of a unit that came in"));
+        }
         let over = self.state_name().is_end() || matches!(self.state, State::Dispatched(_) | State::Lost(Some(_)));
         if over { Err(Refusal::ClaimEnded) } else { Ok(()) }
     }

@@ -1,13 +1,13 @@
 //! The clauses of the maker's commitment, by identifier.
 
 use serde::{Deserialize, Serialize};
-use strum::{Display, EnumIter, EnumString, IntoStaticStr};
+use strum::{Display, EnumCount, EnumIter, EnumString, IntoStaticStr};
 
 /// A clause. The order is that of the commitment; findings are named in it.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
 )]
-#[derive(Display, EnumString, EnumIter, IntoStaticStr)]
+#[derive(Display, EnumString, EnumIter, EnumCount, IntoStaticStr)]
 #[rustfmt::skip]
 #[allow(missing_docs)] // The texts stand in the policy.
 pub enum Clause {

@@ -13,6 +13,7 @@ use super::{
     clause::Clause,
     coverage::{Decision, Remedy},
     facts::{Appearance, Told},
+    ledger::Closing,
     next::Targets,
     return_number::ReturnNumber,
     serial::Serial,
@@ -201,6 +202,10 @@ pub enum Event {
         reason: String,
     },
     LostClosed {
+        reason: String,
+    },
+    DebtSettled {
+        closing: Closing,
         reason: String,
     },
 }

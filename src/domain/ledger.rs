@@ -1,5 +1,6 @@
 //! The dealer's ledger: what a swap makes dealer and maker owe each other, and why (M3, and what stands under M).
 
+use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, EnumString};
 
 use super::{claim::Claim, coverage::Remedy, event::Event, serial::Serial};
@@ -56,7 +57,8 @@ impl Owed {
 }
 
 /// How a debt is closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Display, EnumString, EnumIter)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Display, EnumString, EnumIter)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum Closing {
     /// The unit arrived, or was sent out.

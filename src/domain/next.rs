@@ -142,6 +142,7 @@ impl Claim {
             Action::DeclareBeyondRepair => paid_service,
             Action::Dispatch => lost_outbound != Some(false) && !self.appeal_is_open(),
             Action::RecordPayment => self.owed().is_some(),
+            Action::SettleDebt => self.swapped_for.is_some() && !self.appeal_is_open(),
             Action::Appeal => self.may_be_appealed(),
             Action::DecideAppeal => self.appeal_is_open(),
             _ => true,
@@ -164,7 +165,9 @@ impl Claim {
             Action::Swap => (Party::Seller, false),
             Action::OpenReturn | Action::AcceptQuote | Action::DeclineQuote => (Party::Applicant, true),
             Action::Cancel | Action::Appeal => (Party::Applicant, false),
-            Action::Receive | Action::Deliver | Action::RecordLoss | Action::CloseLost => (Party::Depot, false),
+            Action::Receive | Action::Deliver | Action::RecordLoss | Action::CloseLost | Action::SettleDebt => {
+                (Party::Depot, false)
+            }
             Action::Inspect | Action::Repair | Action::Replace | Action::DeclareBeyondRepair => (Party::Depot, true),
             // What is not paid leaves only where the dealer has credit terms: billing is waited for, not the depot.
             Action::Dispatch => (Party::Depot, self.owed().is_none()),

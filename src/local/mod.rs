@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, value_parser};
 
+mod gateway;
 mod installation;
 pub mod issuer;
 mod leash;
@@ -24,8 +25,9 @@ pub struct Place {
     pub data: Option<PathBuf>,
     #[arg(long, env = "HOME", hide = true)]
     home: Option<PathBuf>,
-    /// The first of eight ports in a row: the issuer, coverage, claim, logistics, the probes of these three, PostgreSQL
-    #[arg(long, default_value_t = 7050, value_parser = value_parser!(u16).range(1..=65528))]
+    /// The first of eleven ports in a row: the issuer, coverage, claim, logistics, the probes of these three, PostgreSQL, and with
+    /// a gateway its limits, itself, and its Envoy's own
+    #[arg(long, default_value_t = 7050, value_parser = value_parser!(u16).range(1..=65525))]
     pub port: u16,
 }
 
@@ -38,6 +40,12 @@ pub struct UpArgs {
     /// A database of yours; without it a private PostgreSQL is started in the data folder
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
+    /// Put the gateway before the services: the path of an Envoy
+    #[arg(long, value_name = "ENVOY")]
+    pub gateway: Option<PathBuf>,
+    /// Calls of one caller that the gateway lets through in a second
+    #[arg(long, default_value_t = 100, requires = "gateway", value_parser = value_parser!(u32).range(1..))]
+    pub burst: u32,
 }
 
 /// What `warranty token` needs.

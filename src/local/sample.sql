@@ -92,3 +92,13 @@ INSERT INTO replacements (replaced_serial, replacement_serial, replaced_on, reco
     JOIN sample_units old ON old.i = old_i
     JOIN sample_units new ON new.i = new_i
     ORDER BY days_ago DESC;
+
+-- Five good units on the depot's shelf, fit to be given for the discontinued model (T3).
+INSERT INTO stock_locations VALUES ('DEPOT', 'Shenzhen depot', false);
+CREATE TEMPORARY TABLE sample_shelf ON COMMIT DROP AS
+    SELECT serial, model FROM sample_units
+     WHERE model = 'AOP-FT-1110' AND sold_on IS NULL AND i % 401 <> 0
+     ORDER BY serial LIMIT 5;
+INSERT INTO stock_movements (serial, number, to_location, to_condition, reason, moved_at, moved_by)
+    SELECT serial, 1, 'DEPOT', 'NEW', 'from the factory', now(), current_setting('warranty.caller') FROM sample_shelf;
+INSERT INTO stock_units (serial, model, location, condition, number) SELECT serial, model, 'DEPOT', 'NEW', 1 FROM sample_shelf;

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    Place, TokenArgs, UpArgs,
+    Place, TokenArgs, UpArgs, gateway,
     installation::is_root,
     issuer::{AUDIENCE, Desk, Issuer},
     leash::Leashed,
@@ -97,9 +97,10 @@ impl Place {
         format!("http://127.0.0.1:{}", self.port + place)
     }
 
-    /// Takes the issuer's port, and sees that those of the services and their probes are free.
-    fn take_ports(&self) -> Result<TcpListener> {
-        for port in self.port + 1..=self.port + 6 {
+    /// Takes the issuer's port, and sees that those of the services and their probes are free, and a gateway's.
+    fn take_ports(&self, gateway: bool) -> Result<TcpListener> {
+        let gateway = gateway.then(|| self.port + 8..=self.port + 11).into_iter().flatten();
+        for port in (self.port + 1..=self.port + 6).chain(gateway) {
             take_port(port)?;
         }
         take_port(self.port)
@@ -118,14 +119,17 @@ impl System {
         let place = &args.place;
         let data = place.folder()?;
         let (cluster, url) = open_database(args, &data).await?;
-        let ports = place.clone();
-        let listener = tokio::task::spawn_blocking(move || ports.take_ports()).await??;
+        let (ports, with_gateway) = (place.clone(), args.gateway.is_some());
+        let listener = tokio::task::spawn_blocking(move || ports.take_ports(with_gateway)).await??;
         store::migrate(&url).await.context("cannot migrate the database")?;
         let desk = place.desk(&data)?;
         let today = civil_date(desk.clock.now());
         sample::load(&url, today).await?;
         let serial = sample::sell(&url, today).await?;
-        let welcome = welcome::text(place, &data, &url, &desk, serial.as_deref())?;
+        let mut welcome = welcome::text(place, &data, &url, &desk, serial.as_deref())?;
+        if with_gateway {
+            welcome.push_str(&welcome::gateway(place, &data, serial.as_deref()));
+        }
         let mut system = Self { services: Vec::new(), cluster, welcome };
         listener.set_nonblocking(true)?;
         tokio::spawn(desk.serve(tokio::net::TcpListener::from_std(listener)?));
@@ -134,6 +138,13 @@ impl System {
         }
         for (number, service) in (0..).zip(&mut system.services) {
             wait_until_ready(service, &place.ready_url(number)).await?;
+        }
+        if let Some(envoy) = &args.gateway {
+            system.services.push(ratelimit(place, &data, &url)?);
+            let mut gateway = gateway::start(place, &data, envoy, args.burst)?;
+            let ready = format!("http://127.0.0.1:{}/ready", gateway::ports(place).1);
+            wait_until_ready(&mut gateway, &ready).await?;
+            system.services.push(gateway);
         }
         Ok(system)
     }
@@ -169,20 +180,32 @@ async fn open_database(args: &UpArgs, data: &Path) -> Result<(Option<Cluster>, S
 
 /// Starts a service; the log of its last run stays beside the new one.
 fn serve(place: &Place, number: u16, name: &str, data: &Path, database_url: &str) -> Result<Leashed> {
+    let issuer = place.issuer_url();
+    let mut command = process(name, place.port + 1 + number, database_url)?;
+    command
+        .args(["--admin-listen", &format!("127.0.0.1:{}", place.port + 4 + number)])
+        .args(["--jwks", &format!("{issuer}/jwks.json"), "--issuer", &issuer, "--audience", AUDIENCE])
+        .env("WARRANTY_EVIDENCE", data.join("evidence"));
+    leashed(name, &command, data)
+}
+
+/// What answers the gateway.
+fn ratelimit(place: &Place, data: &Path, database_url: &str) -> Result<Leashed> {
+    leashed("ratelimit", &process("ratelimit", place.port + 8, database_url)?, data)
+}
+
+fn process(name: &str, port: u16, database_url: &str) -> Result<Command> {
+    let mut command = Command::new(this_binary()?);
+    command.arg(name).args(["--listen", &format!("127.0.0.1:{port}")]).env("DATABASE_URL", database_url);
+    Ok(command)
+}
+
+fn leashed(name: &str, command: &Command, data: &Path) -> Result<Leashed> {
     let logs = data.join("logs");
     fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
     let log = logs.join(format!("{name}.log"));
     let _ = fs::rename(&log, logs.join(format!("{name}.previous.log")));
-    let issuer = place.issuer_url();
-    let mut command = Command::new(this_binary()?);
-    command
-        .arg(name)
-        .args(["--listen", &format!("127.0.0.1:{}", place.port + 1 + number)])
-        .args(["--admin-listen", &format!("127.0.0.1:{}", place.port + 4 + number)])
-        .args(["--jwks", &format!("{issuer}/jwks.json"), "--issuer", &issuer, "--audience", AUDIENCE])
-        .env("WARRANTY_EVIDENCE", data.join("evidence"))
-        .env("DATABASE_URL", database_url);
-    Leashed::start(&format!("warranty {name}"), &command, &log, "TERM", None, None)
+    Leashed::start(&format!("warranty {name}"), command, &log, "TERM", None, None)
 }
 
 async fn wait_until_ready(service: &mut Leashed, url: &str) -> Result<()> {

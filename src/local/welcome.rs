@@ -10,7 +10,7 @@ use anyhow::Result;
 use strum::VariantArray;
 
 use super::{
-    Place,
+    Place, gateway,
     issuer::{Desk, HOURS, Kind, Who},
     up::{SERVICES, this_binary},
 };
@@ -56,6 +56,25 @@ pub(super) fn text(place: &Place, data: &Path, database: &str, desk: &Desk, seri
     )?;
     writeln!(text, "  {program} walk")?;
     Ok(text)
+}
+
+/// What to try through the gateway: gRPC by TLS, JSON, and what a browser shows.
+pub(super) fn gateway(place: &Place, data: &Path, serial: Option<&str>) -> String {
+    let url = format!("https://127.0.0.1:{}", gateway::ports(place).0);
+    let certificate = data.join("gateway/certificate.pem");
+    let certificate = certificate.display();
+    let serial = serial.unwrap_or("VT2008003979");
+    format!(
+        r#"
+The gateway is at {url} (gRPC, grpc-web, JSON); its Envoy tells of itself at http://127.0.0.1:{admin}
+
+  buf curl --cacert {certificate} --schema proto -H "authorization: Bearer $DEALER_TOKEN" -d '{{"serial": "{serial}"}}' \
+      {url}/aopre.warranty.v1.CoverageService/CheckCoverage
+  curl --cacert {certificate} -H "authorization: Bearer $DEALER_TOKEN" '{url}/v1/claims?page_size=10'
+  a browser: {url}/healthz (its certificate is nobody's: take it for this machine)
+"#,
+        admin = gateway::ports(place).1,
+    )
 }
 
 fn exports(text: &mut String, place: &Place) -> Result<(), Error> {

@@ -32,6 +32,7 @@ use crate::{
     clock::Clock,
     config::Limits,
     contract::v1::ErrorReason,
+    metrics,
     service::status::status,
     telemetry,
 };
@@ -43,8 +44,10 @@ pub(super) struct Gate {
     pub(super) limits: Limits,
     /// The calls that may still begin.
     pub(super) places: Arc<Semaphore>,
-    /// What this process serves, by path.
-    pub(super) methods: HashMap<&'static str, Served>,
+    /// What this process serves, by path, and how its calls are measured.
+    pub(super) methods: HashMap<&'static str, (Served, Arc<metrics::Calls>)>,
+    /// How calls of what nobody serves are measured.
+    pub(super) unknown: Arc<metrics::Calls>,
     /// Cancelled when nothing new is accepted any more: streams, which may have no end of their own, end then.
     pub(super) stop: CancellationToken,
 }
@@ -62,14 +65,17 @@ pub(super) async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: 
     if path.starts_with("/grpc.health.") || path.starts_with("/grpc.reflection.") {
         return next.run(request).await;
     }
-    let method = gate.methods.get(path).copied();
+    let known = gate.methods.get(path);
+    let method = known.map(|(served, _)| *served);
     // A path that nobody serves is no name for a span or a log line: callers make them up.
     let name = method.map_or("unknown", |served| served.method.path);
     let span = span(name, request.headers());
     let trace_id = telemetry::trace_id(&span);
     span.record("trace_id", &trace_id);
     let start = std::time::Instant::now();
-    let mut log = RequestLog { span: span.clone(), method: name, trace_id, caller: None, code: Code::Cancelled, start };
+    let calls = Arc::clone(known.map_or(&gate.unknown, |(_, calls)| calls));
+    let mut log =
+        RequestLog { span: span.clone(), method: name, trace_id, caller: None, code: Code::Cancelled, start, calls };
     let answer = gate.answer(method, request, next, &mut log).instrument(span).await;
     let (answer, life) = answer.unwrap_or_else(|refused| (refused.into_http(), None));
     log.code = code(&answer);
@@ -112,7 +118,10 @@ impl Gate {
         let asked = request::timeout(request.headers())?;
         let deadline = Instant::now() + request::budget(asked, &self.limits);
         let place = self.places.clone().try_acquire_owned();
-        let place = place.map_err(|_| refuse(Code::Unavailable, ErrorReason::Overloaded, "too many calls at once"))?;
+        let place = place.map_err(|_| {
+            metrics::shed();
+            refuse(Code::Unavailable, ErrorReason::Overloaded, "too many calls at once")
+        })?;
         let stream = asked.map(|asked| Instant::now() + asked);
         let work = self.admit(method, request, next, log, (deadline, stream, Arc::new(place)));
         match timeout_at(deadline, AssertUnwindSafe(work).catch_unwind()).await {

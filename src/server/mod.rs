@@ -31,7 +31,7 @@ use crate::{
     },
     clock::Clock,
     config::Limits,
-    contract,
+    contract, metrics,
 };
 use gate::Gate;
 
@@ -77,7 +77,8 @@ where
     say(&health, &services, ServingStatus::NotServing).await;
     tokio::spawn(announce(ready.clone(), health.clone(), services.clone(), shutdown.clone()));
     let stop = CancellationToken::new();
-    let router = router(chassis, methods, &health, stop.clone());
+    let places = Arc::new(Semaphore::new(limits.concurrency as usize));
+    let router = router(chassis, methods, Arc::clone(&places), &health, stop.clone());
     let connections = connections::incoming(listener, limits.connections);
     let server = Server::builder()
         .accept_http1(true)
@@ -93,6 +94,8 @@ where
     let over = CancellationToken::new();
     let _over = over.clone().drop_guard();
     if let Some(admin) = admin {
+        let most = limits.concurrency;
+        metrics::tell_in_flight(most, move || (most as usize).saturating_sub(places.available_permits()));
         tokio::spawn(admin::serve(admin, ready, shutdown.clone(), over));
     }
     tokio::select! {
@@ -154,6 +157,7 @@ async fn drain(
 fn router(
     chassis: Chassis,
     methods: HashMap<&'static str, Served>,
+    places: Arc<Semaphore>,
     health: &HealthReporter,
     stop: CancellationToken,
 ) -> Router {
@@ -167,9 +171,10 @@ fn router(
     let gate = Arc::new(Gate {
         verifier: chassis.verifier,
         clock: chassis.clock,
-        places: Arc::new(Semaphore::new(chassis.limits.concurrency as usize)),
+        places,
         limits: chassis.limits,
-        methods,
+        methods: methods.into_iter().map(|(path, served)| (path, (served, metrics::Calls::of(path)))).collect(),
+        unknown: metrics::Calls::of("unknown"),
         stop,
     });
     let origins: Arc<[HeaderValue]> = chassis.origins.into();

@@ -1,9 +1,11 @@
-//! One log line for each call, also for one whose caller went away.
+//! One log line and one measurement for each call, also for one whose caller went away.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use tonic::Code;
 use tracing::Span;
+
+use crate::metrics::Calls;
 
 /// Written when dropped: as CANCELLED, unless [`RequestLog::code`] was set to how the call ended.
 pub(super) struct RequestLog {
@@ -14,6 +16,7 @@ pub(super) struct RequestLog {
     pub(super) caller: Option<String>,
     pub(super) code: Code,
     pub(super) start: Instant,
+    pub(super) calls: Arc<Calls>,
 }
 
 impl Drop for RequestLog {
@@ -21,7 +24,9 @@ impl Drop for RequestLog {
         let _entered = self.span.enter();
         let method = self.method;
         let code = name(self.code);
-        let ms = self.start.elapsed().as_micros() as f64 / 1000.0;
+        let took = self.start.elapsed();
+        self.calls.ended(self.code as usize, took);
+        let ms = took.as_micros() as f64 / 1000.0;
         let caller = self.caller.as_deref().unwrap_or("-");
         let trace_id = &self.trace_id;
         self.span.record("rpc.grpc.status_code", i64::from(self.code as i32));

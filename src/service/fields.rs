@@ -124,6 +124,15 @@ impl Fields {
         self.read(field, read.ok_or("is required"))
     }
 
+    /// A period's first and last civil date, both there, of at most `most` days: `first_date`, `last_date`.
+    pub fn period(&mut self, first: Option<&Date>, last: Option<&Date>, most: i64) -> Option<(NaiveDate, NaiveDate)> {
+        let (first, last) = (self.date("first_date", first), self.date("last_date", last));
+        let (first, last) = (first?, last?);
+        let within = (0..most).contains(&(last - first).num_days());
+        let rule = format!("must not lie before the first, nor make more than {most} days");
+        self.read("last_date", if within { Ok((first, last)) } else { Err(rule) })
+    }
+
     /// A civil date that is not in the future; `today` where left out.
     pub fn past_date(&mut self, field: &str, date: Option<&Date>, today: NaiveDate) -> Option<NaiveDate> {
         let day = self.optional_date(field, date)?.unwrap_or(today);
@@ -266,15 +275,15 @@ impl Fields {
     }
 
     /// A customer, by number or by a contact that makes a new one; none where left out.
-    pub fn customer(&mut self, customer: Option<&v1::Customer>) -> Option<Option<NamedCustomer>> {
+    pub fn customer(&mut self, field: &str, customer: Option<&v1::Customer>) -> Option<Option<NamedCustomer>> {
         use v1::customer::Customer as Named;
         let Some(named) = customer.and_then(|customer| customer.customer.as_ref()) else { return Some(None) };
         match named {
-            Named::CustomerId(id) => Some(Some(NamedCustomer::Known(self.uuid("customer.customer_id", id)?))),
+            Named::CustomerId(id) => Some(Some(NamedCustomer::Known(self.uuid(&format!("{field}.customer_id"), id)?))),
             Named::Contact(contact) => {
-                let name = self.text("customer.contact.name", &contact.name, 100);
-                let telephone = self.optional_text("customer.contact.telephone", &contact.telephone, 30);
-                let address = self.optional_text("customer.contact.address", &contact.address, 300);
+                let name = self.text(&format!("{field}.contact.name"), &contact.name, 100);
+                let telephone = self.optional_text(&format!("{field}.contact.telephone"), &contact.telephone, 30);
+                let address = self.optional_text(&format!("{field}.contact.address"), &contact.address, 300);
                 let person = Person { name: Some(name?), telephone: telephone?, address: address? };
                 Some(Some(NamedCustomer::New(Uuid::now_v7(), person)))
             }

@@ -1,5 +1,6 @@
 //! LogisticsService: parcels to the maker and back, and who pays each way (M5, M6); stock; what dealer and maker owe each other (M3).
 
+mod freight;
 mod inbound;
 mod ledger;
 mod listing;
@@ -7,9 +8,12 @@ mod lost;
 mod outbound;
 mod packing;
 mod receiving;
+mod report;
 mod set_aside;
 mod stock;
 mod tracking;
+
+use std::collections::HashSet;
 
 use sqlx::PgConnection;
 use tonic::Request;
@@ -18,7 +22,7 @@ use uuid::Uuid;
 use super::{
     App, Reply,
     fields::Fields,
-    status,
+    serve,
     wire::{number, text, time},
 };
 use crate::{
@@ -33,95 +37,39 @@ const MOST_ITEMS: usize = 200;
 /// The service.
 pub struct Logistics(pub App);
 
-#[tonic::async_trait]
-impl LogisticsService for Logistics {
-    async fn open_return(&self, request: Request<OpenReturnRequest>) -> Reply<OpenReturnResponse> {
-        inbound::open_return(&self.0, request).await
-    }
-    async fn receive_return(&self, request: Request<ReceiveReturnRequest>) -> Reply<ReceiveReturnResponse> {
-        receiving::receive(&self.0, request).await
-    }
-    async fn record_tracking(&self, request: Request<RecordTrackingRequest>) -> Reply<RecordTrackingResponse> {
-        tracking::record(&self.0, request).await
-    }
-    async fn list_set_aside(&self, request: Request<ListSetAsideRequest>) -> Reply<ListSetAsideResponse> {
-        set_aside::list(&self.0, request).await
-    }
-    async fn settle_set_aside(&self, request: Request<SettleSetAsideRequest>) -> Reply<SettleSetAsideResponse> {
-        set_aside::settle(&self.0, request).await
-    }
-    async fn record_loss(&self, request: Request<RecordLossRequest>) -> Reply<RecordLossResponse> {
-        lost::record(&self.0, request).await
-    }
-    async fn close_lost(&self, request: Request<CloseLostRequest>) -> Reply<CloseLostResponse> {
-        lost::close(&self.0, request).await
-    }
-    async fn dispatch_outbound(&self, request: Request<DispatchOutboundRequest>) -> Reply<DispatchOutboundResponse> {
-        outbound::dispatch(&self.0, request).await
-    }
-    async fn confirm_delivery(&self, request: Request<ConfirmDeliveryRequest>) -> Reply<ConfirmDeliveryResponse> {
-        outbound::deliver(&self.0, request).await
-    }
-    async fn get_shipment(&self, request: Request<GetShipmentRequest>) -> Reply<GetShipmentResponse> {
-        listing::get(&self.0, request).await
-    }
-    async fn list_shipments(&self, request: Request<ListShipmentsRequest>) -> Reply<ListShipmentsResponse> {
-        listing::list(&self.0, request).await
-    }
-    async fn get_packing_list(&self, request: Request<GetPackingListRequest>) -> Reply<GetPackingListResponse> {
-        packing::get(&self.0, request).await
-    }
-    async fn put_stock_location(&self, request: Request<PutStockLocationRequest>) -> Reply<PutStockLocationResponse> {
-        stock::put_location(&self.0, request).await
-    }
-    async fn list_stock_locations(
-        &self,
-        request: Request<ListStockLocationsRequest>,
-    ) -> Reply<ListStockLocationsResponse> {
-        stock::list_locations(&self.0, request).await
-    }
-    async fn receive_stock(&self, request: Request<ReceiveStockRequest>) -> Reply<ReceiveStockResponse> {
-        stock::receive(&self.0, request).await
-    }
-    async fn move_stock(&self, request: Request<MoveStockRequest>) -> Reply<MoveStockResponse> {
-        stock::move_stock(&self.0, request).await
-    }
-    async fn list_stock(&self, request: Request<ListStockRequest>) -> Reply<ListStockResponse> {
-        stock::list(&self.0, request).await
-    }
-    async fn list_stock_movements(
-        &self,
-        request: Request<ListStockMovementsRequest>,
-    ) -> Reply<ListStockMovementsResponse> {
-        stock::list_movements(&self.0, request).await
-    }
-    async fn set_stock_minimum(&self, request: Request<SetStockMinimumRequest>) -> Reply<SetStockMinimumResponse> {
-        stock::set_minimum(&self.0, request).await
-    }
-    async fn list_stock_levels(&self, request: Request<ListStockLevelsRequest>) -> Reply<ListStockLevelsResponse> {
-        stock::list_levels(&self.0, request).await
-    }
-    async fn allocate_replacement(
-        &self,
-        request: Request<AllocateReplacementRequest>,
-    ) -> Reply<AllocateReplacementResponse> {
-        stock::allocate(&self.0, request).await
-    }
-    async fn release_allocation(&self, request: Request<ReleaseAllocationRequest>) -> Reply<ReleaseAllocationResponse> {
-        stock::release(&self.0, request).await
-    }
-    async fn refurbish_unit(&self, request: Request<RefurbishUnitRequest>) -> Reply<RefurbishUnitResponse> {
-        stock::refurbish(&self.0, request).await
-    }
-    async fn get_dealer_ledger(&self, request: Request<GetDealerLedgerRequest>) -> Reply<GetDealerLedgerResponse> {
-        ledger::get(&self.0, request).await
-    }
-    async fn write_off_debt(&self, request: Request<WriteOffDebtRequest>) -> Reply<WriteOffDebtResponse> {
-        ledger::write_off(&self.0, request).await
-    }
-    async fn net_debts(&self, request: Request<NetDebtsRequest>) -> Reply<NetDebtsResponse> {
-        ledger::net(&self.0, request).await
-    }
+serve! {
+    LogisticsService for Logistics by 0:
+    open_return(OpenReturnRequest) -> OpenReturnResponse = inbound::open_return;
+    receive_return(ReceiveReturnRequest) -> ReceiveReturnResponse = receiving::receive;
+    record_tracking(RecordTrackingRequest) -> RecordTrackingResponse = tracking::record;
+    list_set_aside(ListSetAsideRequest) -> ListSetAsideResponse = set_aside::list;
+    settle_set_aside(SettleSetAsideRequest) -> SettleSetAsideResponse = set_aside::settle;
+    record_loss(RecordLossRequest) -> RecordLossResponse = lost::record;
+    close_lost(CloseLostRequest) -> CloseLostResponse = lost::close;
+    dispatch_outbound(DispatchOutboundRequest) -> DispatchOutboundResponse = outbound::dispatch;
+    confirm_delivery(ConfirmDeliveryRequest) -> ConfirmDeliveryResponse = outbound::deliver;
+    get_shipment(GetShipmentRequest) -> GetShipmentResponse = listing::get;
+    list_shipments(ListShipmentsRequest) -> ListShipmentsResponse = listing::list;
+    get_packing_list(GetPackingListRequest) -> GetPackingListResponse = packing::get;
+    put_stock_location(PutStockLocationRequest) -> PutStockLocationResponse = stock::put_location;
+    list_stock_locations(ListStockLocationsRequest) -> ListStockLocationsResponse = stock::list_locations;
+    receive_stock(ReceiveStockRequest) -> ReceiveStockResponse = stock::receive;
+    move_stock(MoveStockRequest) -> MoveStockResponse = stock::move_stock;
+    list_stock(ListStockRequest) -> ListStockResponse = stock::list;
+    list_stock_movements(ListStockMovementsRequest) -> ListStockMovementsResponse = stock::list_movements;
+    set_stock_minimum(SetStockMinimumRequest) -> SetStockMinimumResponse = stock::set_minimum;
+    list_stock_levels(ListStockLevelsRequest) -> ListStockLevelsResponse = stock::list_levels;
+    allocate_replacement(AllocateReplacementRequest) -> AllocateReplacementResponse = stock::allocate;
+    release_allocation(ReleaseAllocationRequest) -> ReleaseAllocationResponse = stock::release;
+    refurbish_unit(RefurbishUnitRequest) -> RefurbishUnitResponse = stock::refurbish;
+    get_dealer_ledger(GetDealerLedgerRequest) -> GetDealerLedgerResponse = ledger::get;
+    write_off_debt(WriteOffDebtRequest) -> WriteOffDebtResponse = ledger::write_off;
+    net_debts(NetDebtsRequest) -> NetDebtsResponse = ledger::net;
+    record_freight_cost(RecordFreightCostRequest) -> RecordFreightCostResponse = freight::record;
+    get_freight_statement(GetFreightStatementRequest) -> GetFreightStatementResponse = freight::statement;
+    export_freight(ExportFreightRequest) -> ExportFreightResponse = freight::export;
+    get_report(GetReportRequest) -> GetReportResponse = report::get;
+    {}
 }
 
 /// A parcel of the caller's on the wire.
@@ -144,6 +92,7 @@ fn on_the_wire(found: shipments::Shipment, items: Vec<shipments::Item>) -> store
         opened_time: Some(time(found.opened_at)),
         arrived: found.arrived == found.items,
         open: found.on_their_way > 0,
+        recipient_id: text(found.recipient_id),
         item_count: i32::try_from(found.items).unwrap_or(i32::MAX),
     })
 }
@@ -161,6 +110,7 @@ fn item(item: shipments::Item) -> store::Result<ShipmentItem> {
         lost_time: item.lost_at.map(time),
         missing_parts: text(item.missing_parts),
         transport_damage: item.transport_damage,
+        depot: text(item.depot),
     })
 }
 
@@ -187,6 +137,7 @@ impl Parcel {
             customer_id: party.customer_id(),
             carrier: self.carrier.clone(),
             tracking_number: self.tracking_number.clone(),
+            recipient_id: None,
             opened_at: now,
             items: 0,
             on_their_way: 0,
@@ -195,21 +146,18 @@ impl Parcel {
     }
 }
 
-/// The claims that a parcel names: each a UUID, each once.
-fn claim_ids<'a>(
-    fields: &mut Fields,
-    field: impl Fn(usize) -> String,
-    ids: impl Iterator<Item = &'a str>,
-) -> Option<Vec<Uuid>> {
-    let mut read: Vec<Option<Uuid>> = Vec::new();
-    for (at, id) in ids.enumerate() {
-        let id = fields.uuid(&field(at), id);
-        if id.is_some() && read.contains(&id) {
-            fields.violate(&field(at), "must be there once");
-        }
-        read.push(id);
+/// The claims that a call names: each a UUID, each once.
+fn claim_ids(fields: &mut Fields, ids: &[String]) -> Option<Vec<Uuid>> {
+    let mut seen = HashSet::new();
+    fields.each(ids, |fields, at, id| claim_id(fields, &format!("claim_ids[{at}]"), id, &mut seen))
+}
+
+fn claim_id(fields: &mut Fields, field: &str, id: &str, seen: &mut HashSet<Uuid>) -> Option<Uuid> {
+    let id = fields.uuid(field, id)?;
+    if !seen.insert(id) {
+        fields.violate(field, "must be there once");
     }
-    read.into_iter().collect()
+    Some(id)
 }
 
 /// Which claims of a parcel are meant: those that are named; else those on their way, and where none is, all of them.
@@ -222,9 +170,4 @@ fn chosen(items: &[shipments::Item], named: Vec<Uuid>) -> store::Result<Vec<Uuid
     }
     let none = !items.iter().any(shipments::Item::is_on_its_way);
     Ok(items.iter().filter(|item| none || item.is_on_its_way()).map(|item| item.claim_id).collect())
-}
-
-/// Whether a list is longer than a parcel may be.
-fn fits(field: &str, entries: usize) -> Result<(), tonic::Status> {
-    if entries > MOST_ITEMS { Err(status::too_large(field, MOST_ITEMS)) } else { Ok(()) }
 }

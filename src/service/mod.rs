@@ -164,6 +164,7 @@ writes!(
     RefurbishUnitRequest,
     WriteOffDebtRequest,
     NetDebtsRequest,
+    RecordFreightCostRequest,
 );
 
 impl App {

@@ -95,6 +95,15 @@ fn not_found(kind: &'static str, name: &str, suggestions: &[String]) -> Status {
     Status::with_error_details(Code::NotFound, message, details)
 }
 
+/// More calls than the caller's `limit`; in `reset` its next window begins.
+pub fn rate_limited(caller: &str, limit: &str, reset: Duration) -> Status {
+    let message = format!("{caller} has made its {limit}");
+    let mut details =
+        details(Code::ResourceExhausted, ErrorReason::RateLimited, &[("caller", caller), ("limit", limit)]);
+    details.set_retry_info(Some(reset)).add_quota_failure_violation(caller, &message);
+    Status::with_error_details(Code::ResourceExhausted, message, details)
+}
+
 /// The caller's deadline passed.
 pub fn deadline() -> Status {
     status(Code::DeadlineExceeded, ErrorReason::Deadline, "the deadline passed; the same request_id may try again", &[])

@@ -4,8 +4,12 @@ use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use prost_types::Timestamp;
 
 use crate::{
-    contract::google::r#type::{Date, Money},
+    contract::{
+        google::r#type::{Date, Money},
+        v1::Contact,
+    },
     domain::money::Fen,
+    store::people::Person,
 };
 
 /// A civil date.
@@ -28,6 +32,11 @@ pub fn money(amount: Fen) -> Money {
 /// A text that may be missing: empty on the wire.
 pub fn text(optional: Option<impl ToString>) -> String {
     optional.map(|text| text.to_string()).unwrap_or_default()
+}
+
+/// A person, for whoever may see him.
+pub fn contact(person: Person) -> Contact {
+    Contact { name: text(person.name), telephone: text(person.telephone), address: text(person.address) }
 }
 
 /// An enum's number in the contract, which numbers the domain's values from 1 in their order.

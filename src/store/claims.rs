@@ -13,15 +13,19 @@ use super::{
     error::{Error, Result},
     ledger,
     people::Person,
+    stock,
 };
-use crate::domain::{
-    actor::Actor,
-    claim::{Claim, StateName},
-    coverage::Decision,
-    event::{Event, Ruling, Stage},
-    facts::{Facts, Report},
-    return_number::ReturnNumber,
-    serial::Serial,
+use crate::{
+    domain::{
+        actor::Actor,
+        claim::{Claim, StateName},
+        coverage::Decision,
+        event::{Event, Ruling, Stage},
+        facts::{Facts, Report},
+        return_number::ReturnNumber,
+        serial::Serial,
+    },
+    metrics,
 };
 pub use columns::columns;
 pub use replay::{ToReplay, count_recorded, recorded};
@@ -138,8 +142,7 @@ pub async fn file(
 }
 
 /// Takes a claim further: appends the events with the decision that they were made with, writes the fold, and what it means for the
-/// dealer's ledger.
-/// The claim must be held (`lock`).
+/// dealer's ledger; a claim that needs no unit any more lets go what is held for it. The claim must be held (`lock`).
 pub async fn advance(
     conn: &mut PgConnection,
     claim: Claim,
@@ -161,6 +164,7 @@ pub async fn advance_all(
     actor: &Actor,
     now: DateTime<Utc>,
 ) -> Result<Vec<Claim>> {
+    let could_hold: Vec<_> = steps.iter().map(|(claim, _)| claim.may_be_allocated().is_ok()).collect();
     let (mut claims, mut events): (Vec<_>, Vec<_>) =
         steps.into_iter().map(|(claim, events)| (claim, events.into_iter())).unzip();
     loop {
@@ -179,7 +183,15 @@ pub async fn advance_all(
             ledger::post(&mut *conn, claim, event, actor, now).await?;
         }
     }
-    row::update(conn, &claims).await?;
+    row::update(&mut *conn, &claims).await?;
+    let over = claims.iter().zip(could_hold).filter(|(claim, could)| *could && claim.may_be_allocated().is_err());
+    let over: Vec<Uuid> = over.map(|(claim, _)| claim.id).collect();
+    if !over.is_empty() {
+        stock::let_go(conn, &over).await?;
+    }
+    for claim in claims.iter().filter(|claim| StateName::from(&claim.state) == StateName::Closed) {
+        metrics::ended(claim.remedy, now - claim.filing.filed_at);
+    }
     Ok(claims)
 }
 

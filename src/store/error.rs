@@ -105,9 +105,10 @@ fn by_constraint(name: &str) -> Option<Error> {
         "replacements_given_once" => chain("the unit was given before"),
         "replacements_no_cycle" => chain("the replacement would make a cycle"),
         "replacements_by_another" => chain("a unit cannot replace itself"),
-        "stock_units_location_known" | "stock_movements_to_location_fkey" | "stock_minimums_location_known" => {
-            unknown("location")
-        }
+        "stock_units_location_known"
+        | "stock_movements_to_location_fkey"
+        | "stock_minimums_location_known"
+        | "shipment_items_depot_known" => unknown("location"),
         "sales_contract_known" => unknown("contract"),
         "sales_dealer_known" | "claims_dealer_known" => Refusal::DealerNotActive.into(),
         "sales_customer_known" | "claims_customer_known" => unknown("customer"),
@@ -141,6 +142,7 @@ fn by_constraint(name: &str) -> Option<Error> {
         | "stock_locations_one_receives_replaced"
         | "stock_movements_one_for_a_number"
         | "ledger_one_entry_for_a_number"
+        | "freight_one_entry_for_a_number"
         | "units_pkey" => Error::Contended,
         _ => return None,
     })

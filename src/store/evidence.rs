@@ -32,6 +32,8 @@ pub struct Evidence {
     pub added_at: DateTime<Utc>,
     /// Other claims that show the same, at most 20: for staff.
     pub seen_on: Vec<Uuid>,
+    /// When it was erased with its customer: its bytes are gone, or go with the next sweep.
+    pub erased_at: Option<DateTime<Utc>>,
 }
 
 /// A scan or photo that is not complete.
@@ -55,7 +57,7 @@ impl<'r> FromRow<'r, PgRow> for Whole {
 /// The scans and photos of a claim, or one of them, in the order they were added. The claim must be the caller's.
 pub async fn of_claim(conn: &mut PgConnection, claim: Uuid, only: Option<Uuid>) -> Result<Vec<Evidence>> {
     let found = sqlx::query_as(
-        "SELECT evidence_id, kind, media_type, size_bytes, sha256, object_id, added_at,
+        "SELECT evidence_id, kind, media_type, size_bytes, sha256, object_id, added_at, erased_at,
                 CASE WHEN caller_is_staff() THEN
                     ARRAY(SELECT DISTINCT o.claim_id FROM evidence o WHERE o.sha256 = e.sha256 AND o.claim_id <> e.claim_id
                            ORDER BY o.claim_id LIMIT 20)
@@ -161,6 +163,26 @@ pub async fn complete(conn: &mut PgConnection, claim: Uuid, evidence: &Evidence)
     .bind(evidence.whole.sha256.as_slice())
     .bind(evidence.object_id)
     .bind(evidence.added_at)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Erases the scans and photos of a customer's claims: each fact stays, each object becomes one of an upload that was left behind,
+/// which the next sweep drops. What is under way goes the same way.
+pub async fn erase(conn: &mut PgConnection, customer: Uuid, now: DateTime<Utc>) -> Result<()> {
+    sqlx::query(
+        "WITH erased AS (
+             UPDATE evidence e SET erased_at = $2 FROM claims c
+              WHERE c.claim_id = e.claim_id AND c.customer_id = $1 AND e.erased_at IS NULL
+             RETURNING e.claim_id, e.evidence_id, e.kind, e.object_id),
+         left_behind AS (
+             UPDATE evidence_uploads u SET began_at = 'epoch' FROM claims c WHERE c.claim_id = u.claim_id AND c.customer_id = $1)
+         INSERT INTO evidence_uploads (claim_id, evidence_id, kind, object_id, began_at)
+         SELECT claim_id, evidence_id, kind, object_id, 'epoch' FROM erased",
+    )
+    .bind(customer)
+    .bind(now)
     .execute(conn)
     .await?;
     Ok(())

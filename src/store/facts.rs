@@ -114,13 +114,6 @@ const AS_KNOWN: &str = "
       LEFT JOIN contract_versions c ON c.contract_number = s.contract_number AND c.recorded_at <= $2 AND c.superseded_at > $2
       LEFT JOIN replacements successor ON successor.replaced_serial = u.serial AND successor.recorded_at <= $2";
 
-/// Of the models in `$1`, those in stock.
-const IN_STOCK: &str = "
-    SELECT asked.model FROM unnest($1::text[]) AS asked (model)
-     WHERE EXISTS (SELECT 1 FROM (SELECT u.sold_by_maker, u.has_history, u.sold_on FROM units u WHERE u.model = asked.model
-                                   ORDER BY u.ex_factory_on DESC LIMIT 100) newest
-                    WHERE newest.sold_by_maker AND NOT newest.has_history AND newest.sold_on IS NULL)";
-
 /// Reads the facts of a unit. `for_claim` is the claim being decided: its own swap or replacement does not count.
 pub async fn of_unit(conn: &mut PgConnection, serial: &Serial, for_claim: Option<Uuid>) -> Result<UnitToDecide> {
     let row: Option<UnitToDecide> =
@@ -166,9 +159,9 @@ pub async fn as_known(db: impl PgExecutor<'_>, serials: &[&str], known_at: DateT
     Ok(rows.into_iter().map(|unit| (unit.serial.to_string(), Arc::new(unit))).collect())
 }
 
-/// Which of these models have a good unit that nobody bought yet (T4), as far as each model's newest 100 tell.
+/// Which of these models have a unit in stock that may be given (T4) and is held for nobody.
 pub async fn in_stock(conn: &mut PgConnection, models: &[&str]) -> Result<HashSet<String>> {
-    let models: Vec<String> = sqlx::query_scalar(IN_STOCK).bind(models).fetch_all(conn).await?;
+    let models: Vec<String> = sqlx::query_scalar("SELECT models_in_stock($1)").bind(models).fetch_all(conn).await?;
     Ok(models.into_iter().collect())
 }
 

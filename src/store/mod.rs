@@ -5,12 +5,14 @@ pub mod billing;
 pub mod catalogue;
 pub mod claims;
 pub mod contracts;
+pub mod counts;
 pub mod dealers;
 pub mod error;
 pub mod evidence;
 pub mod facts;
 pub mod faults;
 pub mod filing;
+pub mod freight;
 pub mod history;
 pub mod import;
 pub mod ledger;
@@ -20,7 +22,9 @@ pub mod policies;
 pub mod prices;
 pub mod promises;
 pub mod quotes;
+pub mod rates;
 pub mod reader;
+pub mod report;
 pub mod requests;
 pub mod sales;
 pub mod set_aside;
@@ -38,6 +42,8 @@ use sqlx::{
     AssertSqlSafe, Connection, Executor, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
+
+use crate::metrics;
 
 pub use error::{Error, Result};
 pub use transaction::{statement, transaction};
@@ -59,6 +65,8 @@ pub enum Role {
     Watch,
     /// What the clock drives.
     Worker,
+    /// What counts calls for the gateway.
+    Ratelimit,
 }
 
 /// A pool of at most `size` connections, each under `role`. Connects lazily: the process starts while the database is away.
@@ -101,20 +109,26 @@ pub async fn migrate(url: &str) -> anyhow::Result<()> {
     MIGRATIONS.run(&mut connection).await?;
     policies::publish_standard(&mut connection).await?;
     // The login that migrates locally also serves: it must be able to take each process's role.
-    connection.execute("GRANT warranty_coverage, warranty_claim, warranty_logistics, warranty_worker, warranty_watch TO CURRENT_USER").await?;
+    connection.execute("GRANT warranty_coverage, warranty_claim, warranty_logistics, warranty_worker, warranty_watch, warranty_ratelimit TO CURRENT_USER").await?;
     connection.close().await?;
     Ok(())
 }
 
+/// The least version of the schema that this binary works with: its latest migration's.
+pub fn schema_needed() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
+}
+
 /// Whether the database answers and its schema is at least the version this binary needs.
 pub async fn ready(pool: &PgPool) -> Result<bool> {
-    let needed = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
     // Asked first: where nothing was migrated the function is not there to be called.
     let (migrated,): (bool,) =
         sqlx::query_as("SELECT to_regproc('schema_version') IS NOT NULL").fetch_one(pool).await?;
     if !migrated {
+        metrics::tell_schema_found(0);
         return Ok(false);
     }
-    let (there,): (bool,) = sqlx::query_as("SELECT schema_version() >= $1").bind(needed).fetch_one(pool).await?;
-    Ok(there)
+    let (found,): (i64,) = sqlx::query_as("SELECT schema_version()").fetch_one(pool).await?;
+    metrics::tell_schema_found(found);
+    Ok(found >= schema_needed())
 }

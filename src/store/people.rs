@@ -4,7 +4,10 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
-use super::error::{Error, Result};
+use super::{
+    error::{Error, Result},
+    evidence,
+};
 use crate::domain::actor::Actor;
 
 /// Personal data. It has no Debug of its own that would print it.
@@ -71,7 +74,9 @@ pub async fn ensure(conn: &mut PgConnection, actor: &Actor, id: Uuid) -> Result<
     Ok(())
 }
 
-/// Erases a customer's personal data; his number stays with the facts. Gives when it was erased first.
+/// Erases a customer's personal data, the addresses given for parcels with his claims alone, and what his claims' scans and photos
+/// show; the numbers stay with the facts.
+/// Gives when it was erased first.
 pub async fn erase(conn: &mut PgConnection, id: Uuid, now: DateTime<Utc>) -> Result<DateTime<Utc>> {
     let erased_at: Option<DateTime<Utc>> = sqlx::query_scalar(
         "UPDATE customers SET erased_at = coalesce(erased_at, $2) WHERE customer_id = $1 RETURNING erased_at",
@@ -80,7 +85,19 @@ pub async fn erase(conn: &mut PgConnection, id: Uuid, now: DateTime<Utc>) -> Res
     .bind(now)
     .fetch_optional(&mut *conn)
     .await?;
-    sqlx::query("DELETE FROM people WHERE customer_id = $1").bind(id).execute(conn).await?;
+    sqlx::query(
+        "DELETE FROM people WHERE customer_id = $1 OR customer_id IN (
+             SELECT s.recipient_id FROM claims c JOIN shipment_items i USING (claim_id) JOIN shipments s USING (shipment_id)
+              WHERE c.customer_id = $1
+                AND NOT EXISTS (SELECT 1 FROM shipment_items o JOIN claims oc USING (claim_id)
+                                 WHERE o.shipment_id = s.shipment_id AND oc.customer_id <> $1)
+                AND NOT EXISTS (SELECT 1 FROM claims own WHERE own.customer_id = s.recipient_id)
+                AND NOT EXISTS (SELECT 1 FROM sales own WHERE own.customer_id = s.recipient_id))",
+    )
+    .bind(id)
+    .execute(&mut *conn)
+    .await?;
+    evidence::erase(conn, id, now).await?;
     erased_at.ok_or_else(|| Error::not_found("customer", id))
 }
 

@@ -17,7 +17,7 @@ use super::{
     facts::{self, UnitToDecide, Units},
     prepare,
 };
-use crate::domain::serial::Serial;
+use crate::{domain::serial::Serial, metrics};
 
 /// Readers of single questions. One: a query costs as much as several questions in it, and two would halve what each answers.
 const UNIT_READERS: usize = 1;
@@ -83,7 +83,7 @@ impl Reader {
         within(deadline, answered).await
     }
 
-    /// Which of these models have a good unit that nobody bought yet (T4), as `facts::in_stock` tells. Errors as of `units`.
+    /// Which of these models are in stock as of now, as `facts::in_stock` tells. Errors as of `units`.
     pub async fn in_stock(&self, models: HashSet<String>, deadline: Instant) -> Result<HashSet<String>> {
         let (answer, answered) = oneshot::channel();
         self.stock.try_send(Batch { keys: models, answer }).map_err(refused)?;
@@ -93,7 +93,10 @@ impl Reader {
 
 fn refused<T>(refused: flume::TrySendError<T>) -> Error {
     match refused {
-        flume::TrySendError::Full(_) => Error::Busy,
+        flume::TrySendError::Full(_) => {
+            metrics::shed();
+            Error::Busy
+        }
         flume::TrySendError::Disconnected(_) => Error::broken("the readers ended"),
     }
 }

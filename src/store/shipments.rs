@@ -22,6 +22,8 @@ pub struct Shipment {
     pub carrier: String,
     /// The carrier's number.
     pub tracking_number: Option<String>,
+    /// Whose address it goes to, where that is not the party's own.
+    pub recipient_id: Option<Uuid>,
     /// When it was announced or sent.
     pub opened_at: DateTime<Utc>,
     /// How many claims are in it.
@@ -40,6 +42,11 @@ impl Shipment {
     pub fn party(&self) -> Actor {
         let customer = Actor::Customer(self.customer_id.unwrap_or_default());
         self.dealer_id.clone().map_or(customer, Actor::Dealer)
+    }
+
+    /// Who stands on the label of a parcel from the maker; a dealer is no person.
+    pub fn addressed_to(&self) -> Option<Uuid> {
+        self.recipient_id.or(self.customer_id).filter(|_| !self.is_inbound())
     }
 
     /// Whether it travels to the maker.
@@ -71,6 +78,8 @@ pub struct Item {
     pub transport_damage: bool,
     /// The unit's model.
     pub model: Option<String>,
+    /// The location that received it.
+    pub depot: Option<String>,
 }
 
 impl Item {
@@ -98,8 +107,8 @@ pub struct Filter {
 /// Opens a parcel with its items.
 pub async fn open(conn: &mut PgConnection, shipment: &Shipment, items: &[Item]) -> Result<()> {
     sqlx::query(
-        "INSERT INTO shipments (shipment_id, direction, dealer_id, customer_id, carrier, tracking_number, opened_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO shipments (shipment_id, direction, dealer_id, customer_id, carrier, tracking_number, recipient_id, opened_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
     )
     .bind(shipment.shipment_id)
     .bind(&shipment.direction)
@@ -107,6 +116,7 @@ pub async fn open(conn: &mut PgConnection, shipment: &Shipment, items: &[Item]) 
     .bind(shipment.customer_id)
     .bind(&shipment.carrier)
     .bind(&shipment.tracking_number)
+    .bind(shipment.recipient_id)
     .bind(shipment.opened_at)
     .execute(&mut *conn)
     .await?;
@@ -132,7 +142,7 @@ pub async fn add(conn: &mut PgConnection, id: Uuid, items: &[Item]) -> Result<()
 /// Gives a parcel of the caller's with its items.
 pub async fn get(conn: &mut PgConnection, actor: &Actor, id: Uuid) -> Result<(Shipment, Vec<Item>)> {
     let shipment: Option<Shipment> = sqlx::query_as(
-        "SELECT shipment_id, direction, dealer_id, customer_id, carrier, tracking_number, opened_at FROM shipments
+        "SELECT shipment_id, direction, dealer_id, customer_id, carrier, tracking_number, recipient_id, opened_at FROM shipments
           WHERE shipment_id = $1 AND ($2::text IS NULL OR dealer_id = $2) AND ($3::uuid IS NULL OR customer_id = $3)",
     )
     .bind(id)
@@ -142,7 +152,7 @@ pub async fn get(conn: &mut PgConnection, actor: &Actor, id: Uuid) -> Result<(Sh
     .await?;
     let mut shipment = shipment.ok_or_else(|| Error::not_found("shipment", id))?;
     let items = sqlx::query_as(
-        "SELECT i.claim_id, c.return_number, i.serial, i.payer, i.clause, i.arrived_at, i.lost_at, i.missing_parts, i.transport_damage,
+        "SELECT i.claim_id, c.return_number, i.serial, i.payer, i.clause, i.arrived_at, i.lost_at, i.missing_parts, i.transport_damage, i.depot,
                 (SELECT u.model FROM units u WHERE u.serial = i.serial) AS model
            FROM shipment_items i JOIN claims c USING (claim_id) WHERE i.shipment_id = $1 ORDER BY i.claim_id",
     );
@@ -158,7 +168,7 @@ pub async fn get(conn: &mut PgConnection, actor: &Actor, id: Uuid) -> Result<(Sh
 pub async fn list(conn: &mut PgConnection, actor: &Actor, filter: &Filter, limit: i64) -> Result<Vec<Shipment>> {
     let listed = sqlx::query_as(
         "SELECT s.*, n.* FROM
-             (SELECT shipment_id, direction, dealer_id, customer_id, carrier, tracking_number, opened_at FROM shipments s
+             (SELECT shipment_id, direction, dealer_id, customer_id, carrier, tracking_number, recipient_id, opened_at FROM shipments s
                WHERE ($1::text IS NULL OR dealer_id = $1) AND ($2::uuid IS NULL OR customer_id = $2)
                  AND ($3::text IS NULL OR direction = $3) AND ($5::text IS NULL OR dealer_id = $5)
                  AND ($6::uuid IS NULL OR EXISTS (SELECT 1 FROM shipment_items i WHERE i.shipment_id = s.shipment_id AND i.claim_id = $6))
@@ -190,10 +200,17 @@ pub async fn number(conn: &mut PgConnection, id: Uuid, carrier: &str, tracking_n
     Ok(())
 }
 
-/// Marks items as received or delivered, each as it arrived: what was lost is found.
-pub async fn arrive(conn: &mut PgConnection, id: Uuid, arrived: &[(Uuid, &Arrival)], now: DateTime<Utc>) -> Result<()> {
+/// Marks items as received, at a location where it is named, or delivered, each as it arrived: what was lost is found.
+pub async fn arrive(
+    conn: &mut PgConnection,
+    id: Uuid,
+    arrived: &[(Uuid, &Arrival)],
+    depot: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<()> {
     sqlx::query(
-        "UPDATE shipment_items i SET arrived_at = $3, lost_at = NULL, missing_parts = n.missing_parts, transport_damage = n.transport_damage
+        "UPDATE shipment_items i SET arrived_at = $3, lost_at = NULL, missing_parts = n.missing_parts, transport_damage = n.transport_damage,
+                depot = $6
            FROM unnest($2::uuid[], $4::text[], $5::boolean[]) n (claim_id, missing_parts, transport_damage)
           WHERE i.shipment_id = $1 AND i.claim_id = n.claim_id",
     )
@@ -202,6 +219,7 @@ pub async fn arrive(conn: &mut PgConnection, id: Uuid, arrived: &[(Uuid, &Arriva
     .bind(now)
     .bind(arrived.iter().map(|(_, arrival)| arrival.missing_parts.clone()).collect::<Vec<_>>())
     .bind(arrived.iter().map(|(_, arrival)| arrival.transport_damage).collect::<Vec<_>>())
+    .bind(depot)
     .execute(conn)
     .await?;
     Ok(())

@@ -178,9 +178,10 @@ async fn enter(
     Ok(came.bind(why.actor.to_string()).fetch_all(conn).await?)
 }
 
-/// Puts a claim's unit into stock as FAULTY, once another one took its place and a location receives such units.
+/// Puts a claim's unit into stock as FAULTY, once another one took its place, or the maker keeps it, and a location receives such
+/// units.
 pub async fn keep_replaced(conn: &mut PgConnection, claim: &Claim, actor: &Actor, now: DateTime<Utc>) -> Result<()> {
-    if matches!(claim.outcome(), Some(Outcome::Replaced(_) | Outcome::Replenishment(_))) {
+    if matches!(claim.outcome(), Some(Outcome::Replaced(_) | Outcome::Replenishment(_) | Outcome::Settled)) {
         let why = Why { reason: "another unit was given for it", claim: Some(claim.id), actor, now };
         enter(conn, std::slice::from_ref(&claim.filing.serial), None, Condition::Faulty, why).await?;
     }
@@ -223,11 +224,10 @@ pub async fn move_to(
     Ok(moved.fetch_one(conn).await?)
 }
 
-/// Takes a unit out of stock where it stands there, and lets go what else is held for the claim.
+/// Takes a unit out of stock where it stands there.
 pub async fn take(conn: &mut PgConnection, serial: &str, why: Why<'_>) -> Result<()> {
     let taken = sqlx::query(
-        "WITH gone AS (DELETE FROM stock_units WHERE serial = $1 RETURNING *),
-              let_go AS (UPDATE stock_units SET held_for = NULL, held_until = NULL WHERE held_for = $2 AND serial <> $1)
+        "WITH gone AS (DELETE FROM stock_units WHERE serial = $1 RETURNING *)
          INSERT INTO stock_movements (serial, number, from_location, from_condition, reason, claim_id, moved_at, moved_by)
          SELECT serial, number + 1, location, condition, $3, $2, $4, $5 FROM gone",
     );
@@ -253,12 +253,15 @@ pub async fn hold(
     until: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<Option<StockUnit>> {
+    // Taken first, and only then asked whether it is unused: that costs most, and is asked of one unit instead of all that are
+    // free. OFFSET 0 keeps the planner from asking it first.
     let held = sqlx::query_as(
         "UPDATE stock_units SET held_for = $2, held_until = $3
-          WHERE serial = (SELECT s.serial FROM stock_units s
-                           WHERE s.model = $1 AND s.condition IN ('NEW', 'GOOD') AND (s.held_until IS NULL OR s.held_until <= $4)
-                             AND unit_is_unused(s.serial)
-                           ORDER BY s.held_until NULLS FIRST, s.serial LIMIT 1 FOR UPDATE SKIP LOCKED)
+          WHERE serial = (SELECT serial FROM
+                              (SELECT s.serial FROM stock_units s
+                                WHERE s.model = $1 AND s.condition IN ('NEW', 'GOOD') AND (s.held_until IS NULL OR s.held_until <= $4)
+                                ORDER BY s.held_until NULLS FIRST, s.serial OFFSET 0 FOR UPDATE SKIP LOCKED) free
+                           WHERE unit_is_unused(serial) LIMIT 1)
          RETURNING *",
     );
     Ok(held.bind(model).bind(claim).bind(until).bind(now).fetch_optional(conn).await?)
@@ -271,6 +274,12 @@ pub async fn release(conn: &mut PgConnection, claim: Uuid, now: DateTime<Utc>) -
     );
     let released = released.bind(claim).bind(now).fetch_optional(conn).await?;
     released.ok_or_else(|| Error::not_found("allocation", claim))
+}
+
+/// Lets go what is held for claims that need no unit any more, whoever ended that. Part of `claims::advance`.
+pub(super) async fn let_go(conn: &mut PgConnection, claims: &[Uuid]) -> Result<()> {
+    sqlx::query("SELECT let_go_of_stock($1)").bind(claims).execute(conn).await?;
+    Ok(())
 }
 
 /// Lets go at most `limit` units whose holding ended: how many there were. What somebody holds locked is left.

@@ -11,10 +11,11 @@ use super::billing;
 use crate::domain::{
     claim::{AppealOutcome, Guidance, OutcomeName, Seal, StateName, VoucherVerdict},
     clause::Clause,
-    coverage::Remedy,
+    coverage::{Payer, Remedy},
     event::Stage,
     evidence::{EvidenceKind, MediaType},
     facts::{Appearance, Part, ProductType},
+    freight,
     quote::{PriceKind, QuoteState},
     region::Region,
     return_number::ReturnNumber,
@@ -59,6 +60,8 @@ macro_rules! texts {
 
 texts!(
     billing::Kind,
+    freight::EntryKind,
+    freight::Terms,
     AppealOutcome,
     Appearance,
     Clause,
@@ -67,6 +70,7 @@ texts!(
     MediaType,
     OutcomeName,
     Part,
+    Payer,
     PriceKind,
     ProductType,
     QuoteState,

@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, Postgres, pool::Pool
 use tracing::Instrument;
 
 use super::error::{Error, Result};
-use crate::domain::actor::Actor;
+use crate::{domain::actor::Actor, metrics};
 
 const TRIES: u32 = 3;
 
@@ -39,7 +39,10 @@ where
             let outcome = attempt(&pool, &actor, deadline, work.as_ref()).await;
             tracing::Span::current().record("tries", tries);
             match outcome {
-                Err(Error::Contended) if tries < TRIES => tries += 1,
+                Err(Error::Contended) if tries < TRIES => {
+                    metrics::retried(name);
+                    tries += 1;
+                }
                 Err(Error::Contended) => return Err(Error::Away("too many transactions met".to_owned())),
                 other => return other,
             }
@@ -58,14 +61,7 @@ async fn attempt<T, F>(pool: &PgPool, actor: &Actor, deadline: Instant, work: &F
 where
     F: for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, Result<T>>,
 {
-    let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() {
-        return Err(Error::Deadline);
-    }
-    let mut connection = match tokio::time::timeout(left, pool.acquire()).await {
-        Ok(connection) => connection?,
-        Err(_) => return Err(Error::Deadline),
-    };
+    let mut connection = acquire(pool, deadline).await?;
     // The server cancels the statement at the deadline; this bound is for a connection that no longer answers at all.
     let stalled = deadline + Duration::from_secs(2);
     match tokio::time::timeout_at(stalled.into(), in_transaction(&mut connection, actor, deadline, work)).await {
@@ -80,6 +76,19 @@ where
             Err(Error::Away("the connection does not answer".to_owned()))
         }
     }
+}
+
+/// A connection of the pool, before the deadline.
+async fn acquire(pool: &PgPool, deadline: Instant) -> Result<PoolConnection<Postgres>> {
+    let asked = Instant::now();
+    let left = deadline.saturating_duration_since(asked);
+    if left.is_zero() {
+        return Err(Error::Deadline);
+    }
+    let acquired = tokio::time::timeout(left, pool.acquire()).await;
+    // One that was not had counts, too: it waited.
+    metrics::waited(asked.elapsed());
+    Ok(acquired.map_err(|_| Error::Deadline)??)
 }
 
 async fn in_transaction<T, F>(
@@ -120,8 +129,7 @@ where
 {
     let pool = pool.clone();
     let task = async move {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let mut connection = tokio::time::timeout(left, pool.acquire()).await.map_err(|_| Error::Deadline)??;
+        let mut connection = acquire(&pool, deadline).await?;
         let outcome =
             tokio::time::timeout_at(deadline.into(), work(&mut connection)).await.unwrap_or(Err(Error::Deadline));
         if matches!(outcome, Err(Error::Away(_) | Error::Deadline)) {

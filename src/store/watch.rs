@@ -1,13 +1,18 @@
-//! The feed of events over all claims, read in its order with nothing missed.
+//! The feed of events over all claims, and of logistics events between them, read in its order with nothing missed.
 //!
 //! Numbers are drawn in order, but transactions commit in another, and one that rolls back leaves a gap. Whoever draws a number
-//! has an xid by then (he holds the claim's row, or inserted it), so a gap is final once every xid that was given out when a
+//! has an xid by then (he holds the claim's row, inserted it, or changed another), so a gap is final once every xid that was given out when a
 //! later number was seen has ended: then a row that is still not there never comes. NOTIFY is a hint to look sooner, never
 //! inside the transaction that writes: such commits would wait for each other.
 
 use std::time::Duration;
 
-use sqlx::{FromRow, PgConnection, PgPool, postgres::PgListener};
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::{
+    FromRow, PgConnection, PgPool, Row,
+    postgres::{PgListener, PgRow},
+};
 use uuid::Uuid;
 
 use super::{Role, claims::StoredEvent, error::Result, pool_to};
@@ -18,22 +23,82 @@ const WINDOW: i64 = 20_000;
 /// Events read at once.
 pub const PAGE: usize = 500;
 
-/// An event of some claim, with what tells who may see it.
+/// What happened: to a claim, or in logistics.
+#[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant)] // Nearly all of the feed is the large one.
+pub enum Happened {
+    /// To a claim.
+    Claim(StoredEvent),
+    /// In logistics.
+    Logistics(LogisticsEvent),
+}
+
+/// What happened in logistics and no claim tells; triggers write it.
+#[derive(Clone, Debug, FromRow)]
+pub struct LogisticsEvent {
+    /// What, by name.
+    pub kind: String,
+    /// Its facts.
+    pub facts: Value,
+    /// The parcel.
+    pub shipment_id: Option<Uuid>,
+    /// When.
+    pub recorded_at: DateTime<Utc>,
+    /// Who did it.
+    pub actor: String,
+}
+
+impl Happened {
+    /// When.
+    pub fn recorded_at(&self) -> DateTime<Utc> {
+        match self {
+            Self::Claim(event) => event.recorded_at,
+            Self::Logistics(event) => event.recorded_at,
+        }
+    }
+}
+
+impl FromRow<'_, PgRow> for Happened {
+    fn from_row(row: &PgRow) -> sqlx::Result<Self> {
+        match row.try_get::<Option<String>, _>("kind")? {
+            None => StoredEvent::from_row(row).map(Self::Claim),
+            Some(_) => LogisticsEvent::from_row(row).map(Self::Logistics),
+        }
+    }
+}
+
+/// Both feeds as one, by number. Each is read in its own order, and `$limit` of each suffice.
+macro_rules! both {
+    ($columns:literal, $claims:literal, $logistics:literal, $limit:literal) => {
+        concat!(
+            "SELECT *", $columns, " FROM (
+                (SELECT feed, claim_id, serial, dealer_id, customer_id, sequence, facts, e.state, recorded_at, actor,
+                        NULL::text AS kind, NULL::uuid AS shipment_id
+                   FROM claim_events e JOIN claims USING (claim_id) WHERE ", $claims, " ORDER BY feed LIMIT ", $limit, ")
+                UNION ALL
+                (SELECT feed, claim_id, serial, dealer_id, customer_id, NULL, facts, NULL, recorded_at, actor, kind, shipment_id
+                   FROM logistics_events WHERE ", $logistics, " ORDER BY feed LIMIT ", $limit, ")) both_feeds
+              ORDER BY feed LIMIT ", $limit
+        )
+    };
+}
+
+/// An event of the feed, with what tells who may see it.
 #[derive(Clone, Debug, FromRow)]
 pub struct Watched {
     /// Its number in the feed.
     pub feed: i64,
     /// The claim.
-    pub claim_id: Uuid,
-    /// Its unit.
-    pub serial: String,
-    /// The dealer who filed it.
+    pub claim_id: Option<Uuid>,
+    /// Its unit, or another that it is about.
+    pub serial: Option<String>,
+    /// The dealer who filed it, or whose parcel or debt it is.
     pub dealer_id: Option<String>,
-    /// The customer it is for.
-    pub customer_id: Uuid,
+    /// The customer it is for, or whose parcel it is.
+    pub customer_id: Option<Uuid>,
     /// What happened.
     #[sqlx(flatten)]
-    pub event: StoredEvent,
+    pub event: Happened,
 }
 
 /// How far the feed is final, and what is known about the gap behind that.
@@ -79,7 +144,8 @@ impl Feed {
 
     /// The newest number, once everything before it is final.
     pub async fn newest(&mut self) -> Result<Safe> {
-        let newest = "SELECT coalesce(max(feed), 0) FROM claim_events";
+        let newest =
+            "SELECT greatest(0, (SELECT max(feed) FROM claim_events), (SELECT max(feed) FROM logistics_events))";
         let at: i64 = sqlx::query_scalar(newest).fetch_one(&mut self.listener).await?;
         let xid = self.next_xid().await?;
         let oldest = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint";
@@ -103,11 +169,12 @@ impl Feed {
             watched: Watched,
             oldest: i64,
         }
-        let seen: Vec<Seen> = sqlx::query_as(
-            "SELECT feed, claim_id, serial, dealer_id, customer_id, sequence, facts, e.state, recorded_at, actor,
-                    pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest
-               FROM claim_events e JOIN claims USING (claim_id) WHERE feed > $1 ORDER BY feed LIMIT $2",
-        )
+        let seen: Vec<Seen> = sqlx::query_as(both!(
+            ", pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest",
+            "feed > $1",
+            "feed > $1",
+            "$2"
+        ))
         .bind(safe.at)
         .bind(PAGE as i64)
         .fetch_all(&mut self.listener)
@@ -150,18 +217,23 @@ pub struct Wanted {
     pub serial: Option<Serial>,
     /// Of claims that this dealer filed.
     pub dealer_id: Option<String>,
-    /// Of these types, by name; all where empty.
+    /// Events of claims of these types, by name; all where empty.
     pub types: Vec<&'static str>,
+    /// Logistics events, too.
+    pub logistics: bool,
 }
 
 impl Wanted {
     /// Whether an event of the feed is shown to a caller: the one gate between the poller, which sees all, and who watches.
     pub fn shows(&self, actor: &Actor, watched: &Watched) -> bool {
-        let name: &'static str = (&watched.event.event).into();
-        actor.may_see(watched.dealer_id.as_deref(), Some(watched.customer_id))
-            && self.serial.as_ref().is_none_or(|serial| serial.as_str() == watched.serial)
+        let wanted = match &watched.event {
+            Happened::Claim(stored) => self.types.is_empty() || self.types.contains(&(&stored.event).into()),
+            Happened::Logistics(_) => self.logistics,
+        };
+        wanted
+            && actor.may_see(watched.dealer_id.as_deref(), watched.customer_id)
+            && self.serial.as_ref().is_none_or(|serial| Some(serial.as_str()) == watched.serial.as_deref())
             && self.dealer_id.as_ref().is_none_or(|dealer| Some(dealer) == watched.dealer_id.as_ref())
-            && (self.types.is_empty() || self.types.contains(&name))
     }
 }
 
@@ -175,14 +247,15 @@ pub async fn backlog(
     up_to: i64,
 ) -> Result<(Vec<Watched>, i64)> {
     let up_to = up_to.min(after.saturating_add(WINDOW));
-    let events: Vec<Watched> = sqlx::query_as(
-        "SELECT feed, claim_id, serial, dealer_id, customer_id, sequence, facts, e.state, recorded_at, actor
-           FROM claim_events e JOIN claims USING (claim_id)
-          WHERE feed > $1 AND feed <= $2 AND ($3::text IS NULL OR dealer_id = $3) AND ($4::uuid IS NULL OR customer_id = $4)
+    let events: Vec<Watched> = sqlx::query_as(both!(
+        "",
+        "feed > $1 AND feed <= $2 AND ($3::text IS NULL OR dealer_id = $3) AND ($4::uuid IS NULL OR customer_id = $4)
             AND ($5::text IS NULL OR serial = $5) AND ($6::text IS NULL OR dealer_id = $6)
-            AND (cardinality($7::text[]) = 0 OR facts->>'type' = ANY ($7))
-          ORDER BY feed LIMIT $8",
-    )
+            AND (cardinality($7::text[]) = 0 OR facts->>'type' = ANY ($7))",
+        "$9 AND feed > $1 AND feed <= $2 AND ($3::text IS NULL OR dealer_id = $3) AND ($4::uuid IS NULL OR customer_id = $4)
+            AND ($5::text IS NULL OR serial = $5) AND ($6::text IS NULL OR dealer_id = $6)",
+        "$8"
+    ))
     .bind(after)
     .bind(up_to)
     .bind(actor.dealer_id())
@@ -191,6 +264,7 @@ pub async fn backlog(
     .bind(&wanted.dealer_id)
     .bind(&wanted.types)
     .bind(PAGE as i64)
+    .bind(wanted.logistics)
     .fetch_all(conn)
     .await?;
     let full = events.len() == PAGE;

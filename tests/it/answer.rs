@@ -219,7 +219,12 @@ async fn a_repair_keeps_the_day_the_unit_came_in() {
         seal: Seal::Intact.into(),
         ..Default::default()
     };
-    let received = ReceiveReturnRequest { request_id: id(), shipment_id: parcel.shipment_id, items: vec![item] };
+    let received = ReceiveReturnRequest {
+        request_id: id(),
+        shipment_id: parcel.shipment_id,
+        items: vec![item],
+        ..Default::default()
+    };
     world.staff().logistics.receive_return(received).await.unwrap();
     world.set("2026-06-24T04:00:00Z");
     let mut staff = world.staff();

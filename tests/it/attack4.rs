@@ -177,7 +177,7 @@ async fn an_owner_whom_row_level_security_binds_migrates_claims_that_are_there()
     for sql in [
         format!("CREATE ROLE {owner} LOGIN CREATEROLE PASSWORD 'x'"),
         format!(
-            "GRANT warranty_coverage, warranty_claim, warranty_logistics, warranty_worker, warranty_watch TO {owner} WITH ADMIN OPTION"
+            "GRANT warranty_coverage, warranty_claim, warranty_logistics, warranty_worker, warranty_watch, warranty_ratelimit TO {owner} WITH ADMIN OPTION"
         ),
         format!("CREATE DATABASE {database} OWNER {owner}"),
     ] {

@@ -9,7 +9,7 @@ use warranty::{audit, contract::v1::*, store::audit::Fault};
 
 use crate::{claims::Life, world::World};
 
-async fn faults(world: &World) -> Vec<String> {
+pub async fn faults(world: &World) -> Vec<String> {
     let mut faults: Vec<Fault> = Vec::new();
     audit::verify(&world.url, &ProgressBar::hidden(), |fault| faults.push(fault)).await.unwrap();
     faults.iter().map(ToString::to_string).collect()

@@ -61,7 +61,12 @@ impl Life<'_> {
             ..Default::default()
         };
         change(&mut item);
-        let request = ReceiveReturnRequest { request_id: id(), shipment_id: shipment.into(), items: vec![item] };
+        let request = ReceiveReturnRequest {
+            request_id: id(),
+            shipment_id: shipment.into(),
+            items: vec![item],
+            ..Default::default()
+        };
         Ok(self.0.staff().logistics.receive_return(request).await?.into_inner().claims.remove(0))
     }
     pub async fn inspect(&self, claim: &str, findings: &[Clause]) -> Outcome<Claim> {
@@ -98,8 +103,13 @@ impl Life<'_> {
             .iter()
             .map(|(claim, given)| DispatchItem { claim_id: (*claim).into(), given_serial: (*given).into() })
             .collect();
-        let request =
-            DispatchOutboundRequest { request_id: id(), items, carrier: "SF".into(), tracking_number: "SF1".into() };
+        let request = DispatchOutboundRequest {
+            request_id: id(),
+            items,
+            carrier: "SF".into(),
+            tracking_number: "SF1".into(),
+            recipient: None,
+        };
         Ok(self.0.staff().logistics.dispatch_outbound(request).await?.into_inner().shipment.unwrap())
     }
     pub async fn deliver(&self, shipment: &str) -> Outcome<Shipment> {

@@ -63,3 +63,8 @@ fn a_duration_has_a_unit() {
         assert!(drain(bad).is_err(), "{bad}");
     }
 }
+
+#[test]
+fn every_command_s_arguments_are_named_once() {
+    <warranty::config::Cli as clap::CommandFactory>::command().debug_assert();
+}

@@ -17,7 +17,7 @@ fn same<D: IntoEnumIterator + Display>(prefix: &str, name_of: impl Fn(i32) -> Op
 
 #[test]
 fn numbers_mean_the_same_on_both_sides() {
-    use domain::{claim, clause, coverage, fact, facts, ledger, next, parcel, start, stock};
+    use domain::{claim, clause, coverage, fact, facts, freight, ledger, next, parcel, report, start, stock};
     macro_rules! same {
         ($($domain:ty = $wire:ident, $prefix:literal;)*) => {
             $(same::<$domain>($prefix, |number| v1::$wire::try_from(number).ok().map(|value| value.as_str_name()));)*
@@ -44,6 +44,10 @@ fn numbers_mean_the_same_on_both_sides() {
         ledger::Debtor = Debtor, "DEBTOR_";
         ledger::Owed = Owed, "OWED_";
         ledger::Closing = DebtClosing, "DEBT_CLOSING_";
+        freight::Terms = FreightTerms, "FREIGHT_TERMS_";
+        freight::EntryKind = FreightEntryKind, "FREIGHT_ENTRY_KIND_";
+        report::ReportKind = ReportKind, "REPORT_KIND_";
+        report::ReportBy = ReportBy, "REPORT_BY_";
         parcel::TrackingStatus = TrackingStatus, "TRACKING_STATUS_";
         parcel::Difference = Difference, "DIFFERENCE_";
         parcel::Settlement = Settlement, "SETTLEMENT_";

@@ -7,7 +7,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Status};
 use warranty::contract::{google, v1::*};
 
-use crate::world::{World, date, id, refusal, violations};
+use crate::{
+    claims::Life,
+    stock::Shelves,
+    world::{World, date, id, refusal, violations},
+};
 
 fn question(serial: &str) -> CheckCoverageRequest {
     CheckCoverageRequest { serial: serial.into(), ..Default::default() }
@@ -325,17 +329,23 @@ async fn a_discontinued_model_tells_what_may_be_given_and_which_of_it_is_in_stoc
         (decision.equivalent_models, decision.models_in_stock)
     };
     let equivalents = ["PS-1", "PS-2"].map(String::from).to_vec();
-    // The unit itself is unsold: the same model comes first (T3).
-    assert_eq!(told().await, (equivalents.clone(), ["OLD-1", "PS-2"].map(String::from).to_vec()));
-    let sale = |serial: &str| RegisterSaleRequest {
-        request_id: id(),
-        serial: serial.into(),
-        sold_date: Some(world.today(-20)),
-        ..Default::default()
-    };
-    world.dealer("D1").registry.register_sale(sale("OLD00001")).await.unwrap();
+    assert_eq!(told().await, (equivalents.clone(), Vec::new()), "what no shelf has is not in stock");
+    let shelves = Shelves(&world);
+    shelves.put("SHELF", false).await;
+    shelves.receive(&["STOCK001"], "SHELF", StockCondition::New).await.unwrap();
     assert_eq!(told().await, (equivalents.clone(), vec!["PS-2".to_owned()]));
-    world.dealer("D1").registry.register_sale(sale("STOCK001")).await.unwrap();
+    // The same model comes first (T3).
+    world.unit_like("OLD00002", |unit| unit.model = "OLD-1".into()).await;
+    shelves.receive(&["OLD00002"], "SHELF", StockCondition::Good).await.unwrap();
+    assert_eq!(told().await, (equivalents.clone(), ["OLD-1", "PS-2"].map(String::from).to_vec()));
+    // What is held for somebody, or is not good any more, is not to be given.
+    let claim = Life(&world).in_state("HOLDS001", 3, ClaimState::Authorized).await.claim_id;
+    shelves.move_to("OLD00002", "SHELF", StockCondition::Quarantine, 0).await.unwrap();
+    sqlx::query("UPDATE stock_units SET held_for = $1, held_until = 'infinity' WHERE serial = 'STOCK001'")
+        .bind(claim.parse::<uuid::Uuid>().unwrap())
+        .execute(&mut world.owner().await)
+        .await
+        .unwrap();
     assert_eq!(told().await, (equivalents, Vec::new()));
 }
 

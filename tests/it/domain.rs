@@ -4,6 +4,7 @@ mod calendar;
 mod money;
 mod period;
 mod quote;
+mod rate;
 mod region;
 mod return_number;
 mod serial;

@@ -27,9 +27,18 @@ use crate::{
     world::{AUDIENCE, Caller, ISSUER, World, date, filing, id, metadata, refusal},
 };
 
-/// What to look for: name, telephone number and address of the buyer, then of whom the claim is for.
-const CANARIES: [&str; 6] =
-    ["Canary-Wu-7714", "+8613907428831", "51834 Canary Lane", "Linnet-Xu-3302", "+8613855519027", "90217 Linnet Row"];
+/// What to look for: name, telephone number and address of the buyer, then of whom the claim is for, then of where it is sent.
+const CANARIES: [&str; 9] = [
+    "Canary-Wu-7714",
+    "+8613907428831",
+    "51834 Canary Lane",
+    "Linnet-Xu-3302",
+    "+8613855519027",
+    "90217 Linnet Row",
+    "Siskin-He-1186",
+    "+8613722240516",
+    "66402 Siskin Court",
+];
 
 fn person(of: &[&str]) -> Contact {
     Contact { name: format!("金丝雀 {}", of[0]), telephone: of[1].into(), address: of[2].into() }
@@ -156,7 +165,7 @@ async fn refusals(world: &World, people: &[Contact; 2], sold: &RegisterSaleReque
     let strange =
         Contact { name: unseen(&good.name), telephone: unseen(&good.telephone), address: unseen(&good.address) };
     let nameless = Contact { name: String::new(), ..good.clone() };
-    for bad in [long, strange, nameless] {
+    for bad in [long.clone(), strange.clone(), nameless.clone()] {
         let customer = contact(&bad);
         told.push(dealer.registry.register_sale(sale("CANARY2", customer.clone())).await.unwrap_err());
         told.push(dealer.claims.file_claim(claim("CANARY2", customer)).await.unwrap_err());
@@ -190,10 +199,61 @@ async fn refusals(world: &World, people: &[Contact; 2], sold: &RegisterSaleReque
     told.push(world.staff().registry.register_sale(stale).await.unwrap_err());
     let unmade = RegisterSaleRequest { sold_date: Some(date("2019-01-01")), ..sale("CANARY2", contact(good)) };
     told.push(dealer.registry.register_sale(unmade).await.unwrap_err());
+    for bad in [long.clone(), strange.clone(), nameless.clone(), Contact { address: String::new(), ..good.clone() }] {
+        told.push(world.staff().logistics.dispatch_outbound(sending(&id(), &bad)).await.unwrap_err());
+    }
+    told.push(world.staff().logistics.dispatch_outbound(sending(&id(), good)).await.unwrap_err());
     let himself = claim("CANARY2", contact(good));
     told.push(world.customer(Uuid::from_u128(9)).claims.file_claim(himself).await.unwrap_err());
     told.push(world.dealer("NOBODY").registry.register_sale(sale("CANARY2", contact(good))).await.unwrap_err());
     told
+}
+
+fn sending(claim_id: &str, to: &Contact) -> DispatchOutboundRequest {
+    DispatchOutboundRequest {
+        request_id: id(),
+        items: vec![DispatchItem { claim_id: claim_id.into(), given_serial: String::new() }],
+        carrier: "SF".into(),
+        tracking_number: String::new(),
+        recipient: contact(to),
+    }
+}
+
+/// D2's claim, sent in, found without a fault, and sent back to an address given for it: twice the same request.
+async fn sent_back(world: &World, claim: &Claim, to: &Contact) -> Shipment {
+    let (mut filer, mut staff) = (world.dealer("D2"), world.staff());
+    let claim_id = claim.claim_id.clone();
+    let request = RecordGuidanceRequest {
+        request_id: id(),
+        claim_id: claim_id.clone(),
+        outcome: GuidanceOutcome::Confirmed.into(),
+        ..Default::default()
+    };
+    let guided = staff.claims.record_guidance(request).await.unwrap().into_inner().claim.unwrap();
+    let claim_ids = vec![claim_id.clone()];
+    let request = OpenReturnRequest { request_id: id(), claim_ids, carrier: "SF".into(), ..Default::default() };
+    let shipment_id = filer.logistics.open_return(request).await.unwrap().into_inner().shipment.unwrap().shipment_id;
+    let (return_number, serial) = (guided.return_number, guided.serial);
+    let items = vec![ReceivedItem { return_number, serial, ..Default::default() }];
+    let request = ReceiveReturnRequest { request_id: id(), shipment_id, items, ..Default::default() };
+    staff.logistics.receive_return(request).await.unwrap();
+    let request = RecordInspectionRequest {
+        request_id: id(),
+        claim_id: claim_id.clone(),
+        no_fault_found: true,
+        ..Default::default()
+    };
+    staff.claims.record_inspection(request).await.unwrap();
+    let request = sending(&claim_id, to);
+    let sent = staff.logistics.dispatch_outbound(request.clone()).await.unwrap().into_inner();
+    assert_eq!(canaries_in(&sent.encode_to_vec()), [""; 0], "a reply that is kept has no address");
+    assert_eq!(staff.logistics.dispatch_outbound(request).await.unwrap().into_inner(), sent);
+    sent.shipment.unwrap()
+}
+
+async fn shown(caller: &mut Caller, shipment_id: &str) -> Result<GetShipmentResponse, Status> {
+    let request = GetShipmentRequest { shipment_id: shipment_id.into() };
+    caller.logistics.get_shipment(request).await.map(Response::into_inner)
 }
 
 fn erasing(customer_id: &str) -> EraseCustomerRequest {
@@ -240,7 +300,12 @@ async fn neither_log_nor_traces_tell_of_a_person(process: Process) {
     let lines = String::from_utf8_lossy(&log);
     assert!(lines.contains("RegistryService/EraseCustomer") && lines.lines().count() > 100, "it logged");
     let is_in = |needle: &str| traces.iter().filter(|spans| String::from_utf8_lossy(spans).contains(needle)).count();
-    for method in ["RegistryService/RegisterSale", "ClaimService/FileClaim", "RegistryService/EraseCustomer"] {
+    for method in [
+        "RegistryService/RegisterSale",
+        "ClaimService/FileClaim",
+        "LogisticsService/DispatchOutbound",
+        "RegistryService/EraseCustomer",
+    ] {
         assert!(is_in(method) > 0, "{method} was traced");
     }
     assert_eq!(canaries_in(&log), [""; 0], "the log");
@@ -260,7 +325,7 @@ async fn personal_data_stands_in_one_table_and_is_erased_for_good() {
     let process = Process::start(&mut world).await;
     let (mut seller, mut filer, mut staff) = (world.dealer("D1"), world.dealer("D2"), world.staff());
 
-    let people = [person(&CANARIES[..3]), person(&CANARIES[3..])];
+    let people = [person(&CANARIES[..3]), person(&CANARIES[3..6])];
     let sold = sale("CANARY1", contact(&people[0]));
     let sold_reply = seller.registry.register_sale(sold.clone()).await.unwrap();
     let buyer = sold_reply.get_ref().sale.as_ref().unwrap().customer_id.clone();
@@ -272,6 +337,14 @@ async fn personal_data_stands_in_one_table_and_is_erased_for_good() {
         assert_eq!(canaries_in(&reply), [""; 0], "a reply that needs no contact has none");
     }
     no_refusal_tells_of_a_person(&world, &people, &sold).await;
+
+    let to = person(&CANARIES[6..]);
+    let sent = sent_back(&world, &filed, &to).await;
+    for caller in [&mut staff, &mut filer] {
+        assert_eq!(shown(caller, &sent.shipment_id).await.unwrap().recipient.as_ref(), Some(&to));
+    }
+    let hidden = shown(&mut seller, &sent.shipment_id).await.unwrap_err();
+    assert_eq!((refusal(&hidden).1.as_str(), canaries_in(&carried(&hidden))), ("NOT_FOUND", vec![]));
 
     // Before: the one place where the person stands, and the proof that this search would find him elsewhere.
     let before = seen(&mut seller, &mut filer, &filed.claim_id).await;
@@ -299,6 +372,9 @@ async fn personal_data_stands_in_one_table_and_is_erased_for_good() {
         (refusal(&unknown), metadata(&unknown, "kind")),
         ((Code::NotFound, "NOT_FOUND".into()), "customer".into())
     );
+
+    let parcel = shown(&mut staff, &sent.shipment_id).await.unwrap();
+    assert_eq!((parcel.recipient, parcel.shipment.unwrap().recipient_id), (None, sent.recipient_id));
 
     // The facts stay; the person is gone.
     let after = seen(&mut seller, &mut filer, &filed.claim_id).await;

@@ -14,6 +14,7 @@ use warranty::{
 };
 
 use crate::{
+    audit::faults,
     claims::Life,
     world::{Caller, World, id, metadata, refusal, violations},
 };
@@ -126,6 +127,7 @@ async fn what_went_up_in_chunks_comes_down_whole() {
         sha256: Sha256::digest(&sent.content).to_vec(),
         added_time: claim.filed_time,
         seen_on_claims: vec![],
+        erased_time: None,
     };
     assert_eq!(evidence, expected);
     assert_eq!(sent.read(&mut dealer).await.unwrap(), (expected.clone(), sent.content.clone()));
@@ -215,6 +217,78 @@ async fn what_is_not_what_it_says_is_refused_and_nothing_is_kept() {
     let more = Sent::new(&claim, photo(10 * MIB + 1, 3));
     let refusal = more.whole(&mut dealer).await.unwrap_err();
     assert_eq!(refused(&refusal), evidence_refused("it has more than 10 MiB"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_depot_adds_what_it_sees_of_a_unit_that_came_in() {
+    let world = World::stocked().await;
+    let life = Life(&world);
+    let mut depot = world.caller_with(Actor::Staff("S1".into()), "depot.write claims.read");
+    let rule = "the depot adds what it sees of a unit that came in";
+    for (at, state) in [ClaimState::Filed, ClaimState::InTransit, ClaimState::Lost].into_iter().enumerate() {
+        let claim = life.in_state(&format!("EARLY{at}"), 60, state).await;
+        let refused_with = Sent::new(&claim, photo(500, 1)).whole(&mut depot).await.unwrap_err();
+        assert_eq!(refused(&refused_with), evidence_refused(rule), "{state:?}");
+    }
+    let claim = life.in_state("DAMAGED1", 60, ClaimState::InTransit).await;
+    let item = |item: &mut ReceivedItem| item.transport_damage = true;
+    life.receive(&claim, &claim.inbound_shipment_id, item).await.unwrap();
+    let sent = Sent::new(&claim, photo(MIB + 500, 2));
+    let evidence = sent.whole(&mut depot).await.unwrap();
+    assert_eq!(
+        depot.claims.add_evidence(sent.last(MIB)).await.unwrap().into_inner().evidence.as_ref(),
+        Some(&evidence)
+    );
+    // The applicant sees it, and may add as before; the event says who did.
+    assert_eq!(sent.read(&mut world.dealer("D1")).await.unwrap(), (evidence.clone(), sent.content.clone()));
+    Sent::new(&claim, photo(500, 3)).whole(&mut world.dealer("D1")).await.unwrap();
+    let request = ListClaimEventsRequest { claim_id: claim.claim_id.clone(), ..Default::default() };
+    let events = world.dealer("D1").claims.list_claim_events(request).await.unwrap().into_inner().events;
+    let by: Vec<&str> = events.iter().rev().take(2).map(|event| event.actor.as_str()).collect();
+    assert_eq!(by, ["dealer/D1", "staff/S1"]);
+    life.inspect(&claim.claim_id, &[Clause::X6]).await.unwrap();
+    Sent::new(&claim, photo(500, 4)).whole(&mut depot).await.unwrap();
+    let out = life.in_state("AWAY1", 60, ClaimState::Dispatched).await;
+    let ended = Sent::new(&out, photo(500, 5)).whole(&mut depot).await.unwrap_err();
+    assert_eq!(refusal(&ended).1, "CLAIM_ENDED");
+    // Support is not the depot.
+    let mut support = world.caller_with(Actor::Staff("S2".into()), "claims.support claims.read");
+    let denied = Sent::new(&claim, photo(500, 6)).whole(&mut support).await.unwrap_err();
+    assert_eq!(refusal(&denied), (Code::PermissionDenied, "SCOPE_MISSING".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scans_and_photos_go_with_their_customer_and_that_they_were_there_stays() {
+    let world = World::stocked().await;
+    let mut dealer = world.dealer("D1");
+    let (claim, other) = (world.filed("UNIT1", 20).await, world.filed("UNIT2", 20).await);
+    let (gone, stays) = (Sent::new(&claim, photo(MIB + 9, 1)), Sent::new(&other, photo(500, 2)));
+    let shown = gone.whole(&mut dealer).await.unwrap();
+    stays.whole(&mut dealer).await.unwrap();
+    let under_way = Sent::new(&claim, photo(900, 3));
+    dealer.claims.add_evidence(under_way.chunk(0, 400)).await.unwrap();
+    let request = EraseCustomerRequest { request_id: id(), customer_id: claim.customer_id.clone() };
+    let erased = world.staff().registry.erase_customer(request).await.unwrap().into_inner();
+
+    // At once for who asks, within a minute on the disk.
+    for mut caller in [world.dealer("D1"), world.staff()] {
+        assert_eq!(refusal(&gone.read(&mut caller).await.unwrap_err()).0, Code::NotFound);
+    }
+    let fact = Evidence { erased_time: erased.erased_time, ..shown };
+    assert_eq!(listed(world.dealer("D1"), &claim).await.evidence, std::slice::from_ref(&fact));
+    assert_eq!(kept(&world), 2);
+    assert_eq!(
+        sweep(&world.worker(), &Actor::Worker("clock".into()), &world.evidence, world.clock.now()).await.unwrap(),
+        2
+    );
+    assert_eq!(kept(&world), 1);
+    let mut owner = world.owner().await;
+    assert_eq!((count(&mut owner, "evidence_uploads").await, count(&mut owner, "evidence_chunks").await), (0, 0));
+    assert_eq!(stays.read(&mut dealer).await.unwrap().1, stays.content);
+    // Sent again it is answered as before, and is not there again.
+    assert_eq!(dealer.claims.add_evidence(gone.last(MIB)).await.unwrap().into_inner().evidence, Some(fact));
+    assert_eq!(kept(&world), 1);
+    assert_eq!(faults(&world).await, [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

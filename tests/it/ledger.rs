@@ -6,7 +6,9 @@ use tonic::{Code, Response, Status};
 use warranty::contract::v1::*;
 
 use crate::{
+    audit::faults,
     claims::{Life, Outcome, count, tally},
+    parcels::kinds,
     world::{Caller, World, fen_as_money, id, metadata, refusal, violations},
 };
 
@@ -266,6 +268,69 @@ async fn a_dealer_who_owes_as_many_as_it_may_swaps_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_owed_and_lost_on_its_way_is_sent_again() {
+    let world = World::stocked().await;
+    let life = Life(&world);
+    world.unit("STOCK1").await;
+    world.unit("STOCK2").await;
+    let claim = received(&world, "SWAP1").await.claim_id;
+    life.inspect(&claim, &[]).await.unwrap();
+    let parcel = life.dispatch(&[(&claim, "STOCK1")]).await.unwrap();
+    life.lose(&parcel.shipment_id, &[]).await.unwrap();
+    let parcel = life.dispatch(&[(&claim, "STOCK2")]).await.unwrap();
+    life.deliver(&parcel.shipment_id).await.unwrap();
+    assert_eq!(life.get(&claim).await.state(), ClaimState::Closed);
+    assert_eq!(debts(&world).await[1..], ["MAKER GOOD_UNIT DIRECT_REPLACEMENT: RETURNED STOCK1"]);
+    sums_to_nothing(&world).await;
+}
+
+const CLOSED_AS_SETTLED: (ClaimState, ClaimOutcome, &str) = (ClaimState::Closed, ClaimOutcome::Settled, "one for one");
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_maker_owes_is_written_off_once_it_could_go_out_and_a_repair_stays_charged() {
+    let world = World::stocked().await;
+    world.priced().await;
+    let life = Life(&world);
+    let claim = received(&world, "SWAP1").await.claim_id;
+    life.inspect(&claim, &[Clause::X3]).await.unwrap();
+    let refused = write_off(&world, &claim, Debtor::Maker).await.unwrap_err();
+    assert_eq!((refusal(&refused).1.as_str(), metadata(&refused, "allowed").as_str()), ("WRONG_STATE", "QUOTE,APPEAL"));
+    assert_eq!(debts(&world).await[1], "MAKER OLD_UNIT PAID_SERVICE: OPEN ", "nothing of it stays");
+    let (_, quote) = life.quote(&claim, vec![]).await.unwrap();
+    life.accept(&claim, &quote.quote_id).await.unwrap();
+    let ready = life.repair(&claim).await.unwrap();
+    let actions: Vec<_> = ready.next_actions.iter().map(NextAction::action).collect();
+    assert_eq!(actions, [ClaimAction::Dispatch, ClaimAction::RecordPayment, ClaimAction::SettleDebt]);
+    let request = WriteOffDebtRequest {
+        request_id: id(),
+        debt: Some(DebtName { claim_id: claim.clone(), debtor: Debtor::Maker.into() }),
+        reason: "one for one".into(),
+    };
+    let mut staff = world.staff();
+    let written = staff.logistics.write_off_debt(request.clone()).await.unwrap().into_inner();
+    assert_eq!(staff.logistics.write_off_debt(request).await.unwrap().into_inner(), written);
+    let over = life.get(&claim).await;
+    assert_eq!((over.state(), over.outcome(), over.reason.as_str()), CLOSED_AS_SETTLED);
+    assert_eq!((&over.charge, over.charge.is_some()), (&ready.charge, true));
+    let paid = life.pay(&claim, 14_691, "P-1").await.unwrap();
+    assert_eq!((paid.state(), paid.paid), (ClaimState::Closed, true));
+    assert_eq!(faults(&world).await, [""; 0]);
+
+    // An appeal is heard first.
+    let claim = received(&world, "SWAP2").await.claim_id;
+    let request = RecordInspectionRequest {
+        request_id: id(),
+        claim_id: claim.clone(),
+        no_fault_found: true,
+        ..Default::default()
+    };
+    world.staff().claims.record_inspection(request).await.unwrap();
+    life.appeal(&claim).await.unwrap();
+    assert_eq!(refusal(&write_off(&world, &claim, Debtor::Maker).await.unwrap_err()).1, "APPEAL_OPEN");
+    sums_to_nothing(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn staff_nets_and_writes_off_with_a_reason() {
     let world = World::stocked().await;
     let life = Life(&world);
@@ -290,10 +355,14 @@ async fn staff_nets_and_writes_off_with_a_reason() {
     assert_eq!(closings, expected);
     assert_eq!(refusal(&net(&world, of, good).await.unwrap_err()).1, "DEBT_CLOSED");
     assert_eq!(refusal(&write_off(&world, of, Debtor::Dealer).await.unwrap_err()).1, "DEBT_CLOSED");
-    // Nothing goes out for what is not owed any more.
+    // Nothing goes out for what is not owed any more: the claim is over.
     world.unit("STOCK1").await;
-    assert_eq!(refusal(&life.dispatch(&[(good, "STOCK1")]).await.unwrap_err()).1, "DEBT_CLOSED");
-    assert_eq!(life.get(good).await.state(), ClaimState::Ready);
+    assert_eq!(refusal(&life.dispatch(&[(good, "STOCK1")]).await.unwrap_err()).1, "WRONG_STATE");
+    let over = life.get(good).await;
+    assert_eq!((over.state(), over.outcome(), over.reason.as_str()), CLOSED_AS_SETTLED);
+    assert_eq!((over.next_actions.len(), over.due_date), (0, None));
+    assert_eq!(kinds(&world, good).await.last().unwrap(), "DEBT_SETTLED");
+    assert_eq!(life.get(of).await.state(), ClaimState::Swapped, "a faulty unit may arrive all the same");
 
     let written = write_off(&world, &lost.claim_id, Debtor::Dealer).await.unwrap();
     assert_eq!((written.closing(), written.reason.as_str()), (DebtClosing::WrittenOff, "lost in a flood"));
@@ -302,6 +371,25 @@ async fn staff_nets_and_writes_off_with_a_reason() {
     life.receive(&lost, &parcel.shipment_id, |_| {}).await.unwrap();
     let totals = ledger(world.staff(), "D1", false).await.unwrap();
     assert_eq!((totals.dealer_owes_count, totals.maker_owes_count), (0, 1));
+    sums_to_nothing(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_for_a_debt_and_lost_on_its_way_is_sent_again() {
+    let world = World::stocked().await;
+    let life = Life(&world);
+    for serial in ["STOCK1", "STOCK2"] {
+        world.unit(serial).await;
+    }
+    let claim = received(&world, "SWAP1").await;
+    let of = claim.claim_id.as_str();
+    life.inspect(of, &[]).await.unwrap();
+    let first = life.dispatch(&[(of, "STOCK1")]).await.unwrap();
+    life.lose(&first.shipment_id, &[]).await.unwrap();
+    let second = life.dispatch(&[(of, "STOCK2")]).await.unwrap();
+    life.deliver(&second.shipment_id).await.unwrap();
+    let closed = ["DEALER FAULTY_UNIT -: RETURNED SWAP1", "MAKER GOOD_UNIT DIRECT_REPLACEMENT: RETURNED STOCK1"];
+    assert_eq!(debts(&world).await, closed);
     sums_to_nothing(&world).await;
 }
 

@@ -16,22 +16,28 @@ use crate::{
 };
 
 /// The depot's shelves, one call a step.
-struct Shelves<'a>(&'a World);
+pub struct Shelves<'a>(pub &'a World);
 
 impl Shelves<'_> {
-    async fn put(&self, location: &str, receives_replaced: bool) {
+    pub async fn put(&self, location: &str, receives_replaced: bool) {
         let location = StockLocation { location: location.into(), name: "a shelf".into(), receives_replaced };
         let request = PutStockLocationRequest { request_id: id(), location: Some(location.clone()) };
         let put = self.0.staff().logistics.put_stock_location(request).await.unwrap().into_inner();
         assert_eq!(put.location, Some(location));
     }
-    async fn receive(&self, serials: &[&str], location: &str, condition: C) -> Outcome<Vec<StockUnit>> {
+    pub async fn receive(&self, serials: &[&str], location: &str, condition: C) -> Outcome<Vec<StockUnit>> {
         let serials = serials.iter().map(|serial| (*serial).to_owned()).collect();
         let (location, reason) = (location.into(), "from the factory".into());
         let request = ReceiveStockRequest { request_id: id(), serials, location, condition: condition.into(), reason };
         Ok(self.0.staff().logistics.receive_stock(request).await?.into_inner().units)
     }
-    async fn move_to(&self, serial: &str, location: &str, condition: C, version: i64) -> Outcome<Option<StockUnit>> {
+    pub async fn move_to(
+        &self,
+        serial: &str,
+        location: &str,
+        condition: C,
+        version: i64,
+    ) -> Outcome<Option<StockUnit>> {
         let request = MoveStockRequest {
             request_id: id(),
             serial: serial.into(),
@@ -358,6 +364,38 @@ async fn what_is_held_is_given_to_nobody_else_until_it_lapses() {
     assert_eq!(done, Done { released: 1, ..Done::default() });
     assert_eq!(count(&world, "SELECT count(*) FROM stock_units WHERE held_for IS NOT NULL").await, 0);
     assert_eq!(shelves.movements("GOOD1").await.len(), 2, "holding moves nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_is_let_go_with_what_it_was_for() {
+    let world = shelved().await;
+    let (life, shelves) = (Life(&world), Shelves(&world));
+    world.unit("GOOD1").await;
+    shelves.receive(&["GOOD1"], "SHELF", C::Good).await.unwrap();
+    let held = "SELECT count(*) FROM stock_units WHERE held_for IS NOT NULL";
+    let repaired = life.in_state("REPAIRED1", 60, ClaimState::InRepair).await.claim_id;
+    shelves.allocate(&repaired).await.unwrap();
+    assert_eq!(count(&world, held).await, 1);
+    life.repair(&repaired).await.unwrap();
+    assert_eq!(count(&world, held).await, 0);
+    // The good unit that a dealer is owed, which is written off.
+    let owed = life.in_state("OWED1", 3, ClaimState::Swapped).await;
+    let parcel = life.open_return(&[&owed.claim_id]).await.unwrap();
+    life.receive(&owed, &parcel.shipment_id, |_| {}).await.unwrap();
+    life.inspect(&owed.claim_id, &[]).await.unwrap();
+    assert_eq!(shelves.allocate(&owed.claim_id).await.unwrap().serial, "GOOD1");
+    let debt = Some(DebtName { claim_id: owed.claim_id.clone(), debtor: Debtor::Maker.into() });
+    let request = WriteOffDebtRequest { request_id: id(), debt, reason: "the dealer waives it".into() };
+    world.staff().logistics.write_off_debt(request).await.unwrap();
+    assert_eq!(count(&world, held).await, 0);
+    // Whoever ends it: no other state has a unit held. A dealer sees no stock, and lets go all the same.
+    let sql = "SET ROLE warranty_claim; SET warranty.caller = 'dealer/D1'";
+    shelves.allocate(&life.in_state("ANOTHER1", 60, ClaimState::InRepair).await.claim_id).await.unwrap();
+    let mut connection = world.owner().await;
+    sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+    let claims = "SELECT let_go_of_stock(array_agg(claim_id)) FROM claims WHERE dealer_id = 'D1'";
+    sqlx::raw_sql(claims).execute(&mut connection).await.unwrap();
+    assert_eq!(count(&world, held).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

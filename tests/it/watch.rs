@@ -19,7 +19,7 @@ use warranty::{
     domain::{actor::Actor, claim::StateName, event::Event, serial::Serial},
     store::{
         claims::StoredEvent,
-        watch::{Wanted, Watched},
+        watch::{Happened, LogisticsEvent, Wanted, Watched},
     },
 };
 
@@ -58,7 +58,8 @@ impl Watch {
         let (mut events, begun) = (Vec::new(), Instant::now());
         while events.len() < count {
             assert!(begun.elapsed() < PATIENCE, "{} of {count} came", events.len());
-            events.extend(Some(self.message().await.unwrap()).filter(|told| told.event.is_some()));
+            let told = self.message().await.unwrap();
+            events.extend(Some(told).filter(|told| told.event.is_some() || told.logistics_event.is_some()));
         }
         events
     }
@@ -283,22 +284,222 @@ async fn each_is_told_of_its_own_claims_and_of_what_it_asked_for() {
     assert_eq!(violations(&refused).into_iter().map(|(path, _)| path).collect::<Vec<_>>(), ["types[0]", "types[1]"]);
 }
 
+fn with_logistics(cursor: &str) -> WatchClaimsRequest {
+    WatchClaimsRequest { logistics: true, ..from(cursor) }
+}
+
+/// Where both feeds stand, as the database has them.
+async fn both_feeds(owner: &mut PgConnection) -> Vec<String> {
+    let both = "SELECT feed::text FROM (SELECT feed FROM claim_events UNION ALL SELECT feed FROM logistics_events) f ORDER BY f.feed";
+    sqlx::query_scalar(both).fetch_all(owner).await.unwrap()
+}
+
+fn cursors(told: &[WatchClaimsResponse]) -> Vec<String> {
+    told.iter().map(|told| told.cursor.clone()).collect()
+}
+
+fn carrier_says(shipment: &str, number: &str, keys: &[&str]) -> RecordTrackingRequest {
+    let said = |key: &&str| TrackingEvent {
+        event_key: (*key).into(),
+        status: TrackingStatus::InTransit.into(),
+        event_time: Some(prost_types::Timestamp { seconds: 1_781_000_000, nanos: 0 }),
+        ..Default::default()
+    };
+    RecordTrackingRequest {
+        request_id: id(),
+        shipment_id: shipment.into(),
+        carrier: "SF".into(),
+        tracking_number: number.into(),
+        events: keys.iter().map(said).collect(),
+    }
+}
+
+async fn sent_in(mut caller: Caller, claim: &str, number: &str) -> Shipment {
+    let (claim_ids, tracking_number) = (vec![claim.to_owned()], number.into());
+    let request = OpenReturnRequest { request_id: id(), claim_ids, carrier: "SF".into(), tracking_number };
+    caller.logistics.open_return(request).await.unwrap().into_inner().shipment.unwrap()
+}
+
+/// One of everything that no claim tells.
+async fn logistics_happens(world: &World) {
+    let life = Life(world);
+    let mut staff = world.staff().logistics;
+    // D1's parcel has its number; D2's gets it after the carrier spoke.
+    let claim = life.in_state("TRACK001", 60, ClaimState::Authorized).await;
+    let parcel = sent_in(world.dealer("D1"), &claim.claim_id, "N1").await.shipment_id;
+    units(world, "THEIRS", 1).await;
+    let theirs = file(world.dealer("D2"), "THEIRS0000").await.claim_id;
+    life.guide(&theirs, GuidanceOutcome::Confirmed).await.unwrap();
+    for number in ["N1", "N2"] {
+        staff.record_tracking(carrier_says("", number, &["k1"])).await.unwrap();
+    }
+    staff.record_tracking(carrier_says("", "N1", &["k1"])).await.unwrap();
+    sent_in(world.dealer("D2"), &theirs, "N2").await;
+    for _ in 0..2 {
+        world.dealer("D1").logistics.record_tracking(carrier_says(&parcel, "N3", &[])).await.unwrap();
+    }
+    // What a dealer owed is given up.
+    let swapped = life.in_state("SWAP0001", 3, ClaimState::Swapped).await.claim_id;
+    let debt = Some(DebtName { claim_id: swapped, debtor: Debtor::Dealer.into() });
+    let request = WriteOffDebtRequest { request_id: id(), debt, reason: "lost in a flood".into() };
+    staff.write_off_debt(request).await.unwrap();
+    // Another unit comes out of D1's box, and is kept.
+    let items = vec![ReceivedItem { serial: "OTHER1".into(), ..Default::default() }];
+    let request = ReceiveReturnRequest { request_id: id(), shipment_id: parcel, items, ..Default::default() };
+    let found = staff.receive_return(request).await.unwrap().into_inner().results.remove(0).result;
+    let Some(received_result::Result::SetAside(found)) = found else { panic!("{found:?}") };
+    let request = SettleSetAsideRequest {
+        request_id: id(),
+        set_aside_id: found.set_aside_id,
+        settlement: Settlement::Kept.into(),
+        reason: "nobody knows".into(),
+        ..Default::default()
+    };
+    staff.settle_set_aside(request).await.unwrap();
+    // A unit is held, and let go with the repair that made it needless.
+    let location = Some(StockLocation { location: "SHELF".into(), name: "a shelf".into(), receives_replaced: false });
+    staff.put_stock_location(PutStockLocationRequest { request_id: id(), location }).await.unwrap();
+    world.unit("GOOD1").await;
+    let request = ReceiveStockRequest {
+        request_id: id(),
+        serials: vec!["GOOD1".into()],
+        location: "SHELF".into(),
+        condition: StockCondition::Good.into(),
+        reason: "from the factory".into(),
+    };
+    staff.receive_stock(request).await.unwrap();
+    let repaired = life.in_state("REPAIR01", 60, ClaimState::InRepair).await.claim_id;
+    let request = AllocateReplacementRequest { request_id: id(), claim_id: repaired.clone() };
+    staff.allocate_replacement(request).await.unwrap();
+    life.repair(&repaired).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_cursor_orders_logistics_among_claims_and_each_is_told_its_own() {
+    let world = World::stocked().await;
+    let (mut old, mut live) =
+        (Watch::now(&mut world.staff()).await, Watch::start(&mut world.staff(), with_logistics("")).await);
+    logistics_happens(&world).await;
+    let mut owner = world.owner().await;
+    let all = both_feeds(&mut owner).await;
+    assert_eq!(cursors(&live.events(all.len()).await), all);
+    // Who did not ask is told of claims alone.
+    let claims = feed(&mut owner).await;
+    assert_eq!(keys(&old.events(claims.len()).await), claims);
+    assert!(old.is_silent().await && live.is_silent().await);
+
+    let buyer = Uuid::from_u128(9);
+    let of_staff = [
+        "TRACKED D1",
+        "TRACKED ",
+        "TRACKED D2",
+        "NUMBERED D1",
+        "DEBT_SETTLED D1",
+        "SET_ASIDE ",
+        "SET_ASIDE_SETTLED ",
+        "ALLOCATED ",
+        "RELEASED ",
+    ];
+    let cases: [(Caller, &[&str]); 4] = [
+        (world.staff(), &of_staff),
+        (world.dealer("D1"), &["TRACKED D1", "NUMBERED D1", "DEBT_SETTLED D1"]),
+        (world.dealer("D2"), &["TRACKED D2"]),
+        (world.customer(buyer), &[]),
+    ];
+    for (at, (mut caller, expected)) in cases.into_iter().enumerate() {
+        // From the beginning, and on from every cursor.
+        let types = vec![ClaimEventType::LostClosed.into()];
+        let request = WatchClaimsRequest { types, ..with_logistics("0") };
+        let mut watch = Watch::start(&mut caller, request.clone()).await;
+        let told = watch.events(expected.len()).await;
+        let kinds: Vec<String> = told
+            .iter()
+            .map(|told| {
+                let kind = told.logistics_event.as_ref().unwrap().r#type();
+                format!("{} {}", kind.as_str_name().replace("LOGISTICS_EVENT_TYPE_", ""), told.dealer_id)
+            })
+            .collect();
+        assert_eq!(kinds, expected, "case {at}");
+        assert!(watch.is_silent().await, "case {at}: it is told of more");
+        for (after, here) in told.iter().enumerate() {
+            let request = WatchClaimsRequest { cursor: here.cursor.clone(), ..request.clone() };
+            let mut watch = Watch::start(&mut caller, request).await;
+            assert_eq!(watch.events(told.len() - after - 1).await, told[after + 1..], "case {at} from {}", here.cursor);
+        }
+    }
+    // The database itself shows a dealer its own, and lets nobody write one.
+    for (caller, seen) in [("dealer/D1", 3), ("dealer/D2", 1), ("", 0), ("staff/S1", 9)] {
+        let mut connection = world.owner().await;
+        let sql = format!("SET ROLE warranty_claim; SET warranty.caller = '{caller}'");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
+        let found: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM logistics_events").fetch_one(&mut connection).await.unwrap();
+        assert_eq!(found, seen, "{caller:?}");
+        sqlx::raw_sql("DELETE FROM logistics_events").execute(&mut connection).await.unwrap_err();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_both_is_missed_by_who_breaks_off_again_and_again_under_writers_of_both() {
+    let world = World::stocked().await;
+    let serials = units(&world, "CROWD", 20).await;
+    // A number of the feed is drawn by logistics, and its transaction stays open.
+    let mut holder = world.owner().await;
+    let mut open = holder.begin().await.unwrap();
+    let said = "SET LOCAL warranty.caller = 'staff/S1';
+        INSERT INTO tracking_events (carrier, tracking_number, party, event_key, status, happened_at, recorded_at, recorded_by)
+        VALUES ('SF', 'HELD', 'staff', 'k1', 'DELIVERED', now(), now(), 'staff/S1')";
+    sqlx::raw_sql(said).execute(&mut *open).await.unwrap();
+    let count = 1 + 20 * 3 + 20 * 5;
+    let watcher = async {
+        let (mut told, mut cursor) = (Vec::new(), "0".to_owned());
+        while told.len() < count {
+            let mut watch = Watch::start(&mut world.staff(), with_logistics(&cursor)).await;
+            told.extend(watch.events(7.min(count - told.len())).await);
+            cursor = told.last().unwrap().cursor.clone();
+        }
+        told
+    };
+    let writers = async {
+        let claims = join_all(serials.iter().map(|serial| async {
+            let claim = file(world.dealer("D1"), serial).await.claim_id;
+            let life = Life(&world);
+            patiently(async || life.guide(&claim, GuidanceOutcome::Confirmed).await).await;
+            patiently(async || life.open_return(&[&claim]).await).await;
+        }));
+        let tracking =
+            join_all((0..20).map(|at| async move { carrier_says("", &format!("N{at}"), &["1", "2", "3", "4", "5"]) }));
+        let tracking = tracking.await;
+        let told = join_all(
+            tracking
+                .iter()
+                .map(|said| patiently(async || world.staff().logistics.clone().record_tracking(said.clone()).await)),
+        );
+        tokio::join!(claims, told);
+        open.commit().await.unwrap();
+    };
+    let (told, ()) = tokio::join!(watcher, writers);
+    assert_eq!(cursors(&told), both_feeds(&mut world.owner().await).await);
+    assert_eq!(told.iter().filter(|told| told.logistics_event.is_some()).count(), 101);
+}
+
 #[test]
+#[allow(clippy::too_many_lines)] // One table of cases.
 fn the_gate_between_the_poller_and_who_watches() {
     let customer = Uuid::from_u128(1);
     let watched = |dealer_id: Option<&str>| Watched {
         feed: 1,
-        claim_id: Uuid::from_u128(2),
-        serial: "UNIT1".into(),
+        claim_id: Some(Uuid::from_u128(2)),
+        serial: Some("UNIT1".into()),
         dealer_id: dealer_id.map(str::to_owned),
-        customer_id: customer,
-        event: StoredEvent {
+        customer_id: Some(customer),
+        event: Happened::Claim(StoredEvent {
             sequence: 1,
             event: Event::Delivered {},
             state: StateName::Closed,
             recorded_at: Default::default(),
             actor: "staff/S1".into(),
-        },
+        }),
     };
     let dealer = |id: &str| Actor::Dealer(id.into());
     let wanted = Wanted::default();
@@ -326,6 +527,41 @@ fn the_gate_between_the_poller_and_who_watches() {
     .enumerate()
     {
         assert_eq!(wanted.shows(&actor, &watched(by)), shown, "case {at}");
+    }
+    // What happened in logistics: for who asks for it, a dealer of its own, a customer of his own, staff of all.
+    let happened = |dealer_id: Option<&str>, customer_id| Watched {
+        claim_id: None,
+        serial: None,
+        customer_id,
+        event: Happened::Logistics(LogisticsEvent {
+            kind: "TRACKED".into(),
+            facts: Default::default(),
+            shipment_id: None,
+            recorded_at: Default::default(),
+            actor: "staff/S1".into(),
+        }),
+        ..watched(dealer_id)
+    };
+    let asked = Wanted { logistics: true, ..Wanted::default() };
+    let staff = || Actor::Staff("S1".into());
+    for (at, (actor, wanted, by, to, shown)) in [
+        (staff(), Wanted::default(), Some("D1"), None, false),
+        (staff(), asked.clone(), Some("D1"), None, true),
+        (staff(), asked.clone(), None, None, true),
+        (dealer("D1"), asked.clone(), Some("D1"), None, true),
+        (dealer("D2"), asked.clone(), Some("D1"), None, false),
+        (dealer("D1"), asked.clone(), None, None, false),
+        (Actor::Customer(customer), asked.clone(), None, Some(customer), true),
+        (Actor::Customer(customer), asked.clone(), Some("D1"), None, false),
+        (Actor::Customer(Uuid::from_u128(9)), asked.clone(), None, Some(customer), false),
+        (dealer("D1"), Wanted { logistics: true, ..types("FILED") }, Some("D1"), None, true),
+        (dealer("D1"), Wanted { logistics: true, ..serial("UNIT1") }, Some("D1"), None, false),
+        (staff(), Wanted { logistics: true, ..of_dealer("D2") }, Some("D1"), None, false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        assert_eq!(wanted.shows(&actor, &happened(by, to)), shown, "logistics, case {at}");
     }
 }
 
@@ -474,7 +710,7 @@ async fn the_command_prints_a_line_an_event_and_goes_on_by_itself_after_a_break(
     let (staff, hour) = (Actor::Staff("S1".into()), chrono::Duration::hours(1));
     let token = world.issuer.mint(&staff, "claims.read", hour, ISSUER, AUDIENCE, world.clock.now()).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_warranty"))
-        .args(["watch", "--cursor", "0", "--claim-address", &format!("http://{}", process.address)])
+        .args(["watch", "--with-logistics", "--cursor", "0", "--claim-address", &format!("http://{}", process.address)])
         .env("WARRANTY_TOKEN", token)
         .stdout(std::process::Stdio::piped())
         .kill_on_drop(true)
@@ -493,4 +729,13 @@ async fn the_command_prints_a_line_an_event_and_goes_on_by_itself_after_a_break(
     let _process = Process::start_at(process.address, &world, "claim", &world.url, &[]).await;
     let told = line().await;
     assert!(told.contains(&claim) && told.contains("  CANCELLED           CANCELLED   dealer/D1"), "{told}");
+    // Asked for, logistics is among it, told by its parcel.
+    let claim = Life(&world).in_state("TRACK001", 60, ClaimState::Authorized).await.claim_id;
+    let parcel = sent_in(world.dealer("D1"), &claim, "N1").await.shipment_id;
+    world.staff().logistics.record_tracking(carrier_says("", "N1", &["k1"])).await.unwrap();
+    for _ in ["FILED", "GUIDED", "RETURN_OPENED"] {
+        line().await;
+    }
+    let expected = format!("  {parcel}                    TRACKED             -           staff/S1");
+    assert_eq!(line().await.split_at("2026-06-15T04:00:00.000Z".len()).1, expected);
 }

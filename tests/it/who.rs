@@ -70,7 +70,7 @@ const METHODS: &str = "
     ClaimService/GetClaim               claims.read     dealer customer staff
     ClaimService/ListClaims             claims.read     dealer customer staff
     ClaimService/CancelClaim            claims.apply    dealer customer
-    ClaimService/AddEvidence            claims.apply    dealer customer
+    ClaimService/AddEvidence            claims.apply|depot.write dealer customer staff
     ClaimService/GetEvidence            claims.read     dealer customer staff
     ClaimService/WatchClaims            claims.read     dealer customer staff
     ClaimService/ListClaimEvents        claims.read     dealer customer staff
@@ -119,6 +119,10 @@ const METHODS: &str = "
     LogisticsService/GetDealerLedger    logistics.read  dealer staff
     LogisticsService/ListShipments      logistics.read  dealer customer staff
     LogisticsService/GetPackingList     logistics.read  dealer customer staff
+    LogisticsService/RecordFreightCost  billing.write|depot.write staff
+    LogisticsService/GetFreightStatement logistics.read dealer customer staff
+    LogisticsService/ExportFreight      billing.write|depot.write staff
+    LogisticsService/GetReport          billing.write|depot.write staff
 ";
 
 /// The scopes that each kind may hold.
@@ -575,9 +579,9 @@ async fn a_tenants_rows_are_hidden_by_the_database_itself() {
     }
     // Its own rows it sees, as far as the process has use for them; the requests of the sale, the claim, the return, two chunks.
     for (role, seen) in [
-        ("warranty_coverage", [Some(1), Some(4), Some(2), None, None, Some(1), Some(5), None, None, None]),
+        ("warranty_coverage", [Some(1), Some(4), Some(2), Some(1), Some(1), Some(1), Some(5), Some(1), Some(1), None]),
         ("warranty_claim", [Some(1), Some(4), Some(2), None, None, None, Some(5), Some(1), Some(1), Some(1)]),
-        ("warranty_logistics", [Some(1), Some(4), Some(2), Some(1), Some(1), None, Some(5), None, None, None]),
+        ("warranty_logistics", [Some(1), Some(4), Some(2), Some(1), Some(1), Some(1), Some(5), None, None, None]),
     ] {
         let mut own = under(&world, role, Some("dealer/D1")).await;
         for (table, seen) in TENANTS_TABLES.into_iter().zip(seen) {
@@ -692,9 +696,9 @@ async fn a_process_may_write_what_it_needs_and_no_more() {
     for (role, inserts, updates, deletes) in [
         (
             "warranty_coverage",
-            "calendar_years contract_versions contracts customers dealer_promises dealers people policies product_equivalents \
+            "calendar_years contract_versions contracts customers dealer_promises dealers evidence_uploads people policies product_equivalents \
              product_versions products repairs replacements request_log sales units",
-            "contract_versions(superseded_at) customers(erased_at) dealers(credit_terms, debt_limit, status, version) products(discontinued) \
+            "contract_versions(superseded_at) customers(erased_at) dealers(credit_terms, debt_limit, status, version) evidence(erased_at) evidence_uploads(began_at) products(discontinued) \
              sales(superseded_at) units(lot)",
             "people product_equivalents",
         ),
@@ -716,14 +720,15 @@ async fn a_process_may_write_what_it_needs_and_no_more() {
         ),
         (
             "warranty_logistics",
-            "claim_decisions claim_events ledger_entries replacements request_log set_aside shipment_items shipments stock_locations \
+            "claim_decisions claim_events customers freight_entries ledger_entries people replacements request_log set_aside shipment_items shipments stock_locations \
              stock_minimums stock_movements stock_units tracking_events units",
             "claims set_aside(claim_id, reason, settled_at, settled_by, settlement, version) \
-             shipment_items(arrived_at, lost_at, missing_parts, transport_damage) shipments(carrier, tracking_number) \
+             shipment_items(arrived_at, depot, lost_at, missing_parts, transport_damage) shipments(carrier, tracking_number) \
              stock_locations(name, receives_replaced) stock_minimums(minimum) \
              stock_units(condition, held_for, held_until, location, number) units(lot)",
             "stock_minimums stock_units",
         ),
+        ("warranty_ratelimit", "rate_counters", "rate_counters", "rate_counters"),
     ] {
         let mut expected: Vec<String> = deletes.split_whitespace().map(|table| format!("DELETE {table}")).collect();
         expected.extend(inserts.split(' ').map(|table| format!("INSERT {table}")));
@@ -1094,25 +1099,35 @@ async fn a_parcel_badly_written_is_refused_with_every_violation() {
         transport_damage: true,
     };
     let good = ReceivedItem { return_number: "1000-0010 ".into(), serial: "UNIT1".into(), ..Default::default() };
-    let request =
-        ReceiveReturnRequest { request_id: request_id.clone(), shipment_id: "x".into(), items: vec![strange; 1] };
+    let request = ReceiveReturnRequest {
+        request_id: request_id.clone(),
+        shipment_id: "x".into(),
+        items: vec![strange; 1],
+        ..Default::default()
+    };
     let item =
         ["return_number", "serial", "appearance", "seal", "missing_parts"].map(|name| format!("items[0].{name}"));
     let item: Vec<&str> = item.iter().map(String::as_str).collect();
     bad(staff.logistics.receive_return(request).await, &[&["request_id", "shipment_id"][..], &item].concat());
-    let request = ReceiveReturnRequest { request_id: id(), shipment_id: id(), items: vec![] };
+    let request = ReceiveReturnRequest { request_id: id(), shipment_id: id(), items: vec![], ..Default::default() };
     bad(staff.logistics.receive_return(request).await, &["items"]);
     too_large(
         staff
             .logistics
-            .receive_return(ReceiveReturnRequest { request_id: id(), shipment_id: id(), items: vec![good; 201] })
+            .receive_return(ReceiveReturnRequest {
+                request_id: id(),
+                shipment_id: id(),
+                items: vec![good; 201],
+                ..Default::default()
+            })
             .await,
     );
 
     let item = |claim_id: &str, given: &str| DispatchItem { claim_id: claim_id.into(), given_serial: given.into() };
     let items = vec![item(&claim_id, "?"), item(&claim_id, "")];
-    let request = DispatchOutboundRequest { request_id, items, carrier: "S\tF".into(), tracking_number };
-    let expected = ["request_id", "items[1].claim_id", "items[0].given_serial", "carrier", "tracking_number"];
+    let request =
+        DispatchOutboundRequest { request_id, items, carrier: "S\tF".into(), tracking_number, recipient: None };
+    let expected = ["request_id", "items[0].given_serial", "items[1].claim_id", "carrier", "tracking_number"];
     bad(staff.logistics.dispatch_outbound(request).await, &expected);
     assert_eq!(everything(&world).await, before);
 }

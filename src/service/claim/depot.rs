@@ -18,6 +18,7 @@ use crate::{
         facts::Told,
         serial::Serial,
     },
+    metrics,
     service::{App, Moment, Reply, fields::Fields, open_write},
     store::{
         self, Error, billing, claims,
@@ -71,6 +72,7 @@ async fn inspect_now(
     let event = claim.inspect(decided.report.clone(), &decided.decision)?;
     let claim = claims::advance(&mut *conn, claim, vec![event], Some(&decided), &moment.actor, moment.now).await?;
     stock::keep_replaced(&mut *conn, &claim, &moment.actor, moment.now).await?;
+    metrics::decided(metrics::Stage::Inspected, &decided.decision);
     Ok(v1::RecordInspectionResponse { claim: answer::one(conn, claim, moment).await?, contact })
 }
 

@@ -66,6 +66,7 @@ pub(super) fn on_the_wire(evidence: &Evidence) -> v1::Evidence {
         sha256: evidence.whole.sha256.to_vec(),
         added_time: Some(time(evidence.added_at)),
         seen_on_claims: evidence.seen_on.iter().map(ToString::to_string).collect(),
+        erased_time: evidence.erased_at.map(time),
     }
 }
 
@@ -137,7 +138,7 @@ async fn add_now(
 ) -> store::Result<v1::AddEvidenceResponse> {
     let claim = claims::lock(&mut *conn, &moment.actor, asked.claim).await?;
     if let Some(complete) = evidence::of_claim(&mut *conn, claim.id, Some(asked.id)).await?.pop() {
-        claim.applied_by(&moment.actor)?;
+        claim.added_to_by(&moment.actor)?;
         if asked.kind != complete.kind || asked.whole.is_some_and(|meant| meant != complete.whole) {
             return Err(Error::invalid("evidence_id", "is that of another scan or photo, which is complete"));
         }
@@ -161,6 +162,7 @@ async fn add_now(
         object_id: upload.object_id,
         added_at: moment.now,
         seen_on: Vec::new(),
+        erased_at: None,
     };
     evidence::complete(&mut *conn, claim.id, &complete).await?;
     let sha256 = came.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -223,6 +225,7 @@ pub(super) async fn get(
         Box::pin(async move {
             claims::get(&mut *conn, actor, claim).await?;
             let found = evidence::of_claim(conn, claim, Some(id)).await?.pop();
+            let found = found.filter(|found| found.erased_at.is_none());
             found.ok_or_else(|| Error::not_found("evidence", id))
         })
     });

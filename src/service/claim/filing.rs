@@ -22,6 +22,7 @@ use crate::{
         serial::Serial,
         vouchers::{Prospect, dispute, obstacles, verify},
     },
+    metrics,
     service::{App, Moment, Reply, Written, decision, fields::Fields, open, status, wire::money},
     store::{
         self, Error,
@@ -59,7 +60,7 @@ impl Asked {
     ) -> Option<Self> {
         let serial = fields.serial("serial", serial);
         let told = fields.told(report);
-        let named = fields.customer(customer);
+        let named = fields.customer("customer", customer);
         if actor.customer_id().is_some() && customer.is_some() {
             fields.violate("customer", "must be left out: a customer files for himself");
         }
@@ -220,6 +221,7 @@ async fn file_now(
         _ => None,
     };
     claims::file(conn, &claim, &ruled.decided, person, &moment.actor, moment.now).await?;
+    metrics::decided(metrics::Stage::Filed, &ruled.decided.decision);
     Ok(v1::FileClaimResponse { claim: Some(answer::filed(claim, ruled.decided, moment)), contact: ruled.contact })
 }
 

@@ -14,11 +14,17 @@ use tonic::{Code, Request, Response, Status};
 use super::reading;
 use crate::{
     auth::Call,
-    contract::v1::{self, ClaimEventType, ErrorReason, WatchClaimsResponse},
-    service::{App, Replies, Reply, fields::Fields, open, status, wire::text},
+    contract::v1::{self, ClaimEventType, ErrorReason, LogisticsEventType, WatchClaimsResponse},
+    metrics,
+    service::{
+        App, Replies, Reply,
+        fields::Fields,
+        open, status,
+        wire::{text, time},
+    },
     store::{
-        self,
-        watch::{Feed, Safe, Wanted, Watched, backlog, last_drawn},
+        self, Error,
+        watch::{Feed, Happened, LogisticsEvent, Safe, Wanted, Watched, backlog, last_drawn},
     },
 };
 
@@ -93,6 +99,9 @@ async fn follow(app: &App, hub: &Hub, reached: &mut Option<Safe>) -> store::Resu
             feed.wait(&safe).await?;
             continue;
         }
+        if let Some((newest, _)) = events.last() {
+            metrics::tell_watch_lag(app.clock.now() - newest.event.recorded_at());
+        }
         hub.safe.send_replace(Some(safe.at));
         // Nobody there to take it is no fault.
         let _ = hub.batches.send(Arc::new(Batch { after, up_to: safe.at, events }));
@@ -101,12 +110,28 @@ async fn follow(app: &App, hub: &Hub, reached: &mut Option<Safe>) -> store::Resu
 }
 
 fn told(watched: Watched) -> store::Result<WatchClaimsResponse> {
+    let (event, logistics_event) = match watched.event {
+        Happened::Claim(event) => (Some(reading::event(event, &[], false)?), None),
+        Happened::Logistics(event) => (None, Some(logistics(event)?)),
+    };
     Ok(WatchClaimsResponse {
         cursor: watched.feed.to_string(),
-        claim_id: watched.claim_id.to_string(),
-        serial: watched.serial,
+        claim_id: text(watched.claim_id),
+        serial: text(watched.serial),
         dealer_id: text(watched.dealer_id),
-        event: Some(reading::event(watched.event, &[], false)?),
+        event,
+        logistics_event,
+    })
+}
+
+fn logistics(event: LogisticsEvent) -> store::Result<v1::LogisticsEvent> {
+    let kind = LogisticsEventType::from_str_name(&format!("LOGISTICS_EVENT_TYPE_{}", event.kind));
+    Ok(v1::LogisticsEvent {
+        r#type: kind.ok_or_else(|| Error::broken(format!("no event type {} in the contract", event.kind)))?.into(),
+        shipment_id: text(event.shipment_id),
+        recorded_time: Some(time(event.recorded_at)),
+        actor: event.actor,
+        facts_json: event.facts.to_string(),
     })
 }
 
@@ -143,9 +168,10 @@ pub(super) async fn watch(
         "" => Some(None),
         id => fields.name("dealer_id", id, "._-").map(Some),
     };
+    let logistics = request.logistics;
     let types = fields.each(&request.types, |fields, at, kind| type_name(fields, at, *kind));
-    let (cursor, wanted) =
-        fields.finish(|| Some((cursor.ok()?, Wanted { serial: serial?, dealer_id: dealer_id?, types: types? })))?;
+    let (cursor, wanted) = fields
+        .finish(|| Some((cursor.ok()?, Wanted { serial: serial?, dealer_id: dealer_id?, types: types?, logistics })))?;
     // Joined before it is asked how far the feed is: what comes between is in the channel.
     let batches = watching.hub.batches.subscribe();
     watching.hub.joined.notify_one();

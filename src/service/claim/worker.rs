@@ -11,10 +11,11 @@ use uuid::Uuid;
 use crate::{
     clock::{Clock, civil_date},
     domain::{actor::Actor, event::Event},
+    metrics,
     store::{
         self, Error,
         claims::{self, overdue},
-        evidence,
+        counts, evidence,
         objects::Objects,
         quotes::{self, Verdict},
         requests, stock,
@@ -47,20 +48,33 @@ pub struct Done {
     pub released: u64,
 }
 
-/// Waits and takes a step, until `stop`. `pool` is under the worker's role; scans and photos are kept in `objects`.
+/// Counts, waits, and takes a step, until `stop`. `pool` is under the worker's role; scans and photos are kept in `objects`.
 pub async fn run(pool: PgPool, objects: Objects, clock: Clock, every: Duration, stop: CancellationToken) {
     let work = async {
         loop {
+            count(&pool, clock.now()).await;
             tokio::time::sleep(every).await;
             match step(&pool, &objects, clock.now()).await {
                 Ok(done) if done == Done::default() => {}
                 Ok(done) => tracing::info!(?done, "the clock's work"),
-                Err(error) => tracing::warn!(%error, "the clock's work waits"),
+                Err(error) => {
+                    metrics::clock_failed();
+                    tracing::warn!(%error, "the clock's work waits");
+                }
             }
         }
     };
     // A transaction that has begun ends all the same: it runs in a task of its own.
     stop.run_until_cancelled(work).await.unwrap_or(())
+}
+
+/// Tells what there is of claims and debts. One process does it for all; what could not be counted is not told.
+async fn count(pool: &PgPool, now: DateTime<Utc>) {
+    let counted = in_transaction(pool, move |conn| Box::pin(counts::read(conn, now, civil_date(now)))).await;
+    metrics::tell_counts(counted.unwrap_or_else(|error| {
+        tracing::warn!(%error, "claims and debts could not be counted");
+        Vec::new()
+    }));
 }
 
 /// Does all that is due at `now`, each claim in a transaction of its own. What another process holds is left to it, and what fails

@@ -19,6 +19,7 @@ use crate::{
         serial::Serial,
         vouchers::RegisteredSale,
     },
+    metrics,
     service::{decision, registry::promises::promise, status},
     store::{
         self, Error,
@@ -212,6 +213,7 @@ impl Beside {
         let serial = decided.unit.serial.to_string();
         let models = decided.models_to_give().filter(|model| self.in_stock.contains(*model)).cloned().collect();
         let Decided { question, unit, decision } = decided;
+        metrics::decided(metrics::Stage::Asked, &decision);
         let standing =
             question.vouchers.as_ref().map(|given| decision::standing(&call.actor, given, self.sales.get(&serial)));
         let known = |promise: &&Promise| question.known_at.is_none_or(|at| promise.recorded_at <= at);

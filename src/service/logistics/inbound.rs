@@ -4,11 +4,11 @@ use sqlx::PgConnection;
 use tonic::Request;
 use uuid::Uuid;
 
-use super::{Parcel, claim_ids, fits, parcel, shipment};
+use super::{MOST_ITEMS, Parcel, claim_ids, parcel, shipment};
 use crate::{
     contract::v1,
     domain::{claim::Claim, clause::Clause, coverage::Payer},
-    service::{App, Moment, Reply, fields::Fields, open},
+    service::{App, Moment, Reply, fields::Fields, open_write},
     store::{
         self, claims,
         shipments::{self, Item},
@@ -16,12 +16,10 @@ use crate::{
 };
 
 pub(super) async fn open_return(app: &App, request: Request<v1::OpenReturnRequest>) -> Reply<v1::OpenReturnResponse> {
-    let (call, request) = open(request)?;
-    fits("claim_ids", request.claim_ids.len())?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
+    let (call, request, id, mut fields) = open_write(request)?;
+    Fields::at_most("claim_ids", &request.claim_ids, MOST_ITEMS)?;
     fields.entries("claim_ids", &request.claim_ids);
-    let claims = claim_ids(&mut fields, |at| format!("claim_ids[{at}]"), request.claim_ids.iter().map(String::as_str));
+    let claims = claim_ids(&mut fields, &request.claim_ids);
     let parcel = parcel(&mut fields, &request.carrier, &request.tracking_number);
     let (id, claims, parcel) = fields.finish(|| Some((id?, claims?, parcel?)))?;
     app.write(&call, id, &request, (claims, parcel), move |conn, (claims, parcel), moment| {

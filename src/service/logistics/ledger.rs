@@ -1,12 +1,14 @@
 //! The dealer's ledger: what dealer and maker owe each other after swaps (M3).
 
 use chrono::NaiveDate;
+use sqlx::PgConnection;
 use tonic::Request;
 use uuid::Uuid;
 
 use crate::{
     contract::v1,
     domain::{
+        claim::Claim,
         coverage::Remedy,
         ledger::{Closing, Debtor, Owed},
         period::civil_date,
@@ -15,11 +17,11 @@ use crate::{
     service::{
         App, Moment, Reply,
         fields::Fields,
-        open,
+        open, open_write,
         page::Page,
         wire::{date, number, text, time},
     },
-    store::{self, Error, claims, dealers, ledger},
+    store::{self, Error, claims, dealers, ledger, stock},
 };
 
 fn debt(found: ledger::Debt, today: NaiveDate) -> store::Result<v1::Debt> {
@@ -81,36 +83,38 @@ pub(super) async fn get(app: &App, request: Request<v1::GetDealerLedgerRequest>)
     .await
 }
 
-/// Closes a debt that is open, of a claim that is held, and gives it.
+/// Closes a debt that is open, and gives it. Where it is the maker's nothing goes out any more: its claim ends.
 async fn settle(
-    conn: &mut sqlx::PgConnection,
-    claim: Uuid,
+    conn: &mut PgConnection,
+    claim: Claim,
     debtor: Debtor,
     closing: Closing,
     reason: &str,
     moment: &Moment,
 ) -> store::Result<v1::Debt> {
-    ledger::get(&mut *conn, claim, debtor).await?;
-    let closed =
-        ledger::close(&mut *conn, claim, debtor, closing, None, Some(reason), &moment.actor, moment.now).await?;
-    if !closed {
+    let (id, actor, now) = (claim.id, &moment.actor, moment.now);
+    ledger::get(&mut *conn, id, debtor).await?;
+    if !ledger::close(&mut *conn, id, debtor, closing, None, Some(reason), actor, now).await? {
         return Err(Refusal::DebtClosed.into());
     }
-    debt(ledger::get(conn, claim, debtor).await?, moment.today)
+    if debtor == Debtor::Maker {
+        let event = claim.settle_debt(closing, reason.to_owned())?;
+        let claim = claims::advance(&mut *conn, claim, vec![event], None, actor, now).await?;
+        stock::keep_replaced(&mut *conn, &claim, actor, now).await?;
+    }
+    debt(ledger::get(conn, id, debtor).await?, moment.today)
 }
 
 pub(super) async fn write_off(app: &App, request: Request<v1::WriteOffDebtRequest>) -> Reply<v1::WriteOffDebtResponse> {
-    let (call, request) = open(request)?;
+    let (call, request, id, mut fields) = open_write(request)?;
     let named = request.debt.clone().unwrap_or_default();
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
     let claim = fields.uuid("debt.claim_id", &named.claim_id);
     let debtor = fields.choice("debt.debtor", named.debtor);
     let reason = fields.text("reason", &request.reason, 500);
     let (id, asked) = fields.finish(|| Some((id?, (claim?, debtor?, reason?))))?;
     app.write(&call, id, &request, asked, move |conn, (claim, debtor, reason), moment| {
         Box::pin(async move {
-            claims::lock(&mut *conn, &moment.actor, claim).await?;
+            let claim = claims::lock(&mut *conn, &moment.actor, claim).await?;
             let debt = settle(conn, claim, debtor, Closing::WrittenOff, &reason, moment).await?;
             Ok(v1::WriteOffDebtResponse { debt: Some(debt) })
         })
@@ -119,24 +123,25 @@ pub(super) async fn write_off(app: &App, request: Request<v1::WriteOffDebtReques
 }
 
 pub(super) async fn net(app: &App, request: Request<v1::NetDebtsRequest>) -> Reply<v1::NetDebtsResponse> {
-    let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
+    let (call, request, id, mut fields) = open_write(request)?;
     let dealers_claim = fields.uuid("dealer_claim_id", &request.dealer_claim_id);
     let makers_claim = fields.uuid("maker_claim_id", &request.maker_claim_id);
     let reason = fields.text("reason", &request.reason, 500);
     let (id, asked) = fields.finish(|| Some((id?, (dealers_claim?, makers_claim?, reason?))))?;
     app.write(&call, id, &request, asked, move |conn, (dealers_claim, makers_claim, reason), moment| {
         Box::pin(async move {
-            claims::lock_all(&mut *conn, &moment.actor, &[dealers_claim, makers_claim]).await?;
+            let named = [dealers_claim, makers_claim];
+            let held = claims::lock_all(&mut *conn, &moment.actor, &named).await?;
             let owed = ledger::get(&mut *conn, dealers_claim, Debtor::Dealer).await?;
             let owing = ledger::get(&mut *conn, makers_claim, Debtor::Maker).await?;
             if owed.dealer_id != owing.dealer_id || owing.owed != Owed::GoodUnit.to_string() {
                 return Err(Refusal::DebtsDoNotMatch.into());
             }
-            let dealers = settle(&mut *conn, dealers_claim, Debtor::Dealer, Closing::Netted, &reason, moment).await?;
-            let makers = settle(conn, makers_claim, Debtor::Maker, Closing::Netted, &reason, moment).await?;
-            Ok(v1::NetDebtsResponse { debts: vec![dealers, makers] })
+            let mut debts = Vec::new();
+            for (claim, debtor) in held.into_iter().zip([Debtor::Dealer, Debtor::Maker]) {
+                debts.push(settle(&mut *conn, claim, debtor, Closing::Netted, &reason, moment).await?);
+            }
+            Ok(v1::NetDebtsResponse { debts })
         })
     })
     .await

@@ -5,23 +5,25 @@ use tonic::Request;
 use super::{on_the_wire, tracking};
 use crate::{
     contract::v1::{self, ShipmentDirection},
-    service::{App, Reply, fields::Fields, open, page::Page},
+    service::{App, Reply, fields::Fields, open, page::Page, wire::contact},
     store::{
-        self,
+        self, people,
         shipments::{self, Filter},
     },
 };
 
 pub(super) async fn get(app: &App, request: Request<v1::GetShipmentRequest>) -> Reply<v1::GetShipmentResponse> {
     let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let id = fields.uuid("shipment_id", &request.shipment_id);
-    let id = fields.finish(|| id)?;
+    let id = Fields::one(|fields| fields.uuid("shipment_id", &request.shipment_id))?;
     app.read(&call, id, move |conn, id, actor| {
         Box::pin(async move {
             let (found, items) = shipments::get(&mut *conn, actor, id).await?;
-            let tracking = tracking::of_parcel(conn, &found).await?;
-            Ok(v1::GetShipmentResponse { shipment: Some(on_the_wire(found, items)?), tracking })
+            let tracking = tracking::of_parcel(&mut *conn, &found).await?;
+            let recipient = match found.addressed_to() {
+                Some(id) => people::person(conn, id).await?.map(contact),
+                None => None,
+            };
+            Ok(v1::GetShipmentResponse { shipment: Some(on_the_wire(found, items)?), tracking, recipient })
         })
     })
     .await

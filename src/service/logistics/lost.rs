@@ -4,20 +4,18 @@ use sqlx::PgConnection;
 use tonic::Request;
 use uuid::Uuid;
 
-use super::{chosen, claim_ids, fits, shipment};
+use super::{MOST_ITEMS, chosen, claim_ids, shipment};
 use crate::{
     contract::v1,
-    service::{App, Moment, Reply, claim::answer, fields::Fields, open},
+    service::{App, Moment, Reply, claim::answer, fields::Fields, open_write},
     store::{self, claims, shipments},
 };
 
 pub(super) async fn record(app: &App, request: Request<v1::RecordLossRequest>) -> Reply<v1::RecordLossResponse> {
-    let (call, request) = open(request)?;
-    fits("claim_ids", request.claim_ids.len())?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
+    let (call, request, id, mut fields) = open_write(request)?;
+    Fields::at_most("claim_ids", &request.claim_ids, MOST_ITEMS)?;
     let parcel = fields.uuid("shipment_id", &request.shipment_id);
-    let claims = claim_ids(&mut fields, |at| format!("claim_ids[{at}]"), request.claim_ids.iter().map(String::as_str));
+    let claims = claim_ids(&mut fields, &request.claim_ids);
     let reason = fields.text("reason", &request.reason, 500);
     let (id, parcel, claims, reason) = fields.finish(|| Some((id?, parcel?, claims?, reason?)))?;
     app.write(&call, id, &request, (claims, reason), move |conn, (claims, reason), moment| {
@@ -47,9 +45,7 @@ async fn record_now(
 }
 
 pub(super) async fn close(app: &App, request: Request<v1::CloseLostRequest>) -> Reply<v1::CloseLostResponse> {
-    let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
+    let (call, request, id, mut fields) = open_write(request)?;
     let claim = fields.uuid("claim_id", &request.claim_id);
     let version = fields.version(request.version);
     let reason = fields.text("reason", &request.reason, 500);

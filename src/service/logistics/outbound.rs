@@ -1,14 +1,17 @@
 //! From the maker: what is ready is sent, and delivered (M6).
 
+use std::collections::HashSet;
+
 use sqlx::PgConnection;
 use tonic::Request;
 use uuid::Uuid;
 
-use super::{Parcel, chosen, claim_ids, fits, parcel, shipment};
+use super::{MOST_ITEMS, Parcel, chosen, claim_id, claim_ids, parcel, shipment};
 use crate::{
     contract::v1,
     domain::{
-        claim::{Claim, Outcome, State},
+        actor::Actor,
+        claim::{Claim, State},
         claim_steps::may_be_given,
         clause::Clause,
         coverage::Payer,
@@ -16,10 +19,11 @@ use crate::{
         refusal::Refusal,
         serial::Serial,
     },
-    service::{App, Moment, Reply, fields::Fields, open},
+    service::{App, Moment, Reply, fields::Fields, open_write},
     store::{
         self, Error, claims, dealers,
         history::{self, Replacement},
+        people::{self, NamedCustomer},
         shipments::{self, Item},
         stock::{self, Why},
         units,
@@ -30,34 +34,42 @@ pub(super) async fn dispatch(
     app: &App,
     request: Request<v1::DispatchOutboundRequest>,
 ) -> Reply<v1::DispatchOutboundResponse> {
-    let (call, request) = open(request)?;
-    fits("items", request.items.len())?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
+    let (call, request, id, mut fields) = open_write(request)?;
+    Fields::at_most("items", &request.items, MOST_ITEMS)?;
     fields.entries("items", &request.items);
-    let ids = request.items.iter().map(|item| item.claim_id.as_str());
-    let claims = claim_ids(&mut fields, |at| format!("items[{at}].claim_id"), ids);
-    let given: Vec<_> = request
-        .items
-        .iter()
-        .enumerate()
-        .map(|(at, item)| fields.optional_serial(&format!("items[{at}].given_serial"), &item.given_serial))
-        .collect();
+    let mut seen = HashSet::new();
+    let items: Option<Vec<_>> = fields.each(&request.items, |fields, at, item| {
+        let claim = claim_id(fields, &format!("items[{at}].claim_id"), &item.claim_id, &mut seen);
+        let given = fields.optional_serial(&format!("items[{at}].given_serial"), &item.given_serial);
+        claim.zip(given)
+    });
     let parcel = parcel(&mut fields, &request.carrier, &request.tracking_number);
-    let (id, items, parcel) = fields.finish(|| {
-        let given = given.into_iter().collect::<Option<Vec<_>>>()?;
-        Some((id?, claims?.into_iter().zip(given).collect::<Vec<_>>(), parcel?))
-    })?;
-    app.write(&call, id, &request, (items, parcel), move |conn, (items, parcel), moment| {
-        Box::pin(async move { dispatch_now(conn, &items, &parcel, moment).await })
+    let to = fields.customer("recipient", request.recipient.as_ref());
+    if matches!(&to, Some(Some(NamedCustomer::New(_, person))) if person.address.is_none()) {
+        fields.violate("recipient.contact.address", "is required");
+    }
+    let (id, items, parcel, to) = fields.finish(|| Some((id?, items?, parcel?, to?)))?;
+    app.write(&call, id, &request, (items, parcel, to), move |conn, (items, parcel, to), moment| {
+        Box::pin(async move { dispatch_now(conn, &items, &parcel, to.as_ref(), moment).await })
     })
     .await
+}
+
+/// Whom the parcel is addressed to: a customer whom its party knows, with an address, or a new one.
+async fn recipient(conn: &mut PgConnection, to: &NamedCustomer, party: &Actor, moment: &Moment) -> store::Result<Uuid> {
+    let knows = if matches!(to, NamedCustomer::Known(_)) { party } else { &moment.actor };
+    let id = people::customer(&mut *conn, knows, to).await?;
+    match people::person(conn, id).await?.and_then(|person| person.address) {
+        Some(_) => Ok(id),
+        None => Err(Error::invalid("recipient.customer_id", "has no address")),
+    }
 }
 
 async fn dispatch_now(
     conn: &mut PgConnection,
     items: &[(Uuid, Option<Serial>)],
     parcel: &Parcel,
+    to: Option<&NamedCustomer>,
     moment: &Moment,
 ) -> store::Result<v1::DispatchOutboundResponse> {
     let ids: Vec<Uuid> = items.iter().map(|(id, _)| *id).collect();
@@ -72,7 +84,10 @@ async fn dispatch_now(
         Some(dealer) => dealers::get(&mut *conn, dealer).await?.credit_terms,
         None => false,
     };
-    let opened = parcel.open("OUTBOUND", &party, moment.now);
+    let mut opened = parcel.open("OUTBOUND", &party, moment.now);
+    if let Some(to) = to {
+        opened.recipient_id = Some(recipient(&mut *conn, to, &party, moment).await?);
+    }
     let (mut places, mut steps) = (Vec::new(), Vec::new());
     for (claim, (_, given)) in found.into_iter().zip(items) {
         let event = claim.dispatch(opened.shipment_id, given.clone(), credit_terms)?;
@@ -91,7 +106,8 @@ async fn dispatch_now(
 /// a unit that was lost on its way out, whose warranty it carries on (T5). It leaves the stock where it stands in it.
 async fn give(conn: &mut PgConnection, claim: &Claim, given: &Serial, moment: &Moment) -> store::Result<()> {
     let lost = match &claim.state {
-        State::Lost(Some(Outcome::Replenishment(_))) => None,
+        // After a swap the customer has a unit already: what goes to the dealer stands outside the chain.
+        State::Lost(_) if claim.swapped_for.is_some() => None,
         State::Lost(_) => claim.in_the_box(),
         _ => None,
     };
@@ -128,12 +144,10 @@ pub(super) async fn deliver(
     app: &App,
     request: Request<v1::ConfirmDeliveryRequest>,
 ) -> Reply<v1::ConfirmDeliveryResponse> {
-    let (call, request) = open(request)?;
-    fits("claim_ids", request.claim_ids.len())?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
+    let (call, request, id, mut fields) = open_write(request)?;
+    Fields::at_most("claim_ids", &request.claim_ids, MOST_ITEMS)?;
     let parcel = fields.uuid("shipment_id", &request.shipment_id);
-    let claims = claim_ids(&mut fields, |at| format!("claim_ids[{at}]"), request.claim_ids.iter().map(String::as_str));
+    let claims = claim_ids(&mut fields, &request.claim_ids);
     let (id, parcel, claims) = fields.finish(|| Some((id?, parcel?, claims?)))?;
     app.write(&call, id, &request, claims, move |conn, claims, moment| {
         Box::pin(async move { deliver_now(conn, parcel, claims, moment).await })
@@ -160,6 +174,6 @@ async fn deliver_now(
     claims::advance_all(&mut *conn, steps, None, &moment.actor, moment.now).await?;
     let whole = Arrival::default();
     let arrived: Vec<_> = ids.iter().map(|id| (*id, &whole)).collect();
-    shipments::arrive(&mut *conn, id, &arrived, moment.now).await?;
+    shipments::arrive(&mut *conn, id, &arrived, None, moment.now).await?;
     Ok(v1::ConfirmDeliveryResponse { shipment: Some(shipment(conn, &moment.actor, id).await?) })
 }

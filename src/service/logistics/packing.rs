@@ -17,9 +17,7 @@ use crate::{
 
 pub(super) async fn get(app: &App, request: Request<v1::GetPackingListRequest>) -> Reply<v1::GetPackingListResponse> {
     let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let id = fields.uuid("shipment_id", &request.shipment_id);
-    let id = fields.finish(|| id)?;
+    let id = Fields::one(|fields| fields.uuid("shipment_id", &request.shipment_id))?;
     app.read(&call, id, move |conn, id, actor| {
         Box::pin(async move {
             let (parcel, items) = shipments::get(conn, actor, id).await?;

@@ -4,14 +4,14 @@ use sqlx::PgConnection;
 use tonic::Request;
 use uuid::Uuid;
 
-use super::{fits, set_aside, shipment};
+use super::{MOST_ITEMS, set_aside, shipment};
 use crate::{
     contract::v1::{self, received_result::Result as Became},
     domain::{
         claim::Outcome,
         parcel::{Arrival, Difference, Found},
     },
-    service::{App, Moment, Reply, claim::answer, fields::Fields, open},
+    service::{App, Moment, Reply, claim::answer, fields::Fields, open_write},
     store::{self, Error, claims, set_aside::SetAside, shipments},
 };
 
@@ -39,22 +39,24 @@ fn received(fields: &mut Fields, at: usize, item: &v1::ReceivedItem) -> Option<R
 }
 
 pub(super) async fn receive(app: &App, request: Request<v1::ReceiveReturnRequest>) -> Reply<v1::ReceiveReturnResponse> {
-    let (call, request) = open(request)?;
-    fits("items", request.items.len())?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
+    let (call, request, id, mut fields) = open_write(request)?;
+    Fields::at_most("items", &request.items, MOST_ITEMS)?;
     let parcel = fields.uuid("shipment_id", &request.shipment_id);
     fields.entries("items", &request.items);
-    let items: Vec<_> = request.items.iter().enumerate().map(|(at, item)| received(&mut fields, at, item)).collect();
-    let read: Vec<_> = items.iter().map(|item| item.as_ref().map(|item| item.found.read())).collect();
-    for (at, both) in read.iter().enumerate() {
-        if matches!(both, Some((Some(_), Some(_)))) && read[..at].contains(both) {
+    let mut seen = Vec::new();
+    let items: Option<Vec<_>> = fields.each(&request.items, |fields, at, item| {
+        let item = received(fields, at, item)?;
+        let both = item.found.read();
+        if matches!(both, (Some(_), Some(_))) && seen.contains(&both) {
             fields.violate(&format!("items[{at}].return_number"), "must be there once");
         }
-    }
-    let (id, parcel, items) = fields.finish(|| Some((id?, parcel?, items.into_iter().collect::<Option<Vec<_>>>()?)))?;
-    app.write(&call, id, &request, items, move |conn, items, moment| {
-        Box::pin(async move { receive_now(conn, parcel, &items, moment).await })
+        seen.push(both);
+        Some(item)
+    });
+    let depot = fields.optional_model("depot", &request.depot);
+    let (id, parcel, items, depot) = fields.finish(|| Some((id?, parcel?, items?, depot?)))?;
+    app.write(&call, id, &request, (items, depot), move |conn, (items, depot), moment| {
+        Box::pin(async move { receive_now(conn, parcel, &items, depot.as_deref(), moment).await })
     })
     .await
 }
@@ -63,6 +65,7 @@ async fn receive_now(
     conn: &mut PgConnection,
     id: Uuid,
     items: &[Received],
+    depot: Option<&str>,
     moment: &Moment,
 ) -> store::Result<v1::ReceiveReturnResponse> {
     let (parcel, announced) = shipments::get(&mut *conn, &moment.actor, id).await?;
@@ -97,7 +100,7 @@ async fn receive_now(
         apart.push(kept);
     }
     let received = claims::advance_all(&mut *conn, steps, None, &moment.actor, moment.now).await?;
-    shipments::arrive(&mut *conn, id, &arrived, moment.now).await?;
+    shipments::arrive(&mut *conn, id, &arrived, depot, moment.now).await?;
     if !apart.is_empty() {
         store::set_aside::add(&mut *conn, &apart).await?;
     }

@@ -18,7 +18,7 @@ use crate::{
         App, Moment, Reply,
         claim::answer,
         fields::Fields,
-        open,
+        open, open_write,
         page::Page,
         wire::{number, text, time},
     },
@@ -99,9 +99,7 @@ pub(super) async fn settle(
     app: &App,
     request: Request<v1::SettleSetAsideRequest>,
 ) -> Reply<v1::SettleSetAsideResponse> {
-    let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let request_id = fields.request_id(&request.request_id);
+    let (call, request, request_id, mut fields) = open_write(request)?;
     let id = fields.uuid("set_aside_id", &request.set_aside_id);
     let version = fields.version(request.version);
     let how: Option<Settlement> = fields.choice("settlement", request.settlement);
@@ -172,6 +170,6 @@ async fn receive_after_all(
     }
     let claim = claims::advance(&mut *conn, claim, events, None, &moment.actor, moment.now).await?;
     let came_in = claim.inbound.unwrap_or(held.shipment_id);
-    shipments::arrive(conn, came_in, &[(claim.id, &arrival)], moment.now).await?;
+    shipments::arrive(conn, came_in, &[(claim.id, &arrival)], None, moment.now).await?;
     Ok(claim)
 }

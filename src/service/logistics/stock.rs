@@ -1,7 +1,6 @@
 //! Units in stock: where they stand, what they are, and which are held for a claim (T3, T4).
 
 use tonic::Request;
-use uuid::Uuid;
 
 use crate::{
     contract::v1,
@@ -9,7 +8,7 @@ use crate::{
     service::{
         App, Moment, Reply,
         fields::Fields,
-        open,
+        open, open_write,
         page::Page,
         wire::{number, text, time},
     },
@@ -67,10 +66,8 @@ pub(super) async fn put_location(
     app: &App,
     request: Request<v1::PutStockLocationRequest>,
 ) -> Reply<v1::PutStockLocationResponse> {
-    let (call, request) = open(request)?;
+    let (call, request, id, mut fields) = open_write(request)?;
     let given = request.location.clone().unwrap_or_default();
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
     let short = location(&mut fields, "location.location", &given.location);
     let name = fields.text("location.name", &given.name, 100);
     let receives_replaced = given.receives_replaced;
@@ -103,28 +100,25 @@ pub(super) async fn list_locations(
 }
 
 pub(super) async fn receive(app: &App, request: Request<v1::ReceiveStockRequest>) -> Reply<v1::ReceiveStockResponse> {
-    let (call, request) = open(request)?;
+    let (call, request, id, mut fields) = open_write(request)?;
     Fields::at_most("serials", &request.serials, MOST_UNITS)?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
     fields.entries("serials", &request.serials);
     let mut seen = std::collections::HashSet::new();
-    let mut serials = Vec::new();
-    for (at, given) in request.serials.iter().enumerate() {
+    let serials: Option<Vec<_>> = fields.each(&request.serials, |fields, at, given| {
         let field = format!("serials[{at}]");
-        let Some(serial) = fields.serial(&field, given) else { continue };
+        let serial = fields.serial(&field, given)?;
         if !seen.insert(serial.clone()) {
             fields.violate(&field, "must be there once");
         }
-        serials.push(serial);
-    }
+        Some(serial)
+    });
     let short = location(&mut fields, "location", &request.location);
     let condition: Option<Condition> = fields.choice("condition", request.condition);
     if condition == Some(Condition::Scrapped) {
         fields.violate("condition", "must not be SCRAPPED");
     }
     let reason = fields.text("reason", &request.reason, 500);
-    let (id, asked) = fields.finish(|| Some((id?, (serials, short?, condition?, reason?))))?;
+    let (id, asked) = fields.finish(|| Some((id?, (serials?, short?, condition?, reason?))))?;
     app.write(&call, id, &request, asked, move |conn, (serials, short, condition, reason), moment| {
         Box::pin(async move {
             let came = stock::receive(conn, &serials, &short, condition, why(&reason, moment)).await?;
@@ -139,9 +133,7 @@ pub(super) async fn receive(app: &App, request: Request<v1::ReceiveStockRequest>
 type Goal = Option<(String, Condition)>;
 
 pub(super) async fn move_stock(app: &App, request: Request<v1::MoveStockRequest>) -> Reply<v1::MoveStockResponse> {
-    let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
+    let (call, request, id, mut fields) = open_write(request)?;
     let serial = fields.serial("serial", &request.serial);
     let goal: Option<Goal> = if request.location.is_empty() {
         if request.condition != 0 {
@@ -245,9 +237,7 @@ pub(super) async fn set_minimum(
     app: &App,
     request: Request<v1::SetStockMinimumRequest>,
 ) -> Reply<v1::SetStockMinimumResponse> {
-    let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
+    let (call, request, id, mut fields) = open_write(request)?;
     let model = fields.model("model", &request.model);
     let short = location(&mut fields, "location", &request.location);
     let minimum = request.minimum;
@@ -287,19 +277,13 @@ pub(super) async fn list_levels(
     .await
 }
 
-/// What both calls about a claim's allocation name: the request's id and the claim.
-fn of_claim(request_id: &str, claim_id: &str) -> Result<(Uuid, Uuid), tonic::Status> {
-    let mut fields = Fields::default();
-    let (id, claim) = (fields.request_id(request_id), fields.uuid("claim_id", claim_id));
-    fields.finish(|| id.zip(claim))
-}
-
 pub(super) async fn allocate(
     app: &App,
     request: Request<v1::AllocateReplacementRequest>,
 ) -> Reply<v1::AllocateReplacementResponse> {
-    let (call, request) = open(request)?;
-    let (id, claim) = of_claim(&request.request_id, &request.claim_id)?;
+    let (call, request, id, mut fields) = open_write(request)?;
+    let claim = fields.uuid("claim_id", &request.claim_id);
+    let (id, claim) = fields.finish(|| id.zip(claim))?;
     app.write(&call, id, &request, claim, move |conn, claim, moment| {
         Box::pin(async move {
             let claim = claims::lock(&mut *conn, &moment.actor, claim).await?;
@@ -329,8 +313,9 @@ pub(super) async fn release(
     app: &App,
     request: Request<v1::ReleaseAllocationRequest>,
 ) -> Reply<v1::ReleaseAllocationResponse> {
-    let (call, request) = open(request)?;
-    let (id, claim) = of_claim(&request.request_id, &request.claim_id)?;
+    let (call, request, id, mut fields) = open_write(request)?;
+    let claim = fields.uuid("claim_id", &request.claim_id);
+    let (id, claim) = fields.finish(|| id.zip(claim))?;
     app.write(&call, id, &request, claim, move |conn, claim, moment| {
         Box::pin(async move {
             let claim = claims::lock(&mut *conn, &moment.actor, claim).await?;
@@ -345,9 +330,7 @@ pub(super) async fn refurbish(
     app: &App,
     request: Request<v1::RefurbishUnitRequest>,
 ) -> Reply<v1::RefurbishUnitResponse> {
-    let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
+    let (call, request, id, mut fields) = open_write(request)?;
     let (old, new) = (fields.serial("serial", &request.serial), fields.serial("new_serial", &request.new_serial));
     if new.is_some() && old == new {
         fields.violate("new_serial", "must be another serial");

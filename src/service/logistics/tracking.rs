@@ -10,7 +10,7 @@ use crate::{
     service::{
         App, Moment, Reply,
         fields::Fields,
-        open,
+        open_write,
         wire::{number, text, time},
     },
     store::{self, Error, shipments, tracking, tracking::TrackingEvent},
@@ -32,10 +32,8 @@ pub(super) async fn record(
     app: &App,
     request: Request<v1::RecordTrackingRequest>,
 ) -> Reply<v1::RecordTrackingResponse> {
-    let (call, request) = open(request)?;
+    let (call, request, id, mut fields) = open_write(request)?;
     Fields::at_most("events", &request.events, MOST_EVENTS)?;
-    let mut fields = Fields::default();
-    let id = fields.request_id(&request.request_id);
     let parcel = fields.optional_uuid("shipment_id", &request.shipment_id);
     let carrier = fields.text("carrier", &request.carrier, 60);
     let tracking_number = fields.text("tracking_number", &request.tracking_number, 60);
@@ -43,11 +41,10 @@ pub(super) async fn record(
         fields.entries("events", &request.events);
     }
     let now = app.clock.now();
-    let events: Vec<_> =
-        request.events.iter().enumerate().map(|(at, told)| event(&mut fields, at, told, now)).collect();
+    let events = fields.each(&request.events, |fields, at, told| event(fields, at, told, now));
     let (id, told) = fields.finish(|| {
-        let events = events.into_iter().collect::<Option<Vec<_>>>()?;
-        Some((id?, Told { parcel: parcel?, carrier: carrier?, tracking_number: tracking_number?, events }))
+        let (carrier, tracking_number) = (carrier?, tracking_number?);
+        Some((id?, Told { parcel: parcel?, carrier, tracking_number, events: events? }))
     })?;
     app.write(&call, id, &request, told, move |conn, told, moment| {
         Box::pin(async move { record_now(conn, &told, moment).await })

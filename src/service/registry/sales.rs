@@ -91,7 +91,7 @@ pub(super) async fn register(app: &App, request: Request<v1::RegisterSaleRequest
     let warranty_card_number = fields.optional_text("warranty_card_number", &request.warranty_card_number, 64);
     let region = fields.optional_region("region", &request.region);
     let contract_number = contract(&mut fields, &call.actor, &request.contract_number);
-    let customer = fields.customer(request.customer.as_ref());
+    let customer = fields.customer("customer", request.customer.as_ref());
     let version = fields.version(request.version);
     let model = fields.optional_model("model", &request.model);
     let reason = fields.optional_text("reason", &request.reason, 500);

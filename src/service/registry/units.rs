@@ -14,11 +14,11 @@ use crate::{
         App, Reply,
         fields::Fields,
         open, open_write,
-        wire::{date, text},
+        wire::{contact, date, text},
     },
     store::{
         history::{self, Repair, Replacement},
-        people::{self, Person},
+        people,
         units::{self, Unit},
     },
 };
@@ -147,8 +147,4 @@ fn repair(repair: Repair, actor: &Actor) -> v1::Repair {
         claim_id: text(repair.claim_id.filter(|_| actor.is_staff())),
         received_date: repair.received_on.map(date),
     }
-}
-
-fn contact(person: Person) -> v1::Contact {
-    v1::Contact { name: text(person.name), telephone: text(person.telephone), address: text(person.address) }
 }

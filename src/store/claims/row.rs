@@ -180,6 +180,7 @@ impl Row {
             OutcomeName::Accessory => Ok(Outcome::Accessory),
             OutcomeName::AsItCame => Ok(Outcome::AsItCame),
             OutcomeName::Lost => Ok(Outcome::Lost),
+            OutcomeName::Settled => Ok(Outcome::Settled),
             OutcomeName::Replenishment => Ok(Outcome::Replenishment(given.clone())),
             OutcomeName::Replaced => {
                 given.clone().map(Outcome::Replaced).ok_or_else(|| Error::broken("claims.outcome_serial is missing"))

@@ -1,0 +1,112 @@
+//! Freight: what a parcel cost, divided among the claims in it, and corrected by taking back what was charged (M5, M6).
+
+use strum::{Display, EnumIter, EnumString};
+
+use super::money::Fen;
+
+/// Where a carrier is paid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Display, EnumString, EnumIter)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
+pub enum Terms {
+    /// Where the parcel was sent from.
+    Prepaid,
+    /// Where it arrived.
+    Collect,
+    /// Not known yet.
+    Unknown,
+}
+
+/// What an entry does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Display, EnumString, EnumIter)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
+pub enum EntryKind {
+    /// Charges a share of the parcel's cost.
+    Charge,
+    /// Takes the charge before it back, whole.
+    Reversal,
+}
+
+/// What a leg was charged, or is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Charge {
+    /// Its share.
+    pub cost: Fen,
+    /// Where the carrier is paid.
+    pub terms: Terms,
+    /// Who carries it.
+    pub carrier: String,
+}
+
+/// An entry to be written for the leg at `leg` of the parcel: `number` is its place among that leg's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Posting {
+    /// Which leg, by its place in what was given.
+    pub leg: usize,
+    /// From 1.
+    pub number: i32,
+    /// What it does.
+    pub kind: EntryKind,
+    /// What is charged, or taken back.
+    pub charge: Charge,
+}
+
+/// Divides `charge`, the whole parcel's, among its legs. `before` is each leg's last charge with its number, none where it has none
+/// yet: that is taken back first. The shares sum to the whole to the fen; what is left over goes to the first, a fen each.
+pub fn divide(charge: &Charge, before: &[Option<(i32, Charge)>]) -> Vec<Posting> {
+    // A parcel holds at least one claim and at most 200.
+    let legs = i64::try_from(before.len()).unwrap_or(i64::MAX).max(1);
+    let (even, left) = (charge.cost.0 / legs, charge.cost.0 % legs);
+    let mut postings = Vec::new();
+    for (at, last) in before.iter().enumerate() {
+        let mut number = 1;
+        if let Some((charged, last)) = last {
+            postings.push(Posting { leg: at, number: charged + 1, kind: EntryKind::Reversal, charge: last.clone() });
+            number = charged + 2;
+        }
+        let cost = Fen(even + i64::from((at as i64) < left));
+        postings.push(Posting { leg: at, number, kind: EntryKind::Charge, charge: Charge { cost, ..charge.clone() } });
+    }
+    postings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prepaid(fen: i64) -> Charge {
+        Charge { cost: Fen(fen), terms: Terms::Prepaid, carrier: "SF".into() }
+    }
+
+    #[test]
+    fn the_shares_sum_to_the_whole_and_a_correction_takes_back_what_was_charged() {
+        for (whole, legs, expected) in [
+            (1_000, 1, vec![1_000]),
+            (1_000, 3, vec![334, 333, 333]),
+            (2, 3, vec![1, 1, 0]),
+            (0, 2, vec![0, 0]),
+            (10_000_000_000, 7, [vec![1_428_571_429; 4], vec![1_428_571_428; 3]].concat()),
+        ] {
+            let first = divide(&prepaid(whole), &vec![None; legs]);
+            assert_eq!(first.iter().map(|posting| posting.charge.cost.0).collect::<Vec<_>>(), expected);
+            assert!(first.iter().all(|posting| posting.number == 1 && posting.kind == EntryKind::Charge));
+            let before: Vec<_> = first.into_iter().map(|posting| Some((posting.number, posting.charge))).collect();
+            let collect = Charge { terms: Terms::Collect, ..prepaid(whole / 2) };
+            for correction in divide(&collect, &before).chunks(2) {
+                let [back, anew] = correction else { panic!("a reversal and a charge for each leg") };
+                assert_eq!(
+                    (back.kind, back.number, Some((1, back.charge.clone()))),
+                    (EntryKind::Reversal, 2, before[back.leg].clone())
+                );
+                assert_eq!(
+                    (anew.kind, anew.number, anew.charge.terms, anew.leg),
+                    (EntryKind::Charge, 3, Terms::Collect, back.leg)
+                );
+            }
+        }
+        // A claim that joined the parcel later has nothing to be taken back.
+        let joined = divide(&prepaid(300), &[Some((3, prepaid(300))), None]);
+        let numbers: Vec<_> =
+            joined.iter().map(|posting| (posting.leg, posting.number, posting.charge.cost.0)).collect();
+        assert_eq!(numbers, [(0, 4, 300), (0, 5, 150), (1, 1, 150)]);
+    }
+}

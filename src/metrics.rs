@@ -1,0 +1,351 @@
+//! What is counted and measured, for the whole process: `/metrics` in Prometheus' text format.
+//!
+//! No tenant, no serial and no person is ever a label. A call pays for an observation, not for finding its series: handles are
+//! found once and kept. What can be asked for (pools, the process itself) is asked at each scrape; what needs SQL is told by the
+//! clock's work in one process ([`tell_counts`]).
+
+mod process;
+
+use std::{
+    fmt,
+    sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, prometheus_text},
+    metrics::{MetricType, counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+use sqlx::PgPool;
+use strum::EnumCount;
+
+use crate::domain::{
+    clause::Clause,
+    coverage::{Decision, Remedy},
+};
+
+/// A label's name and value.
+type Label = (&'static str, &'static str);
+
+/// Upper bounds of a call's duration, ms: fine where the targets are.
+const CALL_MS: [f64; 13] = [1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10_000.0];
+/// Upper bounds of the wait for a connection, seconds.
+const WAIT_SECONDS: [f64; 8] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 3.0];
+/// Upper bounds of a claim's life, days.
+const TURNAROUND_DAYS: [f64; 8] = [1.0, 3.0, 7.0, 14.0, 21.0, 30.0, 60.0, 90.0];
+/// gRPC's codes, as the semantic conventions write them.
+const CODES: [&str; 17] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16"];
+
+static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
+
+struct Metrics {
+    registry: Mutex<Registry>,
+    calls: Family<[Label; 4], Histogram, fn() -> Histogram>,
+    shed: Counter,
+    retries: Family<[Label; 1], Counter>,
+    waits: Histogram,
+    decisions: [OnceLock<Counter>; Stage::COUNT * Remedy::COUNT * (Clause::COUNT + 1)],
+    decided: Family<[Label; 3], Counter>,
+    turnaround: Family<[Label; 1], Histogram, fn() -> Histogram>,
+    failures: Counter,
+    watch_lag: Gauge,
+    keys: Gauge,
+    keys_read_at: Gauge,
+    schema_found: Gauge,
+    pools: Arc<Mutex<Vec<(String, PgPool)>>>,
+    counts: Arc<ArcSwap<Vec<Count>>>,
+}
+
+/// When a decision was made.
+#[derive(Clone, Copy, Debug, strum::EnumCount, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum Stage {
+    /// Somebody asked CoverageService.
+    Asked,
+    /// A claim was filed.
+    Filed,
+    /// A unit was inspected.
+    Inspected,
+}
+
+/// A number of the whole system, as the database told it.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Count {
+    /// Which of [`COUNTS`].
+    pub what: String,
+    /// Claims: the state. Debts: who owes.
+    pub of: String,
+    /// At most how old: `1d`, `7d`, `30d`, `90d`, or `older`; empty where age does not matter.
+    pub age: String,
+    /// How many.
+    pub number: i64,
+}
+
+/// What is counted by the clock's work: the name in [`Count::what`], of the metric, of its label, and what it says.
+const COUNTS: [(&str, &str, &str, &str); 6] = [
+    ("claims", "warranty_claims", "state", "Open claims by state, and how long they have been in it"),
+    ("late", "warranty_claims_late", "state", "Open claims whose next action is late, by state"),
+    ("stuck", "warranty_claims_stuck", "", "Claims that the clock should have ended more than a day ago"),
+    ("debts", "warranty_debts", "debtor", "Units owed after swaps, by who owes them and for how long"),
+    ("debts_late", "warranty_debts_late", "debtor", "Units owed after swaps whose day is over, by who owes them"),
+    ("imbalance", "warranty_ledger_imbalance", "", "By how many units the accounts differ from the open debts: 0"),
+];
+
+impl Metrics {
+    fn new() -> Self {
+        let metrics = Self {
+            registry: Mutex::new(Registry::default()),
+            calls: Family::new_with_constructor(|| Histogram::new(CALL_MS)),
+            shed: Counter::default(),
+            retries: Family::default(),
+            waits: Histogram::new(WAIT_SECONDS),
+            decisions: [const { OnceLock::new() }; Stage::COUNT * Remedy::COUNT * (Clause::COUNT + 1)],
+            decided: Family::default(),
+            turnaround: Family::new_with_constructor(|| Histogram::new(TURNAROUND_DAYS)),
+            failures: Counter::default(),
+            watch_lag: Gauge::default(),
+            keys: Gauge::default(),
+            keys_read_at: Gauge::default(),
+            schema_found: Gauge::default(),
+            pools: Arc::default(),
+            counts: Arc::default(),
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&self) {
+        let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = &mut *registry;
+        of.register("rpc_server_duration_milliseconds", "Calls by service, method and code", self.calls.clone());
+        of.register("warranty_calls_shed", "Calls refused because too many were at work", self.shed.clone());
+        of.register(
+            "warranty_transaction_retries",
+            "Transactions that met another and began anew",
+            self.retries.clone(),
+        );
+        of.register("db_client_connection_wait_time_seconds", "Waits for a connection of a pool", self.waits.clone());
+        of.register("warranty_decisions", "Decisions by stage, remedy and first deciding clause", self.decided.clone());
+        of.register("warranty_claim_turnaround_days", "From filing to the end, by remedy", self.turnaround.clone());
+        of.register("warranty_clock_failures", "Steps of the clock's work that failed", self.failures.clone());
+        of.register(
+            "warranty_watch_lag_milliseconds",
+            "How old the newest event was when handed on",
+            self.watch_lag.clone(),
+        );
+        of.register("warranty_jwks_keys", "Keys that tokens are verified with", self.keys.clone());
+        of.register("warranty_jwks_read_timestamp_seconds", "When the keys were last read", self.keys_read_at.clone());
+        of.register("warranty_schema_version", "The schema's version as found", self.schema_found.clone());
+        let build = vec![(vec![("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned())], 1.0)];
+        of.register_collector(asked("warranty_build_info", "This binary", move || build.clone()));
+        for (name, help, read) in pools() {
+            let pools = Arc::clone(&self.pools);
+            of.register_collector(asked(name, help, move || {
+                let pools = pools.lock().unwrap_or_else(PoisonError::into_inner);
+                pools.iter().flat_map(|(role, pool)| read(role, pool)).collect()
+            }));
+        }
+        for (what, name, label, help) in COUNTS {
+            let counts = Arc::clone(&self.counts);
+            of.register_collector(asked(name, help, move || {
+                let counts = counts.load();
+                let counts = counts.iter().filter(|count| count.what == what);
+                counts.map(|count| (count.labels(label), count.number as f64)).collect()
+            }));
+        }
+        process::register(of);
+    }
+}
+
+impl Count {
+    fn labels(&self, of: &str) -> Vec<(String, String)> {
+        let labels = [(of, &self.of), ("age", &self.age)];
+        labels
+            .into_iter()
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(name, value)| (name.to_owned(), value.clone()))
+            .collect()
+    }
+}
+
+/// A series as it is at a scrape: its labels and its value.
+type Sample = (Vec<(String, String)>, f64);
+
+/// What is asked at each scrape.
+struct Asked {
+    name: &'static str,
+    help: &'static str,
+    kind: MetricType,
+    read: Box<dyn Fn() -> Vec<Sample> + Send + Sync>,
+}
+
+fn asked(name: &'static str, help: &'static str, read: impl Fn() -> Vec<Sample> + Send + Sync + 'static) -> Box<Asked> {
+    Box::new(Asked { name, help, kind: MetricType::Gauge, read: Box::new(read) })
+}
+
+impl fmt::Debug for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl Collector for Asked {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let samples = (self.read)();
+        let mut metric = encoder.encode_descriptor(self.name, self.help, None, self.kind)?;
+        for (labels, value) in samples {
+            let mut series = metric.encode_family(&labels)?;
+            match self.kind {
+                MetricType::Counter => series.encode_counter::<[(String, String); 0], f64, f64>(&value, None)?,
+                _ => series.encode_gauge(&value)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+type ReadPool = fn(&str, &PgPool) -> Vec<Sample>;
+
+/// What a pool tells, by the semantic conventions' names.
+fn pools() -> [(&'static str, &'static str, ReadPool); 2] {
+    fn labels(role: &str, state: Option<&str>) -> Vec<(String, String)> {
+        let pool = ("db_client_connection_pool_name".to_owned(), role.to_owned());
+        let state = state.map(|state| ("db_client_connection_state".to_owned(), state.to_owned()));
+        std::iter::once(pool).chain(state).collect()
+    }
+    [
+        ("db_client_connection_count", "Connections of a pool by state", |role, pool| {
+            let (all, idle) = (f64::from(pool.size()), pool.num_idle() as f64);
+            vec![(labels(role, Some("used")), (all - idle).max(0.0)), (labels(role, Some("idle")), idle)]
+        }),
+        ("db_client_connection_max", "The most connections of a pool", |role, pool| {
+            vec![(labels(role, None), f64::from(pool.options().get_max_connections()))]
+        }),
+    ]
+}
+
+/// All of it, as Prometheus reads it.
+pub fn text() -> String {
+    let mut text = String::new();
+    let registry = METRICS.registry.lock().unwrap_or_else(PoisonError::into_inner);
+    // Writing into a String does not fail.
+    let _ = prometheus_text::encode(&mut text, &registry);
+    text
+}
+
+/// Has the calls at work told, of at most `most`. Once in a process.
+pub fn tell_in_flight(most: u32, at_work: impl Fn() -> usize + Send + Sync + 'static) {
+    let mut registry = METRICS.registry.lock().unwrap_or_else(PoisonError::into_inner);
+    let told = move || vec![(Vec::new(), at_work() as f64)];
+    registry.register_collector(asked("warranty_calls_in_flight", "Calls at work", told));
+    let most = move || vec![(Vec::new(), f64::from(most))];
+    registry.register_collector(asked("warranty_calls_limit", "The most calls at work", most));
+}
+
+/// Has a pool told.
+pub fn tell_pool(role: &str, pool: &PgPool) {
+    METRICS.pools.lock().unwrap_or_else(PoisonError::into_inner).push((role.to_owned(), pool.clone()));
+}
+
+/// Tells which schema this binary needs. Once in a process.
+pub fn tell_schema_needed(version: i64) {
+    let mut registry = METRICS.registry.lock().unwrap_or_else(PoisonError::into_inner);
+    let needed = move || vec![(Vec::new(), version as f64)];
+    registry.register_collector(asked(
+        "warranty_schema_version_needed",
+        "The least that this binary works with",
+        needed,
+    ));
+}
+
+/// Tells which schema was found.
+pub fn tell_schema_found(version: i64) {
+    METRICS.schema_found.set(version);
+}
+
+/// Tells how many keys were read, and when, seconds since 1970.
+pub fn tell_keys(keys: usize, at: i64) {
+    METRICS.keys.set(i64::try_from(keys).unwrap_or(i64::MAX));
+    METRICS.keys_read_at.set(at);
+}
+
+/// Tells what the database counted; nothing where another process does, or nobody could ask.
+pub fn tell_counts(counts: Vec<Count>) {
+    METRICS.counts.store(Arc::new(counts));
+}
+
+/// Tells how old the newest event was when it was handed on.
+pub fn tell_watch_lag(lag: chrono::Duration) {
+    METRICS.watch_lag.set(lag.num_milliseconds().max(0));
+}
+
+/// A call was refused because too many were at work.
+pub fn shed() {
+    METRICS.shed.inc();
+}
+
+/// A transaction met another and begins anew.
+pub fn retried(transaction: &'static str) {
+    METRICS.retries.get_or_create(&[("transaction", transaction)]).inc();
+}
+
+/// A connection was had after `waited`.
+pub fn waited(waited: Duration) {
+    METRICS.waits.observe(waited.as_secs_f64());
+}
+
+/// A step of the clock's work failed.
+pub fn clock_failed() {
+    METRICS.failures.inc();
+}
+
+/// A claim came to its end after `life`.
+pub fn ended(remedy: Remedy, life: chrono::Duration) {
+    METRICS.turnaround.get_or_create(&[("remedy", remedy.into())]).observe(life.num_seconds() as f64 / 86_400.0);
+}
+
+/// A decision was made. A transaction that is tried again counts twice: rates are read, not bills.
+pub fn decided(stage: Stage, decision: &Decision) {
+    let clause = decision.clauses.first();
+    let place = (stage as usize * Remedy::COUNT + decision.remedy as usize) * (Clause::COUNT + 1)
+        + clause.map_or(Clause::COUNT, |clause| *clause as usize);
+    let labels = || {
+        let clause = clause.map_or("", |clause| clause.into());
+        [("stage", stage.into()), ("remedy", decision.remedy.into()), ("clause", clause)]
+    };
+    METRICS.decisions[place].get_or_init(|| METRICS.decided.get_or_create(&labels()).clone()).inc();
+}
+
+/// Measures the calls of one method.
+pub struct Calls {
+    service: &'static str,
+    method: &'static str,
+    by_code: [OnceLock<Histogram>; CODES.len()],
+}
+
+impl Calls {
+    /// Of a path as it is called: `/aopre.warranty.v1.ClaimService/FileClaim`.
+    pub fn of(path: &'static str) -> Arc<Self> {
+        let path = path.trim_start_matches('/');
+        let (service, method) = path.split_once('/').unwrap_or((path, path));
+        Arc::new(Self { service, method, by_code: [const { OnceLock::new() }; CODES.len()] })
+    }
+
+    /// One ended with gRPC's `code`.
+    pub fn ended(&self, code: usize, took: Duration) {
+        let code = code.min(CODES.len() - 1);
+        let histogram = self.by_code[code].get_or_init(|| {
+            let labels = [
+                ("rpc_system", "grpc"),
+                ("rpc_service", self.service),
+                ("rpc_method", self.method),
+                ("rpc_grpc_status_code", CODES[code]),
+            ];
+            METRICS.calls.get_or_create(&labels).clone()
+        });
+        histogram.observe(took.as_secs_f64() * 1000.0);
+    }
+}

