@@ -99,7 +99,7 @@ impl Place {
 
     /// Takes the issuer's port, and sees that those of the services and their probes are free, and a gateway's.
     fn take_ports(&self, gateway: bool) -> Result<TcpListener> {
-        let gateway = if gateway { self.port + 8..=self.port + 10 } else { 1..=0 };
+        let gateway = gateway.then(|| self.port + 8..=self.port + 11).into_iter().flatten();
         for port in (self.port + 1..=self.port + 6).chain(gateway) {
             take_port(port)?;
         }

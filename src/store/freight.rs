@@ -78,6 +78,9 @@ pub struct Period {
     pub last: NaiveDate,
 }
 
+/// A claim in a parcel, with its last entry where it has one.
+type Leg = (Uuid, Option<i32>, Option<i64>, Option<Terms>, Option<String>);
+
 macro_rules! entries {
     ($where:literal) => {
         concat!(
@@ -102,7 +105,7 @@ pub async fn charge(
     let id = shipment.shipment_id;
     let (day,): (NaiveDate,) = sqlx::query_as("SELECT freight_day($1)").bind(today).fetch_one(&mut *conn).await?;
     // The last of a leg's entries is a charge: a reversal is written with the charge that follows it.
-    let legs: Vec<(Uuid, Option<i32>, Option<i64>, Option<Terms>, Option<String>)> = sqlx::query_as(
+    let legs: Vec<Leg> = sqlx::query_as(
         "SELECT i.claim_id, e.number, e.cost_fen, e.terms, e.carrier FROM shipment_items i
            LEFT JOIN LATERAL (SELECT * FROM freight_entries e WHERE e.shipment_id = i.shipment_id AND e.claim_id = i.claim_id
                                ORDER BY number DESC LIMIT 1) e ON true

@@ -771,6 +771,7 @@ async fn a_packing_list_is_one_page_with_a_code_of_each_number() {
 // ---- 200 at once
 
 #[tokio::test(flavor = "multi_thread")]
+#[allow(clippy::too_many_lines)] // One measurement, call by call.
 async fn two_hundred_claims_take_as_many_round_trips_as_two() {
     use warranty::contract::v1::logistics_service_client::LogisticsServiceClient as Client;
     let world = real_time().await;

@@ -484,6 +484,7 @@ async fn nothing_of_both_is_missed_by_who_breaks_off_again_and_again_under_write
 }
 
 #[test]
+#[allow(clippy::too_many_lines)] // One table of cases.
 fn the_gate_between_the_poller_and_who_watches() {
     let customer = Uuid::from_u128(1);
     let watched = |dealer_id: Option<&str>| Watched {

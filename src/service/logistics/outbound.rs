@@ -11,7 +11,7 @@ use crate::{
     contract::v1,
     domain::{
         actor::Actor,
-        claim::{Claim, Outcome, State},
+        claim::{Claim, State},
         claim_steps::may_be_given,
         clause::Clause,
         coverage::Payer,
@@ -106,7 +106,8 @@ async fn dispatch_now(
 /// a unit that was lost on its way out, whose warranty it carries on (T5). It leaves the stock where it stands in it.
 async fn give(conn: &mut PgConnection, claim: &Claim, given: &Serial, moment: &Moment) -> store::Result<()> {
     let lost = match &claim.state {
-        State::Lost(Some(Outcome::Replenishment(_))) => None,
+        // After a swap the customer has a unit already: what goes to the dealer stands outside the chain.
+        State::Lost(_) if claim.swapped_for.is_some() => None,
         State::Lost(_) => claim.in_the_box(),
         _ => None,
     };
