@@ -164,14 +164,12 @@ impl<'a> Actor<'a> {
     async fn live(mut self, actions: usize) -> Self {
         let acts = acts();
         for done in 0..actions {
-            // Where a unit was replaced and its claim is over, or stands still for ever, another one is sold; now and then where its
-            // claim is over.
+            // Where a unit was replaced and its claim is over, another one is sold; now and then where the claim alone is over.
             let over = |unit: &Unit| {
                 done % 9 == 0 && unit.claim.as_ref().is_some_and(|claim| claim.state == ClaimState::Closed)
                     || unit.superseded
                         && unit.claim.as_ref().is_some_and(|claim| {
                             claim.state == ClaimState::Closed && (claim.paid || claim.charge == 0)
-                                || claim.maker_owes.is_some_and(|owing| owing.given_up)
                                 || claim.outcome == ClaimOutcome::Lost
                         })
             };
@@ -192,7 +190,11 @@ impl<'a> Actor<'a> {
 
     /// Something with parcels, stock or debts; nothing, and false, where there is nothing to do it with.
     async fn deed(&mut self) -> bool {
-        let done = match self.rng.random_range(0..32) {
+        // Debts rarely match: it is seized.
+        if self.matching().is_some() && self.rng.random_bool(0.2) {
+            return self.net().await.is_some();
+        }
+        let done = match self.rng.random_range(0..34) {
             0..4 => self.open_returns().await,
             4..6 => self.track().await,
             6..10 => self.unpack().await,
@@ -208,8 +210,8 @@ impl<'a> Actor<'a> {
             26 => self.lapse().await,
             27 => self.refurbish().await,
             28 => self.limit_debts().await,
-            29 => self.net().await,
-            30 => self.write_off().await,
+            29..32 => self.net().await,
+            32 => self.write_off().await,
             _ => self.put_location().await,
         };
         done.is_some()
@@ -271,8 +273,8 @@ impl<'a> Actor<'a> {
         if matches!(act, Act::Swap | Act::Replace | Act::Dispatch { names: true }) {
             let may;
             (given, may) = self.pick_given(&claim_id, matches!(act, Act::Swap)).await;
-            // What is owed is looked at last.
-            if !may && matches!(predicted, Ok(_) | Err("DEBT_CLOSED" | "LEDGER_LIMIT")) {
+            // The limit is looked at last.
+            if !may && matches!(predicted, Ok(_) | Err("LEDGER_LIMIT")) {
                 predicted = Err("UNIT_NOT_GIVABLE");
             }
         }

@@ -56,9 +56,7 @@ const INVARIANTS: &[(&str, &str)] = &[
         "SELECT FROM stock_units s LEFT JOIN claims c ON c.claim_id = s.held_for
           WHERE s.held_until > '2026-06-15T04:00:00Z'
             AND (s.condition NOT IN ('NEW', 'GOOD')
-                 OR NOT coalesce(c.state = 'IN_REPAIR' OR c.state = 'READY' AND c.outcome = 'REPLENISHMENT' AND c.outcome_serial IS NULL, false))
-            -- KNOWN, to be deleted with its cause: a repair does not let go what is held.
-            AND NOT EXISTS (SELECT FROM repairs r WHERE r.claim_id = c.claim_id)",
+                 OR NOT coalesce(c.state = 'IN_REPAIR' OR c.state = 'READY' AND c.outcome = 'REPLENISHMENT' AND c.outcome_serial IS NULL, false))",
     ),
     (
         "a claim has one unit held for it",
@@ -114,7 +112,7 @@ const INVARIANTS: &[(&str, &str)] = &[
     ),
     (
         "paid is what is charged",
-        "SELECT FROM claims WHERE paid AND (charge_fen IS NULL OR outcome IS NULL OR outcome NOT IN ('REPAIRED', 'REPLACED', 'LOST'))",
+        "SELECT FROM claims WHERE paid AND (charge_fen IS NULL OR outcome IS NULL OR outcome NOT IN ('REPAIRED', 'REPLACED', 'LOST', 'SETTLED'))",
     ),
     (
         "what is charged and not paid has left only by credit terms",
@@ -123,7 +121,7 @@ const INVARIANTS: &[(&str, &str)] = &[
     ),
     (
         "billing's feed sums to the claims",
-        "SELECT FROM (VALUES ('CHARGE', (SELECT sum(charge_fen) FROM claims WHERE outcome IN ('REPAIRED', 'REPLACED', 'LOST'))),
+        "SELECT FROM (VALUES ('CHARGE', (SELECT sum(charge_fen) FROM claims WHERE outcome IN ('REPAIRED', 'REPLACED', 'LOST', 'SETTLED'))),
                 ('PAYMENT', (SELECT sum(charge_fen) FROM claims WHERE paid)),
                 ('GOODWILL', (SELECT sum(goodwill_cost_fen) FROM claims))) AS claimed (kind, total)
           WHERE total IS DISTINCT FROM (SELECT sum(amount_fen) FROM billables b WHERE b.kind = claimed.kind)",

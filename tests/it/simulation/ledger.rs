@@ -47,7 +47,7 @@ impl Actor<'_> {
         if self.tell("WriteOff", Ask::WriteOff(request), predicted).await.is_some() {
             let claim = self.units[at].claim.as_mut().unwrap();
             let owing = if debtor == Debtor::Dealer { &mut claim.dealer_owes } else { &mut claim.maker_owes };
-            Owing::close(owing, true);
+            Owing::close(owing);
             if debtor == Debtor::Maker {
                 self.settled(at);
             }
@@ -63,15 +63,17 @@ impl Actor<'_> {
         self.shelf.keep_replaced(&self.units[at].serial);
     }
 
-    pub async fn net(&mut self) -> Option<()> {
-        let is_open =
-            |owing: &Option<Owing>, good_unit| owing.is_some_and(|owing| owing.open && owing.good_unit == good_unit);
-        let with = |which: &dyn Fn(&Model) -> bool| {
-            (0..self.units.len()).find(|at| self.units[*at].claim.as_ref().is_some_and(which))
+    /// A claim whose faulty unit is owed, and one that a good unit is owed for, by their places.
+    pub fn matching(&self) -> Option<(usize, usize)> {
+        let with = |owes: &dyn Fn(&Model) -> Option<Owing>, good_unit| {
+            let is_open = |claim| owes(claim).is_some_and(|owing| owing.open && owing.good_unit == good_unit);
+            (0..self.units.len()).find(|at| self.units[*at].claim.as_ref().is_some_and(is_open))
         };
-        let owed = with(&|claim| is_open(&claim.dealer_owes, false));
-        let owing = with(&|claim| is_open(&claim.maker_owes, true));
-        let (dealers, makers) = match owed.zip(owing) {
+        with(&|claim| claim.dealer_owes, false).zip(with(&|claim| claim.maker_owes, true))
+    }
+
+    pub async fn net(&mut self) -> Option<()> {
+        let (dealers, makers) = match self.matching() {
             Some(matching) if self.rng.random_bool(0.7) => matching,
             _ => (self.a_claim()?, self.a_claim()?),
         };
@@ -88,8 +90,8 @@ impl Actor<'_> {
             reason: "one for one".into(),
         };
         if self.tell("Net", Ask::Net(request), predicted).await.is_some() {
-            Owing::close(&mut self.units[dealers].claim.as_mut().unwrap().dealer_owes, true);
-            Owing::close(&mut self.units[makers].claim.as_mut().unwrap().maker_owes, true);
+            Owing::close(&mut self.units[dealers].claim.as_mut().unwrap().dealer_owes);
+            Owing::close(&mut self.units[makers].claim.as_mut().unwrap().maker_owes);
             self.settled(makers);
         }
         Some(())

@@ -52,18 +52,16 @@ pub struct Model {
 pub struct Owing {
     pub good_unit: bool,
     pub open: bool,
-    /// Netted or written off.
-    pub given_up: bool,
 }
 
 impl Owing {
     pub fn began(good_unit: bool) -> Option<Self> {
-        Some(Self { good_unit, open: true, given_up: false })
+        Some(Self { good_unit, open: true })
     }
 
-    pub fn close(owing: &mut Option<Self>, given_up: bool) {
-        if let Some(owing) = owing.as_mut().filter(|owing| owing.open) {
-            (owing.open, owing.given_up) = (false, given_up);
+    pub fn close(owing: &mut Option<Self>) {
+        if let Some(owing) = owing {
+            owing.open = false;
         }
     }
 }
@@ -99,6 +97,8 @@ pub fn acts() -> Vec<Act> {
     let mut acts = vec![Act::File, Act::Cancel, Act::Swap, Act::OpenReturn, Act::Receive, Act::Quote, Act::Repair];
     acts.extend([G::Waived, G::Solved, G::Rejected].map(Act::Guide));
     acts.extend(often.iter().cycle().take(4 * often.len()).cloned());
+    // Few claims may be swapped, and debts hang on those.
+    acts.extend(vec![Act::Swap; 16]);
     acts.extend([true, false].map(|seal_broken| Act::Inspect { seal_broken }));
     acts.push(Act::Accept { current: false });
     acts.extend([true, false].map(|current| Act::Decline { current }));
@@ -161,10 +161,6 @@ impl Unit {
             Act::BeyondRepair if !paid_service => Err("REMEDY_MISMATCH"),
             Act::Dispatch { .. } if claim.is_charged() && !claim.paid && !by.credit => Err("NOT_PAID"),
             Act::Dispatch { names } if claim.state == S::Ready && *names != owes_a_unit => Err("UNIT_NOT_GIVABLE"),
-            Act::Decide(Some(_)) if claim.swapped && !claim.is_owed() => Err("DEBT_CLOSED"),
-            Act::Replace if claim.swapped && claim.gives != Remedy::DirectReplacement && !claim.is_owed() => {
-                Err("DEBT_CLOSED")
-            }
             Act::Pay { more } if *more < 0 => Err("PAYMENT_PARTIAL"),
             Act::Pay { more } if *more > 0 => Err("PAYMENT_EXCESS"),
             Act::Inspect { seal_broken } => Ok(match (self.kind, claim.swapped) {
@@ -213,7 +209,7 @@ impl Unit {
                 (claim.swapped, self.superseded) = (true, true);
                 claim.dealer_owes = Owing::began(false);
             }
-            Act::Receive => Owing::close(&mut claim.dealer_owes, false),
+            Act::Receive => Owing::close(&mut claim.dealer_owes),
             Act::OpenReturn => claim.inbound = done.shipment.clone(),
             Act::Inspect { seal_broken } => {
                 claim.gives = if *seal_broken { Remedy::PaidService } else { from_kind };
@@ -256,7 +252,7 @@ impl Unit {
             }
             Act::Dispatch { names } => {
                 claim.outbound = done.shipment.clone();
-                Owing::close(&mut claim.maker_owes, false);
+                Owing::close(&mut claim.maker_owes);
                 if *names && claim.outcome == ClaimOutcome::Replenishment {
                     claim.names_owed = true;
                 } else if *names && was_lost {
@@ -277,13 +273,9 @@ impl Model {
         self.state == ClaimState::Ready && self.outcome == ClaimOutcome::Replenishment && !self.names_owed
     }
 
-    /// Whether the maker's debt is open.
-    fn is_owed(&self) -> bool {
-        self.maker_owes.is_some_and(|owing| owing.open)
-    }
-
     fn is_charged(&self) -> bool {
-        self.charge > 0 && matches!(self.outcome, ClaimOutcome::Repaired | ClaimOutcome::Replaced)
+        let done = matches!(self.outcome, ClaimOutcome::Repaired | ClaimOutcome::Replaced | ClaimOutcome::Settled);
+        done && self.charge > 0
     }
 
     /// Once there is an outcome, it is on its way out.

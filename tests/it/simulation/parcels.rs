@@ -85,7 +85,10 @@ impl Actor<'_> {
     }
 
     pub async fn open_returns(&mut self) -> Option<()> {
-        let fit = self.places(|claim| matches!(claim.state, ClaimState::Authorized | ClaimState::Swapped));
+        let mut fit = self.places(|claim| matches!(claim.state, ClaimState::Authorized | ClaimState::Swapped));
+        // What may still be swapped is left to be, mostly.
+        let by = self.by();
+        fit.retain(|at| self.rng.random_bool(0.2) || !matches!(self.units[*at].predict(&Act::Swap, by), Some(Ok(_))));
         let places = self.some_of(fit, 4);
         let mut claim_ids: Vec<_> = places.iter().map(|at| self.claim_at(*at).id.clone()).collect();
         let mut predicted = Ok(());
