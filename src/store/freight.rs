@@ -181,7 +181,7 @@ pub async fn totals(conn: &mut PgConnection, period: &Period) -> Result<(Vec<Tot
     let totals = totals.await?;
     let (without_cost,): (i64,) = sqlx::query_as(
         "SELECT count(*) FROM shipments s
-          WHERE s.dealer_id IS NOT DISTINCT FROM $1 AND s.customer_id IS NOT DISTINCT FROM $2 AND s.opened_at > $3 AND s.opened_at <= $4
+          WHERE (s.dealer_id = $1 OR s.customer_id = $2) AND s.opened_at > $3 AND s.opened_at <= $4
             AND NOT EXISTS (SELECT 1 FROM freight_entries e WHERE e.shipment_id = s.shipment_id AND e.booked_on <= $5)",
     )
     .bind(period.party.dealer_id())

@@ -99,6 +99,11 @@ pub async fn of_originals(db: impl PgExecutor<'_>, serials: &[String]) -> Result
     Ok(rows.into_iter().map(sale).collect())
 }
 
+/// What vouchers are held against, of a unit's original.
+pub async fn registered(db: impl PgExecutor<'_>, serial: &Serial) -> Result<Option<RegisteredSale>> {
+    Ok(of_originals(db, &[serial.to_string()]).await?.remove(serial.as_str()))
+}
+
 /// Every version of a unit's sale that the caller may see, the first first: a dealer those that name it as the seller.
 pub async fn versions(conn: &mut PgConnection, actor: &Actor, serial: &Serial) -> Result<Vec<Sale>> {
     let versions = sqlx::query_as(select_sales!(

@@ -167,7 +167,7 @@ pub async fn to_give(conn: &mut PgConnection, serial: &Serial, claim: Uuid, now:
     let held = shelf.as_ref().and_then(|unit| unit.held_at(now));
     let row: Option<ToGive> = sqlx::query_as(
         "SELECT model, sold_by_maker,
-                EXISTS (SELECT 1 FROM sales s WHERE s.serial = u.serial AND s.superseded_at = 'infinity' AND NOT s.cancelled) AS has_sale,
+                EXISTS (SELECT 1 FROM sale_facts s WHERE s.serial = u.serial) AS has_sale,
                 EXISTS (SELECT 1 FROM replacements r WHERE r.replacement_serial = u.serial) OR unit_was_promised(u.serial) AS given_before,
                 EXISTS (SELECT 1 FROM replacements r WHERE r.replaced_serial = u.serial) AS replaced_before,
                 unit_has_open_claim(u.serial) AS has_open_claim, unit_is_in_stock(u.serial) AS in_stock

@@ -52,7 +52,7 @@ async fn swap_now(
     dealers::must_be_active(&mut *conn, &moment.actor).await?;
     let claim = hold(&mut *conn, moment, on, Action::Swap).await?;
     units::lock(&mut *conn, &[&claim.filing.serial, &given]).await?;
-    let seller = sales::of_original(&mut *conn, &claim.filing.serial).await?.map(|sale| sale.dealer_id);
+    let seller = sales::registered(&mut *conn, &claim.filing.serial).await?.map(|sale| sale.dealer_id);
     let ruled = decide_now(&mut *conn, moment, &claim.filing.serial, Some(claim.id), claim.report()).await?;
     let Ruled { decided, model, .. } = ruled;
     let dealer = moment.actor.dealer_id().unwrap_or_default();
