@@ -84,17 +84,13 @@ pub struct StoredDecision {
 
 /// An event as stored.
 #[derive(Clone, Debug, FromRow)]
+#[allow(missing_docs)] // Each field is the column of the same name.
 pub struct StoredEvent {
-    /// From 1, without gaps.
     pub sequence: i64,
-    /// What happened.
     #[sqlx(json, rename = "facts")]
     pub event: Event,
-    /// The state it led to.
     pub state: StateName,
-    /// When it was recorded.
     pub recorded_at: DateTime<Utc>,
-    /// Who did it.
     pub actor: String,
 }
 
