@@ -1,4 +1,5 @@
-//! Generates the contracts' types and services, and the descriptor set that reflection and the method table read.
+//! Generates the contracts' types and services, the list of their writes, and the descriptor set that reflection and the method table
+//! read.
 use std::{env, fs, path::PathBuf};
 
 #[allow(clippy::disallowed_methods)] // Cargo speaks to a build script through its environment.
@@ -15,9 +16,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     // Encoded by protox itself: decoding into prost-types would drop custom options.
     fs::write(out.join("contract.binpb"), compiler.encode_file_descriptor_set())?;
+    let descriptors = compiler.file_descriptor_set();
+    let messages = descriptors.file.iter().filter(|file| file.package() == "aopre.warranty.v1");
+    let messages = messages.flat_map(|file| &file.message_type);
+    let writes = messages.filter(|message| message.field.iter().any(|field| field.name() == "request_id"));
+    let writes: Vec<&str> = writes.map(|message| message.name()).collect();
+    fs::write(out.join("writes.rs"), format!("writes!({});", writes.join(", ")))?;
     // What the JSON gateway reads stands in options; the comments there hold code that is none of Rust's.
     let contract = tonic_prost_build::configure().disable_comments([".google.api"]).include_file("contract.rs");
-    contract.compile_fds(compiler.file_descriptor_set())?;
+    contract.compile_fds(descriptors)?;
     // Envoy's own protocol is no part of the contract that reflection and the method table read.
     let envoy = protox::compile(["envoy/service/ratelimit/v3/rls.proto"], ["proto"])?;
     tonic_prost_build::configure().include_file("envoy.rs").compile_fds(envoy)?;

@@ -27,6 +27,8 @@ use crate::domain::{
     coverage::{Decision, Remedy},
 };
 
+/// What was counted, of what, at most how old, and how many: as the database told it.
+type Count = (String, String, String, i64);
 /// A label's name and value.
 type Label = (&'static str, &'static str);
 
@@ -71,27 +73,13 @@ pub enum Stage {
     Inspected,
 }
 
-/// A number of the whole system, as the database told it.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
-pub struct Count {
-    /// Which of [`COUNTS`].
-    pub what: String,
-    /// Claims: the state. Debts: who owes.
-    pub of: String,
-    /// At most how old: `1d`, `7d`, `30d`, `90d`, or `older`; empty where age does not matter.
-    pub age: String,
-    /// How many.
-    pub number: i64,
-}
-
-/// What is counted by the clock's work: the name in [`Count::what`], of the metric, of its label, and what it says.
-const COUNTS: [(&str, &str, &str, &str); 6] = [
+/// What is counted by the clock's work: its name there, that of the metric, of its label, and what it says.
+const COUNTS: [(&str, &str, &str, &str); 5] = [
     ("claims", "warranty_claims", "state", "Open claims by state, and how long they have been in it"),
     ("late", "warranty_claims_late", "state", "Open claims whose next action is late, by state"),
     ("stuck", "warranty_claims_stuck", "", "Claims that the clock should have ended more than a day ago"),
     ("debts", "warranty_debts", "debtor", "Units owed after swaps, by who owes them and for how long"),
     ("debts_late", "warranty_debts_late", "debtor", "Units owed after swaps whose day is over, by who owes them"),
-    ("imbalance", "warranty_ledger_imbalance", "", "By how many units the accounts differ from the open debts: 0"),
 ];
 
 impl Metrics {
@@ -152,22 +140,15 @@ impl Metrics {
             let counts = Arc::clone(&self.counts);
             of.register_collector(asked(name, help, move || {
                 let counts = counts.load();
-                let counts = counts.iter().filter(|count| count.what == what);
-                counts.map(|count| (count.labels(label), count.number as f64)).collect()
+                let counts = counts.iter().filter(|(counted, ..)| counted == what);
+                let labels = |of: &String, age: &String| {
+                    let labels = [(label, of), ("age", age)].into_iter().filter(|(_, value)| !value.is_empty());
+                    labels.map(|(name, value)| (name.to_owned(), value.clone())).collect()
+                };
+                counts.map(|(_, of, age, number)| (labels(of, age), *number as f64)).collect()
             }));
         }
         process::register(of);
-    }
-}
-
-impl Count {
-    fn labels(&self, of: &str) -> Vec<(String, String)> {
-        let labels = [(of, &self.of), ("age", &self.age)];
-        labels
-            .into_iter()
-            .filter(|(_, value)| !value.is_empty())
-            .map(|(name, value)| (name.to_owned(), value.clone()))
-            .collect()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     fmt::{self, Display, Formatter, Write as _},
+    io::{self, Write as _},
     process::ExitCode,
     time::Instant,
 };
@@ -151,7 +152,7 @@ pub async fn import(args: ImportArgs) -> Result<ExitCode> {
         ratio: rows_per_second / (copy_rows_per_second.iter().sum::<f64>() / 2.0),
         processes,
     };
-    println!("{imported}");
+    writeln!(io::stdout(), "{imported}")?;
     if let Some(path) = &args.common.json {
         write_json(path, &imported)?;
     }

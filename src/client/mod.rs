@@ -20,7 +20,7 @@ pub use crate::local::issuer::{Kind, Who};
 pub use call::{CallArgs, call};
 pub use import::{ImportArgs, import};
 pub use policy::{PolicyArgs, policy};
-pub use report::{By as ReportBy, Kind as ReportKind, ReportArgs, report};
+pub use report::{ReportArgs, report};
 pub use walk::{WalkArgs, walk, walk_with};
 pub use watch::{WatchArgs, watch};
 

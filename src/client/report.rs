@@ -5,64 +5,44 @@ use std::{
     io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
+    str::FromStr,
 };
 
 use anyhow::{Context, Result, anyhow};
 use chrono::{DateTime, Days, NaiveDate};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use plotters::{
     coord::Shift,
     prelude::*,
     style::text_anchor::{HPos, Pos, VPos},
 };
+use strum::IntoEnumIterator;
 
 use super::{Addresses, Credentials, json::connect, refusal, under};
 use crate::{
     clock::{Clock, civil_date},
-    contract::v1::{
-        GetReportRequest, GetReportResponse, ReportBy, ReportKind, logistics_service_client::LogisticsServiceClient,
-    },
-    service::wire::date,
+    contract::v1::{GetReportRequest, GetReportResponse, logistics_service_client::LogisticsServiceClient},
+    domain::report::{ReportBy, ReportKind},
+    service::wire::{date, number},
 };
-
-/// What to report.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Kind {
-    /// How long claims were in each state
-    Turnaround,
-    /// Units that failed over units sold
-    Failures,
-    /// Inspections without a fault over all inspections
-    NoFaultFound,
-}
-
-/// By what.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-#[allow(missing_docs)]
-pub enum By {
-    Model,
-    Dealer,
-    Depot,
-    Lot,
-    Month,
-}
 
 /// What `warranty report` needs.
 #[derive(Args, Clone, Debug)]
 pub struct ReportArgs {
-    /// What to report
-    #[arg(value_name = "REPORT")]
-    pub what: Kind,
-    /// By what: turnaround by model, dealer or depot; failures by model, lot or month; no-fault-found by dealer or model
-    #[arg(long, default_value = "model")]
-    pub by: By,
+    /// turnaround: how long claims were in each state; failures: units that failed over units sold; no-fault-found: inspections
+    /// without a fault over all inspections
+    #[arg(value_name = "REPORT", value_parser = named::<ReportKind>)]
+    pub what: ReportKind,
+    /// By what: turnaround by model, dealer or depot; failures by model, lot or factory-month; no-fault-found by dealer or model
+    #[arg(long, default_value = "model", value_parser = named::<ReportBy>)]
+    pub by: ReportBy,
     /// The first day, as 2026-11-01 [default: 29 days before the last]
     #[arg(long)]
     pub first: Option<NaiveDate>,
     /// The last day [default: today]
     #[arg(long)]
     pub last: Option<NaiveDate>,
-    /// Only units of this model; required by lot and by month
+    /// Only units of this model; required by lot and by factory-month
     #[arg(long, default_value = "")]
     pub model: String,
     /// Write it as CSV
@@ -97,8 +77,8 @@ pub async fn report(args: ReportArgs) -> Result<ExitCode> {
     let token = args.credentials.clone().token(&args.addresses).await?;
     let mut client = LogisticsServiceClient::new(connect(&args.addresses.logistics).await?);
     let mut asked = GetReportRequest {
-        kind: kind(args.what).into(),
-        by: by(args.by).into(),
+        kind: number!(args.what),
+        by: number!(args.by),
         first_date: Some(date(first)),
         last_date: Some(date(last)),
         model: args.model.clone(),
@@ -139,26 +119,16 @@ pub async fn report(args: ReportArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn kind(kind: Kind) -> ReportKind {
-    match kind {
-        Kind::Turnaround => ReportKind::Turnaround,
-        Kind::Failures => ReportKind::Failures,
-        Kind::NoFaultFound => ReportKind::NoFaultFound,
-    }
-}
-
-fn by(by: By) -> ReportBy {
-    match by {
-        By::Model => ReportBy::Model,
-        By::Dealer => ReportBy::Dealer,
-        By::Depot => ReportBy::Depot,
-        By::Lot => ReportBy::Lot,
-        By::Month => ReportBy::FactoryMonth,
-    }
+/// A value by its name in the contract, as a command line writes it.
+fn named<T: FromStr + IntoEnumIterator + ToString>(text: &str) -> Result<T, String> {
+    text.to_uppercase().replace('-', "_").parse().map_err(|_| {
+        let names: Vec<_> = T::iter().map(|value| value.to_string().to_lowercase().replace('_', "-")).collect();
+        format!("write one of {}", names.join(", "))
+    })
 }
 
 /// A group without a name.
-fn named(group: &str) -> String {
+fn group(group: &str) -> String {
     if group.is_empty() { "(none)".to_owned() } else { group.to_owned() }
 }
 
@@ -167,7 +137,7 @@ fn hours(seconds: i64) -> f64 {
     (seconds as f64 / 360.0).round() / 10.0
 }
 
-fn shown(kind: Kind, told: &GetReportResponse) -> Shown {
+fn shown(kind: ReportKind, told: &GetReportResponse) -> Shown {
     let share = |title: &str, unit, header: [&'static str; 4], rows: Vec<(&str, i64, i64, f64)>| Shown {
         title: title.to_owned(),
         unit,
@@ -175,27 +145,27 @@ fn shown(kind: Kind, told: &GetReportResponse) -> Shown {
         bars: rows
             .iter()
             .map(|(name, part, whole, rate)| {
-                (named(name), rate * 100.0, 0.0, format!("{:.2} %, {part} of {whole}", rate * 100.0))
+                (group(name), rate * 100.0, 0.0, format!("{:.2} %, {part} of {whole}", rate * 100.0))
             })
             .collect(),
         rows: rows
             .iter()
             .map(|(name, part, whole, rate)| {
-                vec![named(name), part.to_string(), whole.to_string(), format!("{:.2}", rate * 100.0)]
+                vec![group(name), part.to_string(), whole.to_string(), format!("{:.2}", rate * 100.0)]
             })
             .collect(),
     };
     match kind {
-        Kind::Failures => {
+        ReportKind::Failures => {
             let rows = told.failures.iter().map(|row| (row.group.as_str(), row.failed_count, row.sold_count, row.rate));
             share("Units failed over units sold", "%", ["group", "failed", "sold", "per cent"], rows.collect())
         }
-        Kind::NoFaultFound => {
+        ReportKind::NoFaultFound => {
             let rows = told.no_fault_found.iter();
             let rows = rows.map(|row| (row.group.as_str(), row.no_fault_found_count, row.inspected_count, row.rate));
             share("No fault found", "%", ["group", "no fault", "inspected", "per cent"], rows.collect())
         }
-        Kind::Turnaround => turnaround(told),
+        ReportKind::Turnaround => turnaround(told),
     }
 }
 
@@ -205,7 +175,7 @@ fn turnaround(told: &GetReportResponse) -> Shown {
     let rows = told.turnaround.iter().map(|row| {
         let spans = [row.mean_seconds, row.p50_seconds, row.p90_seconds, row.max_seconds]
             .map(|span| format!("{:.1}", hours(span)));
-        let mut cells = vec![named(&row.group), state(row).to_owned(), row.left_count.to_string()];
+        let mut cells = vec![group(&row.group), state(row).to_owned(), row.left_count.to_string()];
         cells.extend(spans);
         cells.extend([row.open_count.to_string(), format!("{:.1}", hours(row.oldest_seconds))]);
         cells
@@ -213,7 +183,7 @@ fn turnaround(told: &GetReportResponse) -> Shown {
     let left = told.turnaround.iter().filter(|row| row.left_count > 0).map(|row| {
         let (p50, p90) = (hours(row.p50_seconds), hours(row.p90_seconds));
         (
-            format!("{} {}", named(&row.group), state(row)),
+            format!("{} {}", group(&row.group), state(row)),
             p50,
             p90,
             format!("{p50:.1} h, p90 {p90:.1} h, {}", row.left_count),

@@ -38,9 +38,10 @@ INSERT INTO contract_versions
     FROM generate_series(1, 2) version, (SELECT current_setting('sample.today')::date AS today) day;
 
 -- Prices of paid repairs, before tax.
-INSERT INTO vat_rates SELECT today - 2200, 1300, (today - 2200)::timestamp AT TIME ZONE 'Asia/Shanghai', current_setting('warranty.caller')
+INSERT INTO vat_rates (valid_from, basis_points, set_at, set_by)
+    SELECT today - 2200, 1300, (today - 2200)::timestamp AT TIME ZONE 'Asia/Shanghai', current_setting('warranty.caller')
     FROM (SELECT current_setting('sample.today')::date AS today) day;
-INSERT INTO prices
+INSERT INTO prices (kind, product_type, code, valid_from, amount_fen, set_at, set_by)
     SELECT kind, product_type, code, today - 2200, amount_fen, (today - 2200)::timestamp AT TIME ZONE 'Asia/Shanghai',
            current_setting('warranty.caller')
     FROM (VALUES ('INSPECTION', '', '', 5000),

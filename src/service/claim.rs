@@ -25,6 +25,7 @@ use crate::{
     contract::v1::{claim_service_server::ClaimService, *},
     domain::{
         claim::{self, Action},
+        claim_steps::may_be_given,
         coverage::decide,
         facts::Report,
         next::Targets,
@@ -32,7 +33,14 @@ use crate::{
         refusal::Refusal,
         serial::Serial,
     },
-    store::{self, claims::Decided, objects::Objects},
+    store::{
+        self,
+        claims::Decided,
+        history::{self, Replacement},
+        objects::Objects,
+        stock::{self, Why},
+        units,
+    },
 };
 
 /// The service.
@@ -114,6 +122,45 @@ async fn hold(conn: &mut PgConnection, moment: &Moment, on: OnClaim, action: Act
     claim.at_version(on.version)?;
     claim.allow(action)?;
     Ok(claim)
+}
+
+/// Gives a good unit for a claim (T3, T4): it leaves the stock where it stands in it, and carries on the warranty of the unit that it
+/// replaces where it is told one (T5).
+pub(super) async fn give(
+    conn: &mut PgConnection,
+    moment: &Moment,
+    claim: &claim::Claim,
+    (given, replaced): (&Serial, Option<&Serial>),
+    reason: &str,
+) -> store::Result<()> {
+    let own = &claim.filing.serial;
+    units::lock(&mut *conn, &[replaced.unwrap_or(own), given]).await?;
+    let unit = units::to_give(&mut *conn, given, claim.id, moment.now).await?;
+    let for_unit = store::facts::of_unit(&mut *conn, own, Some(claim.id)).await?;
+    may_be_given(&unit, own, &for_unit.model, &for_unit.facts.equivalents)?;
+    let why = Why { reason, claim: Some(claim.id), actor: &moment.actor, now: moment.now };
+    stock::take(&mut *conn, given.as_str(), why).await?;
+    match replaced {
+        Some(replaced) => take_place(conn, moment, claim, replaced, given).await,
+        None => Ok(()),
+    }
+}
+
+/// Records that a unit took another's place under a claim (T5).
+async fn take_place(
+    conn: &mut PgConnection,
+    moment: &Moment,
+    claim: &claim::Claim,
+    replaced: &Serial,
+    given: &Serial,
+) -> store::Result<()> {
+    let replacement = Replacement {
+        replaced_serial: replaced.to_string(),
+        replacement_serial: given.to_string(),
+        replaced_on: moment.today,
+        claim_id: Some(claim.id),
+    };
+    history::record_replacement(conn, &replacement, &moment.actor, moment.now).await
 }
 
 /// A decision just made, and what its answer says beside it.

@@ -1,11 +1,17 @@
 //! Pages: a size, and an opaque token that is bound to the caller and the filters it was given for.
 
+use std::str::FromStr;
+
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use prost::Message;
 use sha2::{Digest, Sha256};
+use tonic::Status;
 
 use super::fields::Fields;
 use crate::auth::Call;
+
+/// A token's bytes before its key.
+const HASH: usize = 12;
 
 /// What a list asks for.
 #[derive(Clone, Debug)]
@@ -14,7 +20,8 @@ pub struct Page {
     pub size: i64,
     /// The key of the last entry before it; none for the first page.
     pub after: Option<String>,
-    bound_to: String,
+    /// A hash of the caller, the method and the filters.
+    bound_to: Sha256,
 }
 
 impl Page {
@@ -23,23 +30,43 @@ impl Page {
         if !(0..=500).contains(&size) {
             fields.violate("page_size", "must be 0 to 500");
         }
-        let mut hash = Sha256::new();
-        hash.update(call.actor.to_string());
-        hash.update([0]);
-        hash.update(call.method);
-        hash.update(filters.encode_to_vec());
-        let bound_to = BASE64_URL_SAFE_NO_PAD.encode(&hash.finalize()[..12]);
-        let after = match token {
-            "" => None,
-            token => match key(token, &bound_to) {
-                Some(key) => Some(key),
-                None => {
-                    fields.violate("page_token", "must be the token of this caller's last page with the same filters");
-                    return None;
-                }
-            },
-        };
-        Some(Self { size: if size == 0 { 50 } else { size.into() }, after, bound_to })
+        let mut bound_to = Sha256::new();
+        bound_to.update(call.actor.to_string());
+        bound_to.update([0]);
+        bound_to.update(call.method);
+        bound_to.update(filters.encode_to_vec());
+        let mut page = Self { size: if size == 0 { 50 } else { size.into() }, after: None, bound_to };
+        if !token.is_empty() {
+            page.after = page.key(token);
+            if page.after.is_none() {
+                return Self::refuse(fields);
+            }
+        }
+        Some(page)
+    }
+
+    /// What a feed is asked for: after which number, and at most how many. It has no tokens: a reader keeps its number.
+    pub fn feed(call: &Call, size: i32, after_sequence: i64) -> Result<(i64, i64), Status> {
+        Fields::one(|fields| {
+            let page = Self::read(fields, call, size, "", &());
+            if after_sequence < 0 {
+                fields.violate("after_sequence", "must not be negative");
+            }
+            page.map(|page| (after_sequence, page.size))
+        })
+    }
+
+    /// The key of the last entry before it, as what it is; none for the first page.
+    pub fn after_as<K: FromStr>(&self, fields: &mut Fields) -> Option<Option<K>> {
+        match self.after.as_deref().map(str::parse).transpose() {
+            Ok(key) => Some(key),
+            Err(_) => Self::refuse(fields),
+        }
+    }
+
+    fn refuse<T>(fields: &mut Fields) -> Option<T> {
+        fields.violate("page_token", "must be the token of this caller's last page with the same filters");
+        None
     }
 
     /// How many to fetch: one more than the page, which tells whether there is another.
@@ -54,16 +81,29 @@ impl Page {
             return String::new();
         }
         entries.truncate(size);
-        entries
-            .last()
-            .map_or_else(String::new, |last| BASE64_URL_SAFE_NO_PAD.encode(format!("{}.{}", self.bound_to, key(last))))
+        entries.last().map_or_else(String::new, |last| self.token(&key(last)))
+    }
+
+    /// A key of any text, behind a hash of it and of what the page is bound to.
+    fn token(&self, key: &str) -> String {
+        let hash = self.bound_to.clone().chain_update([0]).chain_update(key).finalize();
+        BASE64_URL_SAFE_NO_PAD.encode([&hash[..HASH], key.as_bytes()].concat())
+    }
+
+    /// The key of a token of ours.
+    fn key(&self, token: &str) -> Option<String> {
+        let whole = BASE64_URL_SAFE_NO_PAD.decode(token).ok()?;
+        let key = String::from_utf8(whole.get(HASH..)?.to_vec()).ok()?;
+        (token == self.token(&key) && !key.contains(char::is_control)).then_some(key)
     }
 }
 
-fn key(token: &str, bound_to: &str) -> Option<String> {
-    let text = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(token).ok()?).ok()?;
-    let (bound, key) = text.split_once('.')?;
-    // A key of ours is a name, a number or a UUID.
-    let ours = bound == bound_to && key.bytes().all(|b| b.is_ascii_graphic());
-    ours.then(|| key.to_owned())
+/// Reads the page that a list's request asks for: all else in it are its filters.
+macro_rules! page {
+    ($fields:ident, $call:ident, $request:ident) => {{
+        let mut filters = $request.clone();
+        (filters.page_size, filters.page_token) = Default::default();
+        Page::read(&mut $fields, &$call, $request.page_size, &$request.page_token, &filters)
+    }};
 }
+pub(super) use page;

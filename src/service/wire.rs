@@ -45,4 +45,4 @@ macro_rules! number {
         $value as i32 + 1
     };
 }
-pub(super) use number;
+pub(crate) use number;

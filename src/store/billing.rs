@@ -22,28 +22,18 @@ pub enum Kind {
 
 /// An entry. It never changes.
 #[derive(Clone, Debug, FromRow)]
+#[allow(missing_docs)] // Each field is the column of the same name.
 pub struct Entry {
-    /// From 1, growing; a number may be left out.
     pub sequence: i64,
-    /// What it counts.
     pub kind: Kind,
-    /// The claim.
     pub claim_id: Uuid,
-    /// Its unit.
     pub serial: String,
-    /// The dealer who filed it.
     pub dealer_id: Option<String>,
-    /// The customer it is for.
     pub customer_id: Uuid,
-    /// The accepted quote.
     pub quote_id: Option<Uuid>,
-    /// Fen, tax included.
     pub amount_fen: i64,
-    /// The tax in it.
     pub vat_fen: i64,
-    /// A payment's number.
     pub reference: Option<String>,
-    /// When it was recorded.
     pub recorded_at: DateTime<Utc>,
 }
 

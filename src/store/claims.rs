@@ -84,17 +84,13 @@ pub struct StoredDecision {
 
 /// An event as stored.
 #[derive(Clone, Debug, FromRow)]
+#[allow(missing_docs)] // Each field is the column of the same name.
 pub struct StoredEvent {
-    /// From 1, without gaps.
     pub sequence: i64,
-    /// What happened.
     #[sqlx(json, rename = "facts")]
     pub event: Event,
-    /// The state it led to.
     pub state: StateName,
-    /// When it was recorded.
     pub recorded_at: DateTime<Utc>,
-    /// Who did it.
     pub actor: String,
 }
 
@@ -164,7 +160,8 @@ pub async fn advance_all(
     actor: &Actor,
     now: DateTime<Utc>,
 ) -> Result<Vec<Claim>> {
-    let could_hold: Vec<_> = steps.iter().map(|(claim, _)| claim.may_be_allocated().is_ok()).collect();
+    let is_closed = |claim: &Claim| claim.state_name() == StateName::Closed;
+    let before: Vec<_> = steps.iter().map(|(claim, _)| (claim.may_be_allocated().is_ok(), is_closed(claim))).collect();
     let (mut claims, mut events): (Vec<_>, Vec<_>) =
         steps.into_iter().map(|(claim, events)| (claim, events.into_iter())).unzip();
     loop {
@@ -184,13 +181,17 @@ pub async fn advance_all(
         }
     }
     row::update(&mut *conn, &claims).await?;
-    let over = claims.iter().zip(could_hold).filter(|(claim, could)| *could && claim.may_be_allocated().is_err());
-    let over: Vec<Uuid> = over.map(|(claim, _)| claim.id).collect();
+    let mut over = Vec::new();
+    for (claim, (could_hold, was_closed)) in claims.iter().zip(before) {
+        if could_hold && claim.may_be_allocated().is_err() {
+            over.push(claim.id);
+        }
+        if is_closed(claim) && !was_closed {
+            metrics::ended(claim.remedy, now - claim.filing.filed_at);
+        }
+    }
     if !over.is_empty() {
         stock::let_go(conn, &over).await?;
-    }
-    for claim in claims.iter().filter(|claim| StateName::from(&claim.state) == StateName::Closed) {
-        metrics::ended(claim.remedy, now - claim.filing.filed_at);
     }
     Ok(claims)
 }

@@ -1,29 +1,23 @@
 //! Contracts (S5): drafted, confirmed, revoked. Each change is a new version; what was known before stays.
 
 use chrono::{DateTime, NaiveDate, Utc};
+use serde::Serialize;
 use sqlx::{FromRow, PgConnection, PgExecutor, types::Json};
 
 use super::error::{Error, Result};
 use crate::domain::{actor::Actor, policy::ContractTerms, refusal::Refusal};
 
 /// A version of a contract.
-#[derive(Clone, Debug, FromRow)]
+#[derive(Clone, Debug, FromRow, Serialize)]
+#[allow(missing_docs)] // Each field is the column of the same name.
 pub struct ContractRow {
-    /// Its number.
     pub contract_number: String,
-    /// Its terms.
     pub terms: Json<ContractTerms>,
-    /// The first day in force.
     pub confirmed_on: Option<NaiveDate>,
-    /// The first day no longer in force.
     pub revoked_on: Option<NaiveDate>,
-    /// Why it was changed.
     pub reason: Option<String>,
-    /// Counts the changes.
     pub version: i64,
-    /// When this was recorded.
     pub recorded_at: DateTime<Utc>,
-    /// Who recorded it.
     pub recorded_by: String,
 }
 
@@ -167,16 +161,10 @@ async fn next(
 async fn insert(conn: &mut PgConnection, contract: &ContractRow) -> Result<()> {
     sqlx::query(
         "INSERT INTO contract_versions (contract_number, version, terms, confirmed_on, revoked_on, reason, recorded_at, recorded_by)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+         SELECT contract_number, version, terms, confirmed_on, revoked_on, reason, recorded_at, recorded_by
+           FROM jsonb_populate_record(NULL::contract_versions, $1)",
     )
-    .bind(&contract.contract_number)
-    .bind(contract.version)
-    .bind(contract.terms)
-    .bind(contract.confirmed_on)
-    .bind(contract.revoked_on)
-    .bind(&contract.reason)
-    .bind(contract.recorded_at)
-    .bind(&contract.recorded_by)
+    .bind(Json(contract))
     .execute(conn)
     .await?;
     Ok(())

@@ -50,16 +50,18 @@ pub async fn list(db: impl PgExecutor<'_>, after: &str, limit: i64) -> Result<Ve
     Ok(dealers.bind(after).bind(limit).fetch_all(db).await?)
 }
 
-/// Changes what is given: whether a dealer is active, whether it has credit terms, how many swapped units it may owe at most (none:
-/// any number). `version` 0 is whatever is current.
-pub async fn change(
-    conn: &mut PgConnection,
-    dealer_id: &str,
-    version: i64,
-    active: Option<bool>,
-    credit_terms: Option<bool>,
-    debt_limit: Option<Option<i32>>,
-) -> Result<Dealer> {
+/// What is to be changed of a dealer: each where it is given, a debt limit of none to any number.
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs)] // As of a dealer.
+pub struct Change {
+    pub active: Option<bool>,
+    pub credit_terms: Option<bool>,
+    pub debt_limit: Option<Option<i32>>,
+}
+
+/// Changes a dealer. `version` 0 is whatever is current.
+pub async fn change(conn: &mut PgConnection, dealer_id: &str, version: i64, change: Change) -> Result<Dealer> {
+    let Change { active, credit_terms, debt_limit } = change;
     let changed = sqlx::query_as(
         "UPDATE dealers SET status = CASE $3::boolean WHEN true THEN 'ACTIVE' WHEN false THEN 'SUSPENDED' ELSE status END,
                 credit_terms = coalesce($4, credit_terms), debt_limit = CASE WHEN $5 THEN $6 ELSE debt_limit END, version = version + 1

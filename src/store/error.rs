@@ -135,6 +135,8 @@ fn by_constraint(name: &str) -> Option<Error> {
         | "contract_versions_one_current"
         | "claim_events_one_for_a_number"
         | "request_log_once"
+        | "prices_one_for_a_number"
+        | "vat_rates_one_for_a_number"
         | "quotes_one_live_for_a_claim"
         | "billables_one_of_a_kind_for_a_claim"
         | "stock_units_in_one_place"

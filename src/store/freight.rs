@@ -19,36 +19,22 @@ use crate::domain::{
 
 /// An entry as it stands.
 #[derive(Clone, Debug, FromRow)]
+#[allow(missing_docs)] // Each field is the column of the same name.
 pub struct Entry {
-    /// From 1, growing; a number may be left out.
     pub sequence: i64,
-    /// The parcel.
     pub shipment_id: Uuid,
-    /// The claim in it.
     pub claim_id: Uuid,
-    /// The unit in the box.
     pub serial: Option<String>,
-    /// The dealer at the other end.
     pub dealer_id: Option<String>,
-    /// Or the customer.
     pub customer_id: Option<Uuid>,
-    /// What it does.
     pub kind: EntryKind,
-    /// Who pays.
     pub payer: Payer,
-    /// The clause that says so.
     pub clause: Clause,
-    /// Where the carrier is paid.
     pub terms: Terms,
-    /// Who carried it.
     pub carrier: String,
-    /// The share; its kind gives the sign.
     pub cost_fen: i64,
-    /// Why it was corrected.
     pub reason: Option<String>,
-    /// The day it counts for.
     pub booked_on: NaiveDate,
-    /// When it was recorded.
     pub recorded_at: DateTime<Utc>,
 }
 
@@ -181,7 +167,7 @@ pub async fn totals(conn: &mut PgConnection, period: &Period) -> Result<(Vec<Tot
     let totals = totals.await?;
     let (without_cost,): (i64,) = sqlx::query_as(
         "SELECT count(*) FROM shipments s
-          WHERE s.dealer_id IS NOT DISTINCT FROM $1 AND s.customer_id IS NOT DISTINCT FROM $2 AND s.opened_at > $3 AND s.opened_at <= $4
+          WHERE (s.dealer_id = $1 OR s.customer_id = $2) AND s.opened_at > $3 AND s.opened_at <= $4
             AND NOT EXISTS (SELECT 1 FROM freight_entries e WHERE e.shipment_id = s.shipment_id AND e.booked_on <= $5)",
     )
     .bind(period.party.dealer_id())

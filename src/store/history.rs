@@ -1,41 +1,33 @@
 //! Repairs and replacements: what opens windows, and what hands them on (T5, T6, P2).
 
 use chrono::{DateTime, NaiveDate, Utc};
-use sqlx::{FromRow, PgConnection};
+use serde::Serialize;
+use sqlx::{FromRow, PgConnection, types::Json};
 use uuid::Uuid;
 
 use super::error::Result;
 use crate::domain::{actor::Actor, serial::Serial};
 
 /// A completed repair.
-#[derive(Clone, Debug, FromRow)]
+#[derive(Clone, Debug, FromRow, Serialize)]
+#[allow(missing_docs)] // Each field is the column of the same name.
 pub struct Repair {
-    /// The unit.
     pub serial: String,
-    /// The day the unit came in for it; none where it is not known.
     pub received_on: Option<NaiveDate>,
-    /// The day it was completed.
     pub completed_on: NaiveDate,
-    /// Charged (P2) or under warranty (T6).
     pub paid: bool,
-    /// Neither: it opens no window.
     pub goodwill: bool,
-    /// The fault repaired.
     pub fault_code: Option<String>,
-    /// The claim it was made under.
     pub claim_id: Option<Uuid>,
 }
 
 /// One unit in another's place.
 #[derive(Clone, Debug, FromRow)]
+#[allow(missing_docs)] // Each field is the column of the same name.
 pub struct Replacement {
-    /// The unit that was replaced.
     pub replaced_serial: String,
-    /// The unit that took its place.
     pub replacement_serial: String,
-    /// The day it did.
     pub replaced_on: NaiveDate,
-    /// The claim it happened under.
     pub claim_id: Option<Uuid>,
 }
 
@@ -43,16 +35,10 @@ pub struct Replacement {
 pub async fn record_repair(conn: &mut PgConnection, repair: &Repair, actor: &Actor, now: DateTime<Utc>) -> Result<()> {
     sqlx::query(
         "INSERT INTO repairs (repair_id, serial, received_on, completed_on, paid, goodwill, fault_code, claim_id, recorded_at, recorded_by)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+         SELECT $2, serial, received_on, completed_on, paid, goodwill, fault_code, claim_id, $3, $4 FROM jsonb_populate_record(NULL::repairs, $1)",
     )
+    .bind(Json(repair))
     .bind(Uuid::now_v7())
-    .bind(&repair.serial)
-    .bind(repair.received_on)
-    .bind(repair.completed_on)
-    .bind(repair.paid)
-    .bind(repair.goodwill)
-    .bind(&repair.fault_code)
-    .bind(repair.claim_id)
     .bind(now)
     .bind(actor.to_string())
     .execute(conn)

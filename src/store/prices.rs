@@ -57,7 +57,7 @@ pub async fn in_force(conn: &mut PgConnection, day: NaiveDate, keys: &[PriceKey]
     let prices = sqlx::query_as(
         "SELECT DISTINCT ON (kind, product_type, code) kind, product_type, code, valid_from, amount_fen
            FROM prices JOIN unnest($2::text[], $3::text[], $4::text[]) asked (kind, product_type, code) USING (kind, product_type, code)
-          WHERE valid_from <= $1 ORDER BY kind, product_type, code, valid_from DESC",
+          WHERE valid_from <= $1 ORDER BY kind, product_type, code, valid_from DESC, number DESC",
     );
     let prices: Vec<Price> = prices.bind(day).bind(kinds).bind(product_types).bind(codes).fetch_all(&mut *conn).await?;
     let prices = prices.into_iter().filter_map(|price| Some((price.key, price.amount?))).collect();
@@ -67,7 +67,7 @@ pub async fn in_force(conn: &mut PgConnection, day: NaiveDate, keys: &[PriceKey]
 /// The rate of VAT in force on a day.
 pub async fn vat(conn: &mut PgConnection, day: NaiveDate) -> Result<Option<VatRate>> {
     let vat: Option<(i32, NaiveDate)> = sqlx::query_as(
-        "SELECT basis_points, valid_from FROM vat_rates WHERE valid_from <= $1 ORDER BY valid_from DESC LIMIT 1",
+        "SELECT basis_points, valid_from FROM vat_rates WHERE valid_from <= $1 ORDER BY valid_from DESC, number DESC LIMIT 1",
     )
     .bind(day)
     .fetch_optional(conn)
@@ -85,14 +85,15 @@ pub async fn list(
     let prices = sqlx::query_as(
         "SELECT * FROM (SELECT DISTINCT ON (kind, product_type, code) kind, product_type, code, valid_from, amount_fen FROM prices
                          WHERE valid_from <= $1 AND (kind, product_type, code) > ($2, $3, $4)
-                         ORDER BY kind, product_type, code, valid_from DESC) latest
+                         ORDER BY kind, product_type, code, valid_from DESC, number DESC) latest
           WHERE amount_fen IS NOT NULL ORDER BY kind, product_type, code LIMIT $5",
     );
     let prices = prices.bind(day).bind(&after.0).bind(&after.1).bind(&after.2).bind(limit);
     Ok(prices.fetch_all(conn).await?)
 }
 
-/// Sets prices and the rate of VAT, each of another key or day, none before `today`. What has begun is never changed.
+/// Sets prices and the rate of VAT, each of another key or day, none before `today`. What has begun is never changed; what has not
+/// is set anew by another row, and of those of one day the latest holds.
 pub async fn set(
     conn: &mut PgConnection,
     prices: &[Price],
@@ -102,13 +103,12 @@ pub async fn set(
 ) -> Result<()> {
     let (kinds, product_types, codes) = columns(prices.iter().map(|price| &price.key));
     let set = sqlx::query(
-        "INSERT INTO prices (kind, product_type, code, valid_from, amount_fen, set_at, set_by)
-         SELECT kind, product_type, code, valid_from, amount_fen, $6, $7
+        "INSERT INTO prices (kind, product_type, code, valid_from, number, amount_fen, set_at, set_by)
+         SELECT kind, product_type, code, valid_from, 1 + before, p.amount_fen, $6, $7
            FROM unnest($1::text[], $2::text[], $3::text[], $4::date[], $5::bigint[]) p (kind, product_type, code, valid_from, amount_fen)
-          ORDER BY kind, product_type, code, valid_from
-         ON CONFLICT (kind, product_type, code, valid_from)
-         DO UPDATE SET amount_fen = excluded.amount_fen, set_at = excluded.set_at, set_by = excluded.set_by
-          WHERE prices.valid_from > $8",
+          CROSS JOIN LATERAL (SELECT count(*) AS before FROM prices b WHERE (b.kind, b.product_type, b.code, b.valid_from)
+                                                                      = (p.kind, p.product_type, p.code, p.valid_from)) set_before
+          WHERE before = 0 OR valid_from > $8 ORDER BY kind, product_type, code, valid_from",
     )
     .bind(kinds)
     .bind(product_types)
@@ -125,10 +125,9 @@ pub async fn set(
     }
     let Some(vat) = vat else { return Ok(()) };
     let set = sqlx::query(
-        "INSERT INTO vat_rates (valid_from, basis_points, set_at, set_by) VALUES ($1, $2, $3, $4)
-         ON CONFLICT (valid_from)
-         DO UPDATE SET basis_points = excluded.basis_points, set_at = excluded.set_at, set_by = excluded.set_by
-          WHERE vat_rates.valid_from > $5",
+        "INSERT INTO vat_rates (valid_from, number, basis_points, set_at, set_by)
+         SELECT $1, 1 + before, $2, $3, $4 FROM (SELECT count(*) AS before FROM vat_rates WHERE valid_from = $1) set_before
+          WHERE before = 0 OR $1 > $5",
     );
     let set =
         set.bind(vat.valid_from).bind(vat.basis_points.cast_signed()).bind(now).bind(actor.to_string()).bind(today);

@@ -1,30 +1,24 @@
 //! Dealers' own promises (S6). Row-level security shows them to the dealer who gave one, the unit's buyer and staff.
 
 use chrono::{DateTime, NaiveDate, Utc};
-use sqlx::{FromRow, PgConnection};
+use serde::Serialize;
+use sqlx::{FromRow, PgConnection, types::Json};
 use uuid::Uuid;
 
 use super::error::Result;
 use crate::domain::refusal::Refusal;
 
 /// What a dealer promised for a unit, and owes.
-#[derive(Clone, Debug, FromRow)]
+#[derive(Clone, Debug, FromRow, Serialize)]
+#[allow(missing_docs)] // Each field is the column of the same name.
 pub struct Promise {
-    /// Identifies it.
     pub promise_id: Uuid,
-    /// The unit.
     pub serial: String,
-    /// Who promised.
     pub dealer_id: String,
-    /// The dealer's certificate, once for a unit.
     pub certificate_number: String,
-    /// In the dealer's words.
     pub promise: String,
-    /// The last day it holds.
     pub until_on: Option<NaiveDate>,
-    /// When it was recorded.
     pub recorded_at: DateTime<Utc>,
-    /// Who recorded it.
     pub recorded_by: String,
 }
 
@@ -41,20 +35,9 @@ pub async fn record(conn: &mut PgConnection, promise: &Promise) -> Result<()> {
     if made >= MOST {
         return Err(Refusal::RegistryConflict(format!("a dealer makes at most {MOST} promises for a unit")).into());
     }
-    sqlx::query(
-        "INSERT INTO dealer_promises (promise_id, serial, dealer_id, certificate_number, promise, until_on, recorded_at, recorded_by)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-    )
-    .bind(promise.promise_id)
-    .bind(&promise.serial)
-    .bind(&promise.dealer_id)
-    .bind(&promise.certificate_number)
-    .bind(&promise.promise)
-    .bind(promise.until_on)
-    .bind(promise.recorded_at)
-    .bind(&promise.recorded_by)
-    .execute(conn)
-    .await?;
+    let record =
+        sqlx::query("INSERT INTO dealer_promises SELECT * FROM jsonb_populate_record(NULL::dealer_promises, $1)");
+    record.bind(Json(promise)).execute(conn).await?;
     Ok(())
 }
 

@@ -75,8 +75,13 @@ pub async fn turnaround(conn: &mut PgConnection, asked: &Asked, now: DateTime<Ut
              SELECT claim_id, state, extract(epoch FROM greatest(left_at - entered_at, interval '0')) AS stayed, NULL::numeric AS stands
                FROM stays WHERE left_at > $1 AND left_at <= $2
              UNION ALL
-             SELECT claim_id, state, NULL, extract(epoch FROM greatest($3::timestamptz - entered_at, interval '0'))
-               FROM claims WHERE state NOT IN ('RESOLVED', 'REJECTED', 'CLOSED', 'CANCELLED')),
+             -- Since the first event of those that left it there: claims.entered_at begins anew with a new quote, or an appeal.
+             SELECT claim_id, state, NULL, extract(epoch FROM greatest($3::timestamptz - e.recorded_at, interval '0'))
+               FROM claims c CROSS JOIN LATERAL (
+                   SELECT recorded_at FROM claim_events e WHERE e.claim_id = c.claim_id AND e.sequence > coalesce(
+                       (SELECT max(b.sequence) FROM claim_events b WHERE b.claim_id = c.claim_id AND b.state <> c.state), 0)
+                    ORDER BY e.sequence LIMIT 1) e
+              WHERE state NOT IN ('RESOLVED', 'REJECTED', 'CLOSED', 'CANCELLED')),
               named AS (
              SELECT CASE $4 WHEN 'MODEL' THEN u.model WHEN 'DEALER' THEN coalesce(c.dealer_id, '') ELSE coalesce(i.depot, '') END
                         COLLATE \"C\" AS name, s.state COLLATE \"C\" AS state, stayed, stands
@@ -101,12 +106,18 @@ pub async fn failures(conn: &mut PgConnection, asked: &Asked) -> Result<Vec<Shar
              SELECT DISTINCT c.serial FROM claim_events e JOIN claims c USING (claim_id)
               WHERE e.recorded_at > $1 AND e.recorded_at <= $2 AND e.facts->>'type' = 'INSPECTED'
                 AND NOT (e.facts->>'no_fault_found')::boolean AND e.facts->'findings' = '[]'),
+              -- Of a page's models alone are the units counted, however many others there are.
+              models AS MATERIALIZED (
+             SELECT model FROM products p
+              WHERE ($5::text IS NULL OR model = $5) AND ($3 <> 'MODEL' OR $6::text IS NULL OR model COLLATE \"C\" > $6)
+                AND EXISTS (SELECT 1 FROM units u WHERE u.model = p.model AND u.sold_on <= $4)
+              ORDER BY model COLLATE \"C\" LIMIT $7),
               named AS (
              SELECT CASE $3 WHEN 'MODEL' THEN u.model WHEN 'LOT' THEN coalesce(u.lot, '') ELSE to_char(u.ex_factory_on, 'YYYY-MM') END
-                        COLLATE \"C\" AS name, f.serial IS NOT NULL AS failed, u.sold_on <= $4 AS sold
-               FROM units u LEFT JOIN failed f USING (serial) WHERE $5::text IS NULL OR u.model = $5)
+                        COLLATE \"C\" AS name, f.serial IS NOT NULL AS failed
+               FROM models JOIN units u USING (model) LEFT JOIN failed f USING (serial) WHERE u.sold_on <= $4)
          SELECT name, count(*) FILTER (WHERE failed) AS part, count(*) AS whole
-           FROM named WHERE sold AND ($6::text IS NULL OR name > $6) GROUP BY name ORDER BY name LIMIT $7",
+           FROM named WHERE $6::text IS NULL OR name > $6 GROUP BY name ORDER BY name LIMIT $7",
     );
     let rows =
         rows.persistent(false).bind(from).bind(to).bind(asked.by.to_string()).bind(asked.last).bind(&asked.model);

@@ -3,42 +3,31 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use sqlx::{FromRow, PgConnection, PgExecutor};
+use serde::Serialize;
+use sqlx::{FromRow, PgConnection, PgExecutor, types::Json};
 use uuid::Uuid;
 
 use super::error::{Error, Result};
 use crate::domain::{actor::Actor, event::Vouchers, refusal::Refusal, serial::Serial, vouchers::RegisteredSale};
 
 /// A version of a sale.
-#[derive(Clone, Debug, FromRow)]
+#[derive(Clone, Debug, FromRow, Serialize)]
+#[allow(missing_docs)] // Each other field is the column of the same name.
 pub struct Sale {
-    /// The unit.
     pub serial: String,
-    /// Counts the versions, from 1.
     pub version: i64,
-    /// Who sold it.
     pub dealer_id: String,
-    /// The day.
     pub sold_on: NaiveDate,
-    /// Only a sale with an invoice gives the start.
     pub invoice_number: Option<String>,
-    /// The other voucher.
     pub warranty_card_number: Option<String>,
-    /// S4.
     pub region: Option<String>,
-    /// S5.
     pub contract_number: Option<String>,
-    /// Who bought it.
     pub customer_id: Option<Uuid>,
-    /// Whether this version says that there is no sale any more.
     pub cancelled: bool,
     /// Whether the version before it was a sale, which this one corrects or cancels.
     pub corrects: bool,
-    /// Why it was corrected or cancelled.
     pub reason: Option<String>,
-    /// When it was recorded.
     pub recorded_at: DateTime<Utc>,
-    /// Who recorded it.
     pub recorded_by: String,
 }
 
@@ -97,6 +86,11 @@ pub async fn of_originals(db: impl PgExecutor<'_>, serials: &[String]) -> Result
         (asked, RegisteredSale { dealer_id, customer_id, sold_on, vouchers })
     };
     Ok(rows.into_iter().map(sale).collect())
+}
+
+/// What vouchers are held against, of a unit's original.
+pub async fn registered(db: impl PgExecutor<'_>, serial: &Serial) -> Result<Option<RegisteredSale>> {
+    Ok(of_originals(db, &[serial.to_string()]).await?.remove(serial.as_str()))
 }
 
 /// Every version of a unit's sale that the caller may see, the first first: a dealer those that name it as the seller.
@@ -183,21 +177,10 @@ async fn put(conn: &mut PgConnection, sale: Sale) -> Result<Sale> {
     sqlx::query(
         "INSERT INTO sales (serial, version, dealer_id, sold_on, invoice_number, warranty_card_number, region, contract_number,
                             customer_id, cancelled, reason, recorded_at, recorded_by)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+         SELECT serial, version, dealer_id, sold_on, invoice_number, warranty_card_number, region, contract_number,
+                customer_id, cancelled, reason, recorded_at, recorded_by FROM jsonb_populate_record(NULL::sales, $1)",
     )
-    .bind(&sale.serial)
-    .bind(sale.version)
-    .bind(&sale.dealer_id)
-    .bind(sale.sold_on)
-    .bind(&sale.invoice_number)
-    .bind(&sale.warranty_card_number)
-    .bind(&sale.region)
-    .bind(&sale.contract_number)
-    .bind(sale.customer_id)
-    .bind(sale.cancelled)
-    .bind(&sale.reason)
-    .bind(sale.recorded_at)
-    .bind(&sale.recorded_by)
+    .bind(Json(&sale))
     .execute(conn)
     .await?;
     Ok(sale)

@@ -1,14 +1,15 @@
 //! Parcels to the maker and back, who pays each way, and what was lost on it.
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection};
+use serde::Serialize;
+use sqlx::{FromRow, PgConnection, types::Json};
 use uuid::Uuid;
 
 use super::error::{Error, Result};
 use crate::domain::{actor::Actor, parcel::Arrival};
 
 /// A parcel. Its party is a dealer or a customer.
-#[derive(Clone, Debug, FromRow)]
+#[derive(Clone, Debug, FromRow, Serialize)]
 pub struct Shipment {
     /// Identifies it.
     pub shipment_id: Uuid,
@@ -108,16 +109,10 @@ pub struct Filter {
 pub async fn open(conn: &mut PgConnection, shipment: &Shipment, items: &[Item]) -> Result<()> {
     sqlx::query(
         "INSERT INTO shipments (shipment_id, direction, dealer_id, customer_id, carrier, tracking_number, recipient_id, opened_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+         SELECT shipment_id, direction, dealer_id, customer_id, carrier, tracking_number, recipient_id, opened_at
+           FROM jsonb_populate_record(NULL::shipments, $1)",
     )
-    .bind(shipment.shipment_id)
-    .bind(&shipment.direction)
-    .bind(&shipment.dealer_id)
-    .bind(shipment.customer_id)
-    .bind(&shipment.carrier)
-    .bind(&shipment.tracking_number)
-    .bind(shipment.recipient_id)
-    .bind(shipment.opened_at)
+    .bind(Json(shipment))
     .execute(&mut *conn)
     .await?;
     add(conn, shipment.shipment_id, items).await

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use sqlx::{FromRow, PgConnection, PgExecutor};
+use serde::Serialize;
+use sqlx::{FromRow, PgConnection, PgExecutor, types::Json};
 use uuid::Uuid;
 
 use super::{
@@ -13,21 +14,15 @@ use super::{
 use crate::domain::{claim_steps::UnitToGive, refusal::Refusal, serial::Serial};
 
 /// One physical product as registered.
-#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, FromRow, Serialize)]
+#[allow(missing_docs)] // Each field is the column of the same name.
 pub struct Unit {
-    /// Normalised.
     pub serial: String,
-    /// Its model.
     pub model: String,
-    /// The lot it was made in.
     pub lot: Option<String>,
-    /// S2.
     pub manufactured_on: NaiveDate,
-    /// T12.
     pub ex_factory_on: NaiveDate,
-    /// S3.
     pub sold_by_maker: bool,
-    /// T4.
     pub refurbished_from: Option<String>,
 }
 
@@ -36,19 +31,13 @@ pub async fn register(conn: &mut PgConnection, units: &[Unit], now: DateTime<Utc
     // Sorted, so that two calls with the same units in another order wait for each other and do not lock each other out.
     let mut units: Vec<&Unit> = units.iter().collect();
     units.sort_by(|a, b| a.serial.cmp(&b.serial));
-    let column = |of: fn(&Unit) -> String| units.iter().map(|unit| of(unit)).collect::<Vec<_>>();
     let new = sqlx::query(
         "INSERT INTO units (serial, model, lot, manufactured_on, ex_factory_on, sold_by_maker, refurbished_from, recorded_at)
-         SELECT *, $8::timestamptz FROM unnest($1::text[], $2::text[], $3::text[], $4::date[], $5::date[], $6::boolean[], $7::text[])
+         SELECT serial, model, lot, manufactured_on, ex_factory_on, sold_by_maker, refurbished_from, $2
+           FROM jsonb_populate_recordset(NULL::units, $1)
          ON CONFLICT (serial) DO NOTHING",
     )
-    .bind(column(|unit| unit.serial.clone()))
-    .bind(column(|unit| unit.model.clone()))
-    .bind(units.iter().map(|unit| unit.lot.clone()).collect::<Vec<_>>())
-    .bind(units.iter().map(|unit| unit.manufactured_on).collect::<Vec<_>>())
-    .bind(units.iter().map(|unit| unit.ex_factory_on).collect::<Vec<_>>())
-    .bind(units.iter().map(|unit| unit.sold_by_maker).collect::<Vec<_>>())
-    .bind(units.iter().map(|unit| unit.refurbished_from.clone()).collect::<Vec<_>>())
+    .bind(Json(&units))
     .bind(now)
     .execute(&mut *conn)
     .await?
@@ -167,7 +156,7 @@ pub async fn to_give(conn: &mut PgConnection, serial: &Serial, claim: Uuid, now:
     let held = shelf.as_ref().and_then(|unit| unit.held_at(now));
     let row: Option<ToGive> = sqlx::query_as(
         "SELECT model, sold_by_maker,
-                EXISTS (SELECT 1 FROM sales s WHERE s.serial = u.serial AND s.superseded_at = 'infinity' AND NOT s.cancelled) AS has_sale,
+                EXISTS (SELECT 1 FROM sale_facts s WHERE s.serial = u.serial) AS has_sale,
                 EXISTS (SELECT 1 FROM replacements r WHERE r.replacement_serial = u.serial) OR unit_was_promised(u.serial) AS given_before,
                 EXISTS (SELECT 1 FROM replacements r WHERE r.replaced_serial = u.serial) AS replaced_before,
                 unit_has_open_claim(u.serial) AS has_open_claim, unit_is_in_stock(u.serial) AS in_stock

@@ -69,11 +69,14 @@ async fn a_forged_page_token_is_bad_input() {
     let world = World::stocked().await;
     let request = ListDealersRequest { page_size: 1, ..Default::default() };
     let token = world.staff().registry.list_dealers(request).await.unwrap().into_inner().next_page_token;
-    let plain = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(token).unwrap()).unwrap();
-    let forged = BASE64_URL_SAFE_NO_PAD.encode(format!("{}.\0", plain.split_once('.').unwrap().0));
-    let request = ListDealersRequest { page_size: 1, page_token: forged };
-    let refused = world.staff().registry.list_dealers(request).await.unwrap_err();
-    assert_eq!(refusal(&refused), (Code::InvalidArgument, "INVALID_FIELDS".into()));
+    let plain = BASE64_URL_SAFE_NO_PAD.decode(token).unwrap();
+    assert_eq!(&plain[12..], b"D1");
+    for key in ["D2", "D0", "D1\0", "\0", ""] {
+        let page_token = BASE64_URL_SAFE_NO_PAD.encode([&plain[..12], key.as_bytes()].concat());
+        let request = ListDealersRequest { page_size: 1, page_token };
+        let refused = world.staff().registry.list_dealers(request).await.unwrap_err();
+        assert_eq!(refusal(&refused), (Code::InvalidArgument, "INVALID_FIELDS".into()), "{key:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

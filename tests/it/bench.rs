@@ -327,6 +327,16 @@ async fn a_seeded_registry_is_asked_beside_pgbench() {
         assert!(seeded.status.success(), "{seeded:?}");
     }
     let mut owner = world.owner().await;
+    // Whoever reads what it prints may go before it does.
+    let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_warranty"))
+        .args(["bench", "seed", "--units", "400", "--database-url", &world.url])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let unread = child.wait_with_output().await.unwrap();
+    assert!(unread.status.success() && !String::from_utf8_lossy(&unread.stderr).contains("panicked"), "{unread:?}");
     // 4,000 units of the sample data, and 400 seeded: 40 of them unsold, 2 replaced.
     let count: (i64, i64, i64, i64, i64) = sqlx::query_as(
         "SELECT (SELECT count(*) FROM units), (SELECT count(*) FROM sales), (SELECT count(*) FROM replacements),

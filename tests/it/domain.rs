@@ -1,7 +1,10 @@
 //! The domain's smallest rooms, each by itself: no database, no listener.
 
 mod calendar;
+mod freight;
+mod ledger;
 mod money;
+mod parcel;
 mod period;
 mod quote;
 mod rate;

@@ -123,6 +123,73 @@ async fn turnaround_counts_each_stay_that_ended_and_tells_apart_what_still_stand
     assert_eq!(paged, get(&world, turn(ReportBy::Model)).await.unwrap().turnaround);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_stands_in_its_state_since_it_came_to_it_however_often_it_is_quoted() {
+    let world = World::stocked().await;
+    let life = Life(&world);
+    let claim = life.in_state("QUOTED01", 60, ClaimState::Quoted).await.claim_id;
+    world.set("2026-06-15T10:00:00Z");
+    life.quote(&claim, vec![]).await.unwrap();
+    world.set("2026-06-15T13:00:00Z");
+    life.appeal(&claim).await.unwrap();
+    world.set("2026-06-15T14:00:00Z");
+    let standing = turnaround(&world, asked(ReportKind::Turnaround, ReportBy::Model)).await;
+    let quoted: Vec<_> = standing.iter().filter(|line| line.contains(" QUOTED:")).collect();
+    assert_eq!(quoted, ["PS-1 QUOTED: 0 0 0 0 0; 1 10"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lot_of_any_text_has_a_page_after_it() {
+    let world = World::stocked().await;
+    let lots = ["", "2026 W05/A", "L1", "批次 七"];
+    for (at, lot) in lots.iter().enumerate() {
+        let serial = format!("LOT0000{at}");
+        world.unit_like(&serial, |unit| unit.lot = (*lot).into()).await;
+        let request = RegisterSaleRequest {
+            request_id: id(),
+            serial,
+            sold_date: Some(date("2026-06-01")),
+            invoice_number: "F1".into(),
+            ..Default::default()
+        };
+        world.dealer("D1").registry.register_sale(request).await.unwrap();
+    }
+    let by_lot = asked(ReportKind::Failures, ReportBy::Lot);
+    let mut request = GetReportRequest { model: "PS-1".into(), page_size: 1, ..by_lot };
+    for (at, lot) in lots.iter().enumerate() {
+        let page = get(&world, request.clone()).await.unwrap();
+        let row = FailureRow { group: (*lot).into(), failed_count: 0, sold_count: 1, rate: 0.0 };
+        assert_eq!((page.failures, page.next_page_token.is_empty()), (vec![row], at + 1 == lots.len()));
+        request.page_token = page.next_page_token;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_by_model_page_over_models_that_sold() {
+    let world = World::stocked().await;
+    for (model, serial) in [("A-1", "MODELA01"), ("B-1", "MODELB01"), ("C-1", "MODELC01")] {
+        world.product(model, false, &[]).await;
+        world.unit_like(serial, |unit| unit.model = model.into()).await;
+    }
+    for serial in ["MODELA01", "MODELC01"] {
+        let (request_id, serial, sold_date) = (id(), serial.into(), Some(date("2026-06-01")));
+        let request =
+            RegisterSaleRequest { request_id, serial, sold_date, invoice_number: "F1".into(), ..Default::default() };
+        world.dealer("D1").registry.register_sale(request).await.unwrap();
+    }
+    let (mut found, mut request) =
+        (Vec::new(), GetReportRequest { page_size: 1, ..asked(ReportKind::Failures, ReportBy::Model) });
+    loop {
+        let page = get(&world, request.clone()).await.unwrap();
+        found.extend(page.failures.into_iter().map(|row| (row.group, row.sold_count)));
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(found, [("A-1".to_owned(), 1), ("C-1".to_owned(), 1)]);
+}
+
 /// Four units of two lots and two months, all sold, all sent in: one failed twice, one was misused, one had no fault, one was only sold.
 async fn inspected() -> World {
     let world = World::stocked().await;
@@ -213,8 +280,8 @@ async fn the_command_prints_writes_and_draws_it() {
     let token = world.issuer.mint(&actor, "depot.write", hour, ISSUER, AUDIENCE, world.clock.now()).unwrap();
     let (csv, svg) = (folder.join("report.csv"), folder.join("report.svg"));
     let args = ReportArgs {
-        what: warranty::client::ReportKind::Failures,
-        by: warranty::client::ReportBy::Lot,
+        what: warranty::domain::report::ReportKind::Failures,
+        by: warranty::domain::report::ReportBy::Lot,
         first: Some("2026-06-01".parse().unwrap()),
         last: Some("2026-06-30".parse().unwrap()),
         model: "PS-1".into(),

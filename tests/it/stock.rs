@@ -75,7 +75,7 @@ impl Shelves<'_> {
             })
             .collect()
     }
-    async fn allocate(&self, claim: &str) -> Outcome<StockUnit> {
+    pub async fn allocate(&self, claim: &str) -> Outcome<StockUnit> {
         let request = AllocateReplacementRequest { request_id: id(), claim_id: claim.into() };
         Ok(self.0.staff().logistics.allocate_replacement(request).await?.into_inner().unit.unwrap())
     }

@@ -24,6 +24,7 @@ use warranty::{
 use crate::{
     claims::Life,
     evidence::{Sent, photo},
+    stock::Shelves,
     world::{Caller, World, channel, contact, date, fen_as_money, filing, id, refusal, violations},
 };
 
@@ -654,6 +655,97 @@ async fn the_worker_ends_what_a_day_ended_and_nothing_else() {
     assert_eq!(refusal(&refused), (Code::Unauthenticated, "TOKEN_REFUSED".into()));
 }
 
+/// What a role may not do, each refused by the database for want of a right or by a policy.
+async fn forbidden(world: &World, role: &str, caller: &str, statements: &[&str]) {
+    for statement in statements {
+        let mut connection = under(world, role, Some(caller)).await;
+        let refused = sqlx::raw_sql(AssertSqlSafe(*statement)).execute(&mut connection).await.unwrap_err();
+        let code = refused.as_database_error().and_then(|error| error.code().map(String::from));
+        assert_eq!(code.as_deref(), Some("42501"), "{role} for {caller}: {statement}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_reads_what_it_needs_of_what_has_no_policy() {
+    let world = World::stocked().await;
+    world.sold("UNIT1", 20).await;
+    let sales =
+        ["SELECT dealer_id FROM sales", "SELECT FROM faults", "SELECT FROM contracts", "SELECT FROM product_versions"];
+    forbidden(&world, "warranty_logistics", "staff/S1", &sales).await;
+    // Vouchers are held against a sale; who recorded it, and why, is nothing to a claim.
+    let of_sales =
+        ["SELECT recorded_by FROM sales", "SELECT reason FROM sales", "SELECT * FROM sales", "SELECT FROM contracts"];
+    forbidden(&world, "warranty_claim", "staff/S1", &of_sales).await;
+    forbidden(&world, "warranty_coverage", "staff/S1", &["SELECT FROM faults"]).await;
+    let mut claim = under(&world, "warranty_claim", Some("dealer/D2")).await;
+    let vouchers = sqlx::raw_sql(
+        "SELECT serial, dealer_id, customer_id, sold_on, invoice_number, warranty_card_number FROM sales",
+    );
+    assert_eq!(vouchers.execute(&mut claim).await.unwrap().rows_affected(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_on_a_unit_is_no_right_to_change_it() {
+    let world = World::stocked().await;
+    world.unit("UNIT1").await;
+    for role in ROLES {
+        forbidden(&world, role, "staff/S1", &["UPDATE units SET lot = 'L9'", "UPDATE units SET sold_by_maker = false"])
+            .await;
+        let mut connection = under(&world, role, Some("staff/S1")).await;
+        sqlx::raw_sql("SELECT FROM units FOR NO KEY UPDATE; UPDATE units SET held = NULL")
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        let refused = sqlx::raw_sql("UPDATE units SET held = true").execute(&mut connection).await.unwrap_err();
+        let by = refused.as_database_error().and_then(|error| error.constraint());
+        assert_eq!(by, Some("units_held_is_null"), "{role}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prices_are_added_by_staff_and_never_changed() {
+    let world = World::start().await;
+    world.priced().await;
+    for change in ["UPDATE prices SET amount_fen = 1", "UPDATE vat_rates SET basis_points = 0", "DELETE FROM prices"] {
+        forbidden(&world, "warranty_claim", "staff/S1", &[change]).await;
+    }
+    let price = "INSERT INTO prices (kind, code, valid_from, number, set_at, set_by) VALUES ('PART', 'X', now(), 1, now(), 'staff/S1')";
+    let vat = "INSERT INTO vat_rates (valid_from, number, basis_points, set_at, set_by) VALUES (now(), 9, 0, now(), 'staff/S1')";
+    for caller in ["dealer/D1", "", "staff/S2"] {
+        forbidden(&world, "warranty_claim", caller, &[price, vat]).await;
+    }
+    let mut staff = under(&world, "warranty_claim", Some("staff/S1")).await;
+    sqlx::raw_sql(AssertSqlSafe(format!("{price}; {vat}"))).execute(&mut staff).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_worker_forgets_and_lets_go_only_what_is_over() {
+    let world = World::stocked().await;
+    world.sold("UNIT1", 20).await;
+    let claim = Life(&world).in_state("UNIT2", 60, ClaimState::InRepair).await.claim_id;
+    let shelves = Shelves(&world);
+    shelves.put("EAST", false).await;
+    world.unit("GOOD1").await;
+    shelves.receive(&["GOOD1"], "EAST", StockCondition::New).await.unwrap();
+    shelves.allocate(&claim).await.unwrap();
+    let mut owner = world.owner().await;
+    let mut worker = under(&world, "warranty_worker", Some("worker/clock")).await;
+    // As the database tells the time: the newest of a role's rights cannot lie on the caller's.
+    for (age, over) in [("89 days", 0), ("91 days", 1)] {
+        let aged = format!("UPDATE request_log SET recorded_at = now() - interval '{age}'");
+        let requests = sqlx::raw_sql(AssertSqlSafe(aged)).execute(&mut owner).await.unwrap().rows_affected();
+        let gone = sqlx::raw_sql("DELETE FROM request_log").execute(&mut worker).await.unwrap().rows_affected();
+        assert_eq!(gone, over * requests, "requests of {age}");
+    }
+    for (until, over) in [("now() + interval '1 hour'", 0), ("now() - interval '1 hour'", 1)] {
+        let held = format!("UPDATE stock_units SET held_until = {until} WHERE held_for IS NOT NULL");
+        assert_eq!(sqlx::raw_sql(AssertSqlSafe(held)).execute(&mut owner).await.unwrap().rows_affected(), 1);
+        let let_go =
+            sqlx::raw_sql("UPDATE stock_units SET held_for = NULL, held_until = NULL WHERE held_for IS NOT NULL");
+        assert_eq!(let_go.execute(&mut worker).await.unwrap().rows_affected(), over, "held until {until}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_changes_what_happened() {
     let world = World::stocked().await;
@@ -699,16 +791,16 @@ async fn a_process_may_write_what_it_needs_and_no_more() {
             "calendar_years contract_versions contracts customers dealer_promises dealers evidence_uploads people policies product_equivalents \
              product_versions products repairs replacements request_log sales units",
             "contract_versions(superseded_at) customers(erased_at) dealers(credit_terms, debt_limit, status, version) evidence(erased_at) evidence_uploads(began_at) products(discontinued) \
-             sales(superseded_at) units(lot)",
+             sales(superseded_at) units(held)",
             "people product_equivalents",
         ),
         (
             "warranty_claim",
             "billables claim_decisions claim_events claims customers evidence evidence_chunks evidence_uploads faults \
              ledger_entries people prices quotes repairs replacements request_log stock_movements stock_units vat_rates",
-            "claims evidence_uploads(began_at) faults prices(amount_fen, set_at, set_by) \
+            "claims evidence_uploads(began_at) faults \
              quotes(decided_at, decided_by, expires_at, on_behalf_of, reason, state, token_fingerprint) \
-             stock_units(held_for, held_until) units(lot) vat_rates(basis_points, set_at, set_by)",
+             stock_units(held_for, held_until) units(held)",
             "evidence_uploads stock_units",
         ),
         (
@@ -725,7 +817,7 @@ async fn a_process_may_write_what_it_needs_and_no_more() {
             "claims set_aside(claim_id, reason, settled_at, settled_by, settlement, version) \
              shipment_items(arrived_at, depot, lost_at, missing_parts, transport_damage) shipments(carrier, tracking_number) \
              stock_locations(name, receives_replaced) stock_minimums(minimum) \
-             stock_units(condition, held_for, held_until, location, number) units(lot)",
+             stock_units(condition, held_for, held_until, location, number) units(held)",
             "stock_minimums stock_units",
         ),
         ("warranty_ratelimit", "rate_counters", "rate_counters", "rate_counters"),

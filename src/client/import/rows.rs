@@ -222,86 +222,45 @@ impl Rejected {
     }
 }
 
-/// Rows of units.
-pub(super) struct Units;
-/// Rows of sales.
-pub(super) struct Sales;
+/// A kind of row: its columns, and how a line is one. The calls and replies of all differ in their names alone.
+macro_rules! kind {
+    ($kind:ident of $row:ident as $rows:ident by $call:ident($message:ident) -> $reply:ident:
+        $columns:expr, $($text:ident)*, $($read:ident $of:ident)*) => {
+        /// Rows of this kind.
+        pub(super) struct $kind;
 
-impl Kind for Units {
-    const COLUMNS: (&'static [&'static str], &'static [&'static str]) =
-        (&["serial", "model", "manufactured_date", "ex_factory_date", "sold_by_maker"], &["lot", "refurbished_from"]);
-    type Row = v1::Unit;
-    type Message = v1::ImportUnitsRequest;
-    type Reply = v1::ImportUnitsResponse;
+        impl Kind for $kind {
+            const COLUMNS: (&'static [&'static str], &'static [&'static str]) = $columns;
+            type Row = v1::$row;
+            type Message = v1::$message;
+            type Reply = v1::$reply;
 
-    fn read(line: &Line) -> Result<v1::Unit, (&'static str, String)> {
-        Ok(v1::Unit {
-            serial: line.text("serial")?,
-            model: line.text("model")?,
-            lot: line.text("lot")?,
-            manufactured_date: line.date("manufactured_date")?,
-            ex_factory_date: line.date("ex_factory_date")?,
-            sold_by_maker: line.flag("sold_by_maker")?,
-            refurbished_from: line.text("refurbished_from")?,
-        })
-    }
+            fn read(line: &Line) -> Result<v1::$row, (&'static str, String)> {
+                Ok(v1::$row { $($text: line.text(stringify!($text))?,)* $($of: line.$read(stringify!($of))?,)* })
+            }
 
-    fn message(units: Vec<v1::Unit>) -> v1::ImportUnitsRequest {
-        v1::ImportUnitsRequest { units }
-    }
+            fn message($rows: Vec<v1::$row>) -> v1::$message {
+                v1::$message { $rows }
+            }
 
-    async fn call(
-        mut client: RegistryServiceClient<Channel>,
-        request: Request<ReceiverStream<v1::ImportUnitsRequest>>,
-    ) -> Result<Response<Streaming<v1::ImportUnitsResponse>>, Status> {
-        client.import_units(request).await
-    }
+            async fn call(
+                mut client: RegistryServiceClient<Channel>,
+                request: Request<ReceiverStream<v1::$message>>,
+            ) -> Result<Response<Streaming<v1::$reply>>, Status> {
+                client.$call(request).await
+            }
 
-    fn progress(reply: v1::ImportUnitsResponse) -> (Counts, Vec<RejectedRow>) {
-        let v1::ImportUnitsResponse { row_count, created_count, unchanged_count, rejected_count, rejected } = reply;
-        let counts =
-            Counts { rows: row_count, created: created_count, unchanged: unchanged_count, rejected: rejected_count };
-        (counts, rejected)
-    }
+            fn progress(reply: v1::$reply) -> (Counts, Vec<RejectedRow>) {
+                let v1::$reply { row_count, created_count, unchanged_count, rejected_count, rejected } = reply;
+                let (rows, created, unchanged) = (row_count, created_count, unchanged_count);
+                (Counts { rows, created, unchanged, rejected: rejected_count }, rejected)
+            }
+        }
+    };
 }
-
-impl Kind for Sales {
-    const COLUMNS: (&'static [&'static str], &'static [&'static str]) = (
-        &["serial", "sold_date"],
-        &["dealer_id", "invoice_number", "warranty_card_number", "region", "contract_number", "model"],
-    );
-    type Row = v1::ImportedSale;
-    type Message = v1::ImportSalesRequest;
-    type Reply = v1::ImportSalesResponse;
-
-    fn read(line: &Line) -> Result<v1::ImportedSale, (&'static str, String)> {
-        Ok(v1::ImportedSale {
-            serial: line.text("serial")?,
-            dealer_id: line.text("dealer_id")?,
-            sold_date: line.date("sold_date")?,
-            invoice_number: line.text("invoice_number")?,
-            warranty_card_number: line.text("warranty_card_number")?,
-            region: line.text("region")?,
-            contract_number: line.text("contract_number")?,
-            model: line.text("model")?,
-        })
-    }
-
-    fn message(sales: Vec<v1::ImportedSale>) -> v1::ImportSalesRequest {
-        v1::ImportSalesRequest { sales }
-    }
-
-    async fn call(
-        mut client: RegistryServiceClient<Channel>,
-        request: Request<ReceiverStream<v1::ImportSalesRequest>>,
-    ) -> Result<Response<Streaming<v1::ImportSalesResponse>>, Status> {
-        client.import_sales(request).await
-    }
-
-    fn progress(reply: v1::ImportSalesResponse) -> (Counts, Vec<RejectedRow>) {
-        let v1::ImportSalesResponse { row_count, created_count, unchanged_count, rejected_count, rejected } = reply;
-        let counts =
-            Counts { rows: row_count, created: created_count, unchanged: unchanged_count, rejected: rejected_count };
-        (counts, rejected)
-    }
-}
+kind!(Units of Unit as units by import_units(ImportUnitsRequest) -> ImportUnitsResponse:
+    (&["serial", "model", "manufactured_date", "ex_factory_date", "sold_by_maker"], &["lot", "refurbished_from"]),
+    serial model lot refurbished_from, date manufactured_date date ex_factory_date flag sold_by_maker);
+kind!(Sales of ImportedSale as sales by import_sales(ImportSalesRequest) -> ImportSalesResponse:
+    (&["serial", "sold_date"], &["dealer_id", "invoice_number", "warranty_card_number", "region", "contract_number", "model"]),
+    serial dealer_id invoice_number warranty_card_number region contract_number model, date sold_date);

@@ -56,7 +56,7 @@ pub(super) async fn decide(app: &App, request: Request<v1::DecideAppealRequest>)
     }
     let (id, on, reason, goodwill) = fields.finish(|| outcome.and(Some((id?, on?, reason?, goodwill?))))?;
     app.write(&call, id, &request, reason, move |conn, reason, moment| {
-        Box::pin(async move { decide_now(conn, on, reason, goodwill, moment).await })
+        Box::pin(decide_now(conn, on, reason, goodwill, moment))
     })
     .await
 }

@@ -3,16 +3,12 @@
 use sqlx::PgConnection;
 use tonic::Request;
 
-use super::{OnClaim, Ruled, answer, decide_now, hold, on_claim};
+use super::{OnClaim, Ruled, answer, decide_now, hold, on_claim, take_place};
 use crate::{
     contract::v1,
     domain::{claim::Action, claim_steps::may_be_given, refusal::Refusal, serial::Serial},
     service::{App, Moment, Reply, open_write},
-    store::{
-        self, claims, dealers,
-        history::{self, Replacement},
-        sales, units,
-    },
+    store::{self, claims, dealers, sales, units},
 };
 
 pub(super) async fn cancel(app: &App, request: Request<v1::CancelClaimRequest>) -> Reply<v1::CancelClaimResponse> {
@@ -37,10 +33,7 @@ pub(super) async fn swap(app: &App, request: Request<v1::RecordSwapRequest>) -> 
     let on = on_claim(&mut fields, &request.claim_id, request.version);
     let given = fields.serial("given_serial", &request.given_serial);
     let (id, on, given) = fields.finish(|| Some((id?, on?, given?)))?;
-    app.write(&call, id, &request, given, move |conn, given, moment| {
-        Box::pin(async move { swap_now(conn, on, given, moment).await })
-    })
-    .await
+    app.write(&call, id, &request, given, move |conn, given, moment| Box::pin(swap_now(conn, on, given, moment))).await
 }
 
 async fn swap_now(
@@ -52,7 +45,7 @@ async fn swap_now(
     dealers::must_be_active(&mut *conn, &moment.actor).await?;
     let claim = hold(&mut *conn, moment, on, Action::Swap).await?;
     units::lock(&mut *conn, &[&claim.filing.serial, &given]).await?;
-    let seller = sales::of_original(&mut *conn, &claim.filing.serial).await?.map(|sale| sale.dealer_id);
+    let seller = sales::registered(&mut *conn, &claim.filing.serial).await?.map(|sale| sale.dealer_id);
     let ruled = decide_now(&mut *conn, moment, &claim.filing.serial, Some(claim.id), claim.report()).await?;
     let Ruled { decided, model, .. } = ruled;
     let dealer = moment.actor.dealer_id().unwrap_or_default();
@@ -62,13 +55,7 @@ async fn swap_now(
         return Err(Refusal::UnitNotGivable { rule: "it stands in the maker's stock" }.into());
     }
     may_be_given(&unit, &claim.filing.serial, &model, &decided.facts.equivalents)?;
-    let replacement = Replacement {
-        replaced_serial: claim.filing.serial.to_string(),
-        replacement_serial: given.to_string(),
-        replaced_on: moment.today,
-        claim_id: Some(claim.id),
-    };
-    history::record_replacement(&mut *conn, &replacement, &moment.actor, moment.now).await?;
+    take_place(&mut *conn, moment, &claim, &claim.filing.serial, &given).await?;
     let claim = claims::advance(&mut *conn, claim, vec![event], Some(&decided), &moment.actor, moment.now).await?;
     Ok(v1::RecordSwapResponse { claim: answer::one(conn, claim, moment).await? })
 }

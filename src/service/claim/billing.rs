@@ -16,7 +16,7 @@ use crate::{
         App, Reply,
         fields::Fields,
         open, open_write,
-        page::Page,
+        page::{Page, page},
         wire::{date, money, number, text, time},
     },
     store::{
@@ -98,9 +98,8 @@ pub(super) async fn set_prices(app: &App, request: Request<v1::SetPricesRequest>
 
 pub(super) async fn list_prices(app: &App, request: Request<v1::ListPricesRequest>) -> Reply<v1::ListPricesResponse> {
     let (call, request) = open(request)?;
-    let filters = v1::ListPricesRequest { page_size: 0, page_token: String::new(), ..request.clone() };
     let mut fields = Fields::default();
-    let page = Page::read(&mut fields, &call, request.page_size, &request.page_token, &filters);
+    let page = page!(fields, call, request);
     let day = fields.optional_date("date", request.date.as_ref());
     let (page, day) = fields.finish(|| Some((page?, day?)))?;
     let day = day.unwrap_or_else(|| civil_date(app.clock.now()));
@@ -155,16 +154,11 @@ pub(super) async fn feed(
     request: Request<v1::ListBillableRepairsRequest>,
 ) -> Reply<v1::ListBillableRepairsResponse> {
     let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let page = Page::read(&mut fields, &call, request.page_size, "", &());
-    if request.after_sequence < 0 {
-        fields.violate("after_sequence", "must not be negative");
-    }
-    let page = fields.finish(|| page)?;
-    app.read(&call, page.size, move |conn, size, _| {
+    let asked = Page::feed(&call, request.page_size, request.after_sequence)?;
+    app.read(&call, asked, |conn, (after, size), _| {
         Box::pin(async move {
-            let entries = billing::list(conn, request.after_sequence, size).await?;
-            Ok(v1::ListBillableRepairsResponse { entries: entries.into_iter().map(entry).collect() })
+            let entries = billing::list(conn, after, size).await?.into_iter().map(entry).collect();
+            Ok(v1::ListBillableRepairsResponse { entries })
         })
     })
     .await

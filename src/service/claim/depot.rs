@@ -6,13 +6,12 @@ use chrono::NaiveDate;
 use sqlx::PgConnection;
 use tonic::Request;
 
-use super::{OnClaim, Ruled, answer, decide_now, hold, on_claim};
+use super::{OnClaim, Ruled, answer, decide_now, give, hold, on_claim};
 use crate::{
     clock::civil_date,
     contract::v1,
     domain::{
         claim::{Action, Claim},
-        claim_steps::may_be_given,
         clause::Clause,
         coverage::Remedy,
         facts::Told,
@@ -22,9 +21,8 @@ use crate::{
     service::{App, Moment, Reply, fields::Fields, open_write},
     store::{
         self, Error, billing, claims,
-        history::{self, Repair, Replacement},
-        stock::{self, Why},
-        units,
+        history::{self, Repair},
+        stock,
     },
 };
 
@@ -51,10 +49,8 @@ pub(super) async fn inspect(
     let no_fault_found = request.no_fault_found;
     let (id, on, found) =
         fields.finish(|| Some((id?, on?, Found { no_fault_found, findings: findings?, told: told? })))?;
-    app.write(&call, id, &request, found, move |conn, found, moment| {
-        Box::pin(async move { inspect_now(conn, on, found, moment).await })
-    })
-    .await
+    app.write(&call, id, &request, found, move |conn, found, moment| Box::pin(inspect_now(conn, on, found, moment)))
+        .await
 }
 
 async fn inspect_now(
@@ -177,22 +173,9 @@ async fn replace_now(
         return Err(Error::invalid("reason", "is required: why is a unit to be repaired beyond repair?"));
     }
     let event = claim.replace(given.clone(), reason)?;
-    units::lock(&mut *conn, &[&claim.filing.serial, &given]).await?;
-    let unit = units::to_give(&mut *conn, &given, claim.id, moment.now).await?;
-    let for_unit = store::facts::of_unit(&mut *conn, &claim.filing.serial, Some(claim.id)).await?;
-    may_be_given(&unit, &claim.filing.serial, &for_unit.model, &for_unit.facts.equivalents)?;
     // After a swap the customer has his unit already: this one is the dealer's, outside the chain.
-    if claim.swapped_for.is_none() {
-        let replacement = Replacement {
-            replaced_serial: claim.filing.serial.to_string(),
-            replacement_serial: given.to_string(),
-            replaced_on: moment.today,
-            claim_id: Some(claim.id),
-        };
-        history::record_replacement(&mut *conn, &replacement, &moment.actor, moment.now).await?;
-    }
-    let why = Why { reason: "given for a claim", claim: Some(claim.id), actor: &moment.actor, now: moment.now };
-    stock::take(&mut *conn, given.as_str(), why).await?;
+    let replaced = claim.swapped_for.is_none().then_some(&claim.filing.serial);
+    give(&mut *conn, moment, &claim, (&given, replaced), "given for a claim").await?;
     let claim = claims::advance(&mut *conn, claim, vec![event], None, &moment.actor, moment.now).await?;
     stock::keep_replaced(conn, &claim, &moment.actor, moment.now).await?;
     Ok(claim)

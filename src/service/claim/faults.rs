@@ -4,7 +4,13 @@ use tonic::Request;
 
 use crate::{
     contract::v1,
-    service::{App, Reply, fields::Fields, open, open_write, page::Page, wire::number},
+    service::{
+        App, Reply,
+        fields::Fields,
+        open, open_write,
+        page::{Page, page},
+        wire::number,
+    },
     store::faults::{self, Fault},
 };
 
@@ -19,9 +25,8 @@ fn fault(fault: Fault) -> v1::Fault {
 
 pub(super) async fn list(app: &App, request: Request<v1::ListFaultsRequest>) -> Reply<v1::ListFaultsResponse> {
     let (call, request) = open(request)?;
-    let filters = v1::ListFaultsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
     let mut fields = Fields::default();
-    let page = Page::read(&mut fields, &call, request.page_size, &request.page_token, &filters);
+    let page = page!(fields, call, request);
     let product_type = fields.optional_choice("product_type", request.product_type);
     let (page, product_type) = fields.finish(|| Some((page?, product_type?)))?;
     app.read(&call, page, move |conn, page, _| {

@@ -23,7 +23,7 @@ use crate::{
         App, Moment, Reply,
         fields::Fields,
         open, open_write,
-        page::Page,
+        page::{Page, page},
         wire::{money, number, text, time},
     },
     store::{
@@ -90,23 +90,21 @@ pub(super) async fn quote(app: &App, request: Request<v1::QuoteRepairRequest>) -
     let on = on_claim(&mut fields, &request.claim_id, request.version);
     let changes = changes(&mut fields, &request.changes);
     let (id, on, changes) = fields.finish(|| Some((id?, on?, changes?)))?;
-    app.write(&call, id, &request, changes, move |conn, changes, moment| {
-        Box::pin(async move { quote_now(conn, on, &changes, moment).await })
-    })
-    .await
+    app.write(&call, id, &request, changes, move |conn, changes, moment| Box::pin(quote_now(conn, on, changes, moment)))
+        .await
 }
 
 async fn quote_now(
     conn: &mut PgConnection,
     on: OnClaim,
-    changes: &[Change],
+    changes: Vec<Change>,
     moment: &Moment,
 ) -> store::Result<v1::QuoteRepairResponse> {
     let claim = hold(&mut *conn, moment, on, Action::Quote).await?;
     let unit = facts::of_unit(&mut *conn, &claim.filing.serial, Some(claim.id)).await?;
     let (product_type, fault) = (unit.facts.original.product_type, claim.filing.told.fault.as_deref());
-    let list = prices::in_force(&mut *conn, moment.today, &quote::keys(product_type, fault, changes)).await?;
-    let priced = quote::build(&list, product_type, fault, changes).map_err(|unpriced| match unpriced {
+    let list = prices::in_force(&mut *conn, moment.today, &quote::keys(product_type, fault, &changes)).await?;
+    let priced = quote::build(&list, product_type, fault, &changes).map_err(|unpriced| match unpriced {
         Unpriced::Change(at, field, rule) => Error::invalid(format!("changes[{at}].{field}"), rule),
         Unpriced::Whole(rule) => Error::invalid("changes", rule),
         Unpriced::Refused(refusal) => refusal.into(),
@@ -180,14 +178,10 @@ async fn decide_now(
 
 pub(super) async fn list(app: &App, request: Request<v1::ListQuotesRequest>) -> Reply<v1::ListQuotesResponse> {
     let (call, request) = open(request)?;
-    let filters = v1::ListQuotesRequest { page_size: 0, page_token: String::new(), ..request.clone() };
     let mut fields = Fields::default();
-    let page = Page::read(&mut fields, &call, request.page_size, &request.page_token, &filters);
+    let page = page!(fields, call, request);
+    let before = page.as_ref().and_then(|page| page.after_as(&mut fields));
     let id = fields.uuid("claim_id", &request.claim_id);
-    let before = match page.as_ref().and_then(|page| page.after.as_deref()) {
-        None => Some(None),
-        Some(key) => fields.uuid("page_token", key).map(Some),
-    };
     let (page, id, before) = fields.finish(|| Some((page?, id?, before?)))?;
     let now = app.clock.now();
     app.read(&call, page, move |conn, page, actor| {

@@ -38,10 +38,7 @@ pub(super) async fn guide(app: &App, request: Request<v1::RecordGuidanceRequest>
         let (outcome, symptoms) = (outcome?, symptoms?);
         Some((id?, on?, GuidanceGiven { outcome, reason: reason?, contacted_on, told: told?, symptoms }))
     })?;
-    app.write(&call, id, &request, given, move |conn, given, moment| {
-        Box::pin(async move { guide_now(conn, on, given, moment).await })
-    })
-    .await
+    app.write(&call, id, &request, given, move |conn, given, moment| Box::pin(guide_now(conn, on, given, moment))).await
 }
 
 /// A code, as well-formed as the catalogue's are.
@@ -90,7 +87,7 @@ pub(super) async fn settle(
     let reason = fields.text("reason", &request.reason, 500);
     let (id, on, settled) = fields.finish(|| Some((id?, on?, (verdict?, reason?))))?;
     app.write(&call, id, &request, settled, move |conn, (verdict, reason), moment| {
-        Box::pin(async move { settle_now(conn, on, verdict, reason, moment).await })
+        Box::pin(settle_now(conn, on, verdict, reason, moment))
     })
     .await
 }
@@ -107,7 +104,7 @@ async fn settle_now(
     let dispute = *claim.open_dispute().ok_or(Refusal::NoDispute)?;
     // Held, so that what is settled is the sale as it stands when this is written.
     units::lock(&mut *conn, &[&claim.filing.serial]).await?;
-    let sold_on = sales::of_original(&mut *conn, &claim.filing.serial).await?.map(|sale| sale.sold_on);
+    let sold_on = sales::registered(&mut *conn, &claim.filing.serial).await?.map(|sale| sale.sold_on);
     if verdict != dispute.verdict_by(sold_on) {
         let rule = match verdict {
             VoucherVerdict::SaleCorrected => "the registered sale's day is what it was: correct it first",

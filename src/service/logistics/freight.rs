@@ -129,16 +129,11 @@ pub(super) async fn statement(
 
 pub(super) async fn export(app: &App, request: Request<v1::ExportFreightRequest>) -> Reply<v1::ExportFreightResponse> {
     let (call, request) = open(request)?;
-    let mut fields = Fields::default();
-    let page = Page::read(&mut fields, &call, request.page_size, "", &());
-    if request.after_sequence < 0 {
-        fields.violate("after_sequence", "must not be negative");
-    }
-    let page = fields.finish(|| page)?;
-    app.read(&call, page.size, move |conn, size, _| {
+    let asked = Page::feed(&call, request.page_size, request.after_sequence)?;
+    app.read(&call, asked, |conn, (after, size), _| {
         Box::pin(async move {
-            let entries = freight::list(conn, request.after_sequence, size).await?;
-            Ok(v1::ExportFreightResponse { entries: entries.into_iter().map(entry).collect() })
+            let entries = freight::list(conn, after, size).await?.into_iter().map(entry).collect();
+            Ok(v1::ExportFreightResponse { entries })
         })
     })
     .await

@@ -12,21 +12,17 @@ use crate::{
     domain::{
         actor::Actor,
         claim::{Claim, State},
-        claim_steps::may_be_given,
         clause::Clause,
         coverage::Payer,
         parcel::Arrival,
         refusal::Refusal,
         serial::Serial,
     },
-    service::{App, Moment, Reply, fields::Fields, open_write},
+    service::{App, Moment, Reply, claim, fields::Fields, open_write},
     store::{
         self, Error, claims, dealers,
-        history::{self, Replacement},
         people::{self, NamedCustomer},
         shipments::{self, Item},
-        stock::{self, Why},
-        units,
     },
 };
 
@@ -92,7 +88,7 @@ async fn dispatch_now(
     for (claim, (_, given)) in found.into_iter().zip(items) {
         let event = claim.dispatch(opened.shipment_id, given.clone(), credit_terms)?;
         if let Some(given) = given {
-            give(&mut *conn, &claim, given, moment).await?;
+            send(&mut *conn, &claim, given, moment).await?;
         }
         places.push(place(&claim, given.as_ref()));
         steps.push((claim, vec![event]));
@@ -104,28 +100,15 @@ async fn dispatch_now(
 
 /// A good unit, fit to be given (M3, T4): the one owed to the dealer after a swap, new stock outside the chain; or the one in place of
 /// a unit that was lost on its way out, whose warranty it carries on (T5). It leaves the stock where it stands in it.
-async fn give(conn: &mut PgConnection, claim: &Claim, given: &Serial, moment: &Moment) -> store::Result<()> {
+async fn send(conn: &mut PgConnection, claim: &Claim, given: &Serial, moment: &Moment) -> store::Result<()> {
     let lost = match &claim.state {
         // After a swap the customer has a unit already: what goes to the dealer stands outside the chain.
         State::Lost(_) if claim.swapped_for.is_some() => None,
         State::Lost(_) => claim.in_the_box(),
         _ => None,
     };
-    units::lock(&mut *conn, &[lost.unwrap_or(&claim.filing.serial), given]).await?;
-    let unit = units::to_give(&mut *conn, given, claim.id, moment.now).await?;
-    let for_unit = store::facts::of_unit(&mut *conn, &claim.filing.serial, Some(claim.id)).await?;
-    may_be_given(&unit, &claim.filing.serial, &for_unit.model, &for_unit.facts.equivalents)?;
     let reason = if lost.is_some() { "in place of one that was lost" } else { "owed to the dealer" };
-    let why = Why { reason, claim: Some(claim.id), actor: &moment.actor, now: moment.now };
-    stock::take(&mut *conn, given.as_str(), why).await?;
-    let Some(lost) = lost else { return Ok(()) };
-    let replacement = Replacement {
-        replaced_serial: lost.to_string(),
-        replacement_serial: given.to_string(),
-        replaced_on: moment.today,
-        claim_id: Some(claim.id),
-    };
-    history::record_replacement(conn, &replacement, &moment.actor, moment.now).await
+    claim::give(conn, moment, claim, (given, lost), reason).await
 }
 
 /// What goes into the box for a claim, and who pays: the maker under the commitment, else the sender.

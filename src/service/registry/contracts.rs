@@ -1,7 +1,7 @@
 //! Contracts (S5): draft, confirm, revoke.
 
-use tonic::{Request, Status};
-use uuid::Uuid;
+use chrono::NaiveDate;
+use tonic::Request;
 
 use crate::{
     clock::civil_date,
@@ -106,57 +106,41 @@ pub(super) async fn list(app: &App, request: Request<v1::ListContractsRequest>) 
     .await
 }
 
-/// What a confirmation and a revocation have in common: the request's id, the contract's number, the change.
+/// What a confirmation and a revocation have in common: the contract's number, and the change.
 fn change(
-    app: &App,
-    id: &str,
+    fields: &mut Fields,
     number: &str,
-    from: Option<&Date>,
+    (from, today): (Option<&Date>, NaiveDate),
     reason: &str,
     version: i64,
-) -> Result<(Uuid, (String, Change)), Status> {
-    let mut fields = Fields::default();
-    let id = fields.request_id(id);
+) -> Option<(String, Change)> {
     let number = fields.name("contract_number", number, "._/-");
-    let from = fields.past_date("from_date", from, civil_date(app.clock.now()));
+    let from = fields.past_date("from_date", from, today);
     let reason = fields.text("reason", reason, 500);
     let version = fields.version(version);
-    fields.finish(|| Some((id?, (number?, Change { from: from?, reason: reason?, version: version? }))))
+    Some((number?, Change { from: from?, reason: reason?, version: version? }))
 }
 
-pub(super) async fn confirm(
-    app: &App,
-    request: Request<v1::ConfirmContractRequest>,
-) -> Reply<v1::ConfirmContractResponse> {
-    let (call, request) = open(request)?;
-    let from = request.from_date.as_ref();
-    let (id, asked) =
-        change(app, &request.request_id, &request.contract_number, from, &request.reason, request.version)?;
-    app.write(&call, id, &request, asked, |conn, (number, change), moment| {
-        Box::pin(async move {
-            let confirmed = contracts::confirm(conn, &number, &change, &moment.actor, moment.now).await?;
-            Ok(v1::ConfirmContractResponse { contract: Some(contract(confirmed)) })
-        })
-    })
-    .await
+/// Both: `$change` makes the contract's next version.
+macro_rules! changes {
+    ($call:ident($request:ident) -> $reply:ident = $change:path) => {
+        pub(super) async fn $call(app: &App, request: Request<v1::$request>) -> Reply<v1::$reply> {
+            let (call, request, id, mut fields) = open_write(request)?;
+            let from = (request.from_date.as_ref(), civil_date(app.clock.now()));
+            let change = change(&mut fields, &request.contract_number, from, &request.reason, request.version);
+            let (id, asked) = fields.finish(|| id.zip(change))?;
+            app.write(&call, id, &request, asked, |conn, (number, change), moment| {
+                Box::pin(async move {
+                    let changed = $change(conn, &number, &change, &moment.actor, moment.now).await?;
+                    Ok(v1::$reply { contract: Some(contract(changed)) })
+                })
+            })
+            .await
+        }
+    };
 }
-
-pub(super) async fn revoke(
-    app: &App,
-    request: Request<v1::RevokeContractRequest>,
-) -> Reply<v1::RevokeContractResponse> {
-    let (call, request) = open(request)?;
-    let from = request.from_date.as_ref();
-    let (id, asked) =
-        change(app, &request.request_id, &request.contract_number, from, &request.reason, request.version)?;
-    app.write(&call, id, &request, asked, |conn, (number, change), moment| {
-        Box::pin(async move {
-            let revoked = contracts::revoke(conn, &number, &change, &moment.actor, moment.now).await?;
-            Ok(v1::RevokeContractResponse { contract: Some(contract(revoked)) })
-        })
-    })
-    .await
-}
+changes!(confirm(ConfirmContractRequest) -> ConfirmContractResponse = contracts::confirm);
+changes!(revoke(RevokeContractRequest) -> RevokeContractResponse = contracts::revoke);
 
 pub(super) async fn list_versions(
     app: &App,

@@ -5,7 +5,7 @@ use tonic::Request;
 use crate::{
     contract::v1::{self, DealerStatus},
     service::{App, Reply, fields::Fields, open, open_write, page::Page},
-    store::dealers::{self, Dealer},
+    store::dealers::{self, Change, Dealer},
 };
 
 fn dealer(dealer: Dealer) -> v1::Dealer {
@@ -57,13 +57,27 @@ pub(super) async fn list(app: &App, request: Request<v1::ListDealersRequest>) ->
     .await
 }
 
-pub(super) async fn set_status(
-    app: &App,
-    request: Request<v1::SetDealerStatusRequest>,
-) -> Reply<v1::SetDealerStatusResponse> {
-    let (call, request, id, mut fields) = open_write(request)?;
-    let dealer_id = fields.name("dealer_id", &request.dealer_id, "._-");
-    let version = fields.version(request.version);
+/// A call that changes a dealer: `$read` reads what, as columns of `Change`.
+macro_rules! changes {
+    ($call:ident($request:ident) -> $reply:ident = $read:expr) => {
+        pub(super) async fn $call(app: &App, request: Request<v1::$request>) -> Reply<v1::$reply> {
+            let (call, request, id, mut fields) = open_write(request)?;
+            let dealer_id = fields.name("dealer_id", &request.dealer_id, "._-");
+            let version = fields.version(request.version);
+            let read: fn(&mut Fields, &v1::$request) -> Option<Change> = $read;
+            let change = read(&mut fields, &request);
+            let (id, dealer_id, version, change) = fields.finish(|| Some((id?, dealer_id?, version?, change?)))?;
+            app.write(&call, id, &request, dealer_id, move |conn, dealer_id, _| {
+                Box::pin(async move {
+                    let changed = dealers::change(conn, &dealer_id, version, change).await?;
+                    Ok(v1::$reply { dealer: Some(dealer(changed)) })
+                })
+            })
+            .await
+        }
+    };
+}
+changes!(set_status(SetDealerStatusRequest) -> SetDealerStatusResponse = |fields, request| {
     let active = match request.status() {
         DealerStatus::Active => Some(true),
         DealerStatus::Suspended => Some(false),
@@ -72,51 +86,13 @@ pub(super) async fn set_status(
             None
         }
     };
-    let (id, dealer_id, active, version) = fields.finish(|| Some((id?, dealer_id?, active?, version?)))?;
-    app.write(&call, id, &request, dealer_id, move |conn, dealer_id, _| {
-        Box::pin(async move {
-            let changed = dealers::change(conn, &dealer_id, version, Some(active), None, None).await?;
-            Ok(v1::SetDealerStatusResponse { dealer: Some(dealer(changed)) })
-        })
-    })
-    .await
-}
-
-pub(super) async fn set_credit_terms(
-    app: &App,
-    request: Request<v1::SetDealerCreditTermsRequest>,
-) -> Reply<v1::SetDealerCreditTermsResponse> {
-    let (call, request, id, mut fields) = open_write(request)?;
-    let dealer_id = fields.name("dealer_id", &request.dealer_id, "._-");
-    let version = fields.version(request.version);
-    let (id, dealer_id, version) = fields.finish(|| Some((id?, dealer_id?, version?)))?;
-    let given = request.credit_terms;
-    app.write(&call, id, &request, dealer_id, move |conn, dealer_id, _| {
-        Box::pin(async move {
-            let changed = dealers::change(conn, &dealer_id, version, None, Some(given), None).await?;
-            Ok(v1::SetDealerCreditTermsResponse { dealer: Some(dealer(changed)) })
-        })
-    })
-    .await
-}
-
-pub(super) async fn set_debt_limit(
-    app: &App,
-    request: Request<v1::SetDealerDebtLimitRequest>,
-) -> Reply<v1::SetDealerDebtLimitResponse> {
-    let (call, request, id, mut fields) = open_write(request)?;
-    let dealer_id = fields.name("dealer_id", &request.dealer_id, "._-");
-    let version = fields.version(request.version);
-    let limit = request.debt_limit;
-    if limit.is_some_and(|limit| !(0..=1_000_000).contains(&limit)) {
+    Some(Change { active: Some(active?), ..Change::default() })
+});
+changes!(set_credit_terms(SetDealerCreditTermsRequest) -> SetDealerCreditTermsResponse =
+    |_, request| Some(Change { credit_terms: Some(request.credit_terms), ..Change::default() }));
+changes!(set_debt_limit(SetDealerDebtLimitRequest) -> SetDealerDebtLimitResponse = |fields, request| {
+    if request.debt_limit.is_some_and(|limit| !(0..=1_000_000).contains(&limit)) {
         fields.violate("debt_limit", "must be 0 to 1,000,000");
     }
-    let (id, dealer_id, version) = fields.finish(|| Some((id?, dealer_id?, version?)))?;
-    app.write(&call, id, &request, dealer_id, move |conn, dealer_id, _| {
-        Box::pin(async move {
-            let changed = dealers::change(conn, &dealer_id, version, None, None, Some(limit)).await?;
-            Ok(v1::SetDealerDebtLimitResponse { dealer: Some(dealer(changed)) })
-        })
-    })
-    .await
-}
+    Some(Change { debt_limit: Some(request.debt_limit), ..Change::default() })
+});
