@@ -3,6 +3,7 @@
 mod calendar;
 mod money;
 mod period;
+mod plain;
 mod quote;
 mod rate;
 mod region;
