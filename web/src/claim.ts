@@ -100,8 +100,9 @@ function parts(found: GetClaimResponse, events: ClaimEvent[], quote: Quote | und
   const decision = claim.finalDecision ?? claim.provisionalDecision!;
   const toSend = [ClaimState.AUTHORIZED, ClaimState.SWAPPED].includes(claim.state);
   const number = claim.returnNumber.replace(/(\d{4})(?=\d)/g, "$1 ");
-  // What a button says already needs no sentence beside it.
-  const next = claim.nextActions.filter((n) => n.dueDate || !(mine && n.party === Party.APPLICANT));
+  // What a button or the quote says already needs no sentence beside it.
+  const said = (action: ClaimAction) => [ClaimAction.CANCEL, ClaimAction.APPEAL, ClaimAction.ACCEPT_QUOTE, ClaimAction.DECLINE_QUOTE].includes(action);
+  const next = claim.nextActions.filter((n) => !(mine && said(n.action)));
   return [
     h("section", { class: "card" }, h("p", { class: "state big" }, claim.stateSummary),
       toSend ? h("p", { class: "number" }, h("span", {}, t("claim.number")), h("b", { class: "mono" }, number), h("small", {}, t("claim.numberHint"))) : "",
@@ -125,7 +126,7 @@ const may = (claim: Claim, what: ClaimAction) => claim.nextActions.some((n) => n
 
 /** A step that wants words: a button that opens a small form. */
 function step(title: string, fields: () => HTMLElement[], send: (data: FormData) => Promise<unknown>, reload: () => Promise<void>, kind = "quiet") {
-  const holder = h("div", {});
+  const holder = h("div", { class: "step" });
   const open = button(title, () => {
     const form = h("form", { class: "card", novalidate: true }, h("h3", {}, title), ...fields());
     const close = () => { form.remove(); holder.append(open); open.focus(); form.dispatchEvent(new Event("closed")); };
