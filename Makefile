@@ -40,6 +40,14 @@ test: deps lint chart
 chart: $(BUF)
 	helm/check
 
+# The customer's page beside a running `make up`, whose first port may be named: make page UP=7350
+.PHONY: page
+page: UP = 7050
+page:
+	@missing=''; command -v npm >/dev/null || missing=' nodejs npm'; \
+	$(install)
+	cd web && npm ci --ignore-scripts --no-audit --no-fund && WARRANTY_UP=$(UP) npm run --silent serve
+
 # The image as an OCI archive, of the same layers as the Dockerfile's; that it runs is tried on what was packed.
 image: deps
 	@missing=''; [ -e /etc/ssl/certs/ca-certificates.crt ] || missing=' ca-certificates'; \

@@ -1,7 +1,8 @@
-// Builds the page into dist/; with --serve it also serves it, for development and the tests.
+// Builds the page into dist/; with --serve it also serves it beside a running `warranty up`, signed in as the sample's customer.
 //
 // WARRANTY_WEB_API: the gateway's origin, or three comma separated (coverage, claim, logistics) where no gateway stands in front;
 // empty: the page's own origin. WARRANTY_WEB_SIGN_IN: where a customer signs in; it comes back with #token=JWT.
+// WARRANTY_UP: the first port of that `up`.
 import { execFileSync } from 'node:child_process';
 import { createServer } from 'node:http';
 import { copyFile, mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises';
@@ -52,17 +53,28 @@ export function serve(out, port = 0) {
       response.writeHead(404).end();
     }
   });
-  return new Promise((resolve) => server.listen(port, '127.0.0.1', () => resolve(server)));
+  return new Promise((resolve, reject) => server.once('error', reject).listen(port, '127.0.0.1', () => resolve(server)));
+}
+
+/** Serves the page where `warranty up` lets it call from, and tells the address that opens it. */
+async function beside(up) {
+  const asked = await fetch(`http://127.0.0.1:${up}/token?as=customer`).catch(() => undefined);
+  if (!asked?.ok) throw new Error(`no \`warranty up\` at port ${up}: start \`make up\` first, or name its port in WARRANTY_UP`);
+  const { access_token: token } = await asked.json();
+  // Not dist/: that may be built for a gateway.
+  const out = await build({ api: [1, 2, 3].map((at) => `http://127.0.0.1:${up + at}`).join(','), out: join(here, '../target/web/page') });
+  await serve(out, 5173);
+  console.log(`\nThe customer's page, signed in:\n\n  http://127.0.0.1:5173/#token=${token}\n`);
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {
-  const out = await build({ api: process.env.WARRANTY_WEB_API, signIn: process.env.WARRANTY_WEB_SIGN_IN });
-  for (const name of (await readdir(out)).sort()) {
-    const bytes = await readFile(join(out, name));
-    console.log(`${name.padEnd(24)} ${String(bytes.length).padStart(8)} bytes, ${gzipSync(bytes).length} gzip`);
-  }
   if (process.argv.includes('--serve')) {
-    const server = await serve(out, Number(process.env.PORT ?? 5173));
-    console.log(`http://127.0.0.1:${server.address().port}/#token=JWT`);
+    await beside(Number(process.env.WARRANTY_UP ?? 7050)).catch((error) => { console.error(error.message); process.exit(1); });
+  } else {
+    const out = await build({ api: process.env.WARRANTY_WEB_API, signIn: process.env.WARRANTY_WEB_SIGN_IN });
+    for (const name of (await readdir(out)).sort()) {
+      const bytes = await readFile(join(out, name));
+      console.log(`${name.padEnd(24)} ${String(bytes.length).padStart(8)} bytes, ${gzipSync(bytes).length} gzip`);
+    }
   }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use chrono::{Datelike, NaiveDate};
+use chrono::{Datelike, Month, NaiveDate};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -20,6 +20,33 @@ use super::{
 pub enum Language {
     Chinese,
     English,
+}
+
+impl Language {
+    /// The one of a Chinese and an English text.
+    pub fn of<T>(self, (chinese, english): (T, T)) -> T {
+        match self {
+            Self::Chinese => chinese,
+            Self::English => english,
+        }
+    }
+}
+
+/// A day as people write it: 2027年5月16日, 16 May 2027.
+#[derive(Clone, Copy, Debug)]
+pub struct Day(pub NaiveDate, pub Language);
+
+impl Display for Day {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let (day, month, year) = (self.0.day(), self.0.month(), self.0.year());
+        match self.1 {
+            Language::Chinese => write!(f, "{year}年{month}月{day}日"),
+            Language::English => {
+                let name = Month::try_from(month as u8).map_or("", |month| month.name());
+                write!(f, "{day} {name} {year}")
+            }
+        }
+    }
 }
 
 /// What a clause, or a start, was judged by. Never personal data. Stored with decisions: add variants and optional fields,

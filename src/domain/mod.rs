@@ -60,6 +60,7 @@ pub mod money;
 pub mod next;
 pub mod parcel;
 pub mod period;
+pub mod plain;
 pub mod policy;
 pub mod proof;
 pub mod quote;

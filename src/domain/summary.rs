@@ -2,12 +2,12 @@
 
 use std::fmt::{self, Write};
 
-use chrono::{Datelike, Month, NaiveDate};
+use chrono::NaiveDate;
 
 use super::{
     clause::Clause,
     coverage::{Decision, Remedy},
-    fact::Language,
+    fact::{Day, Language},
     policy::AfterSalesContact,
 };
 
@@ -23,10 +23,7 @@ pub fn summary(decision: &Decision, contact: &AfterSalesContact, language: Langu
 }
 
 fn english(decision: &Decision, contact: &AfterSalesContact, out: &mut String) -> fmt::Result {
-    let day = |out: &mut String, on: NaiveDate| {
-        let month = Month::try_from(on.month() as u8).map_or("", |month| month.name());
-        write!(out, "{} {month} {}", on.day(), on.year())
-    };
+    let day = |on| Day(on, Language::English);
     match reason(decision) {
         Reason::Given { until } => {
             out.push_str(match decision.remedy {
@@ -35,8 +32,7 @@ fn english(decision: &Decision, contact: &AfterSalesContact, out: &mut String) -
                 _ => "Covered: the unit is repaired free of charge",
             });
             if let Some(until) = until {
-                out.push_str(" for a fault reported by ");
-                day(out, until)?;
+                write!(out, " for a fault reported by {}", day(until))?;
             }
         }
         Reason::Replaced => {
@@ -44,8 +40,7 @@ fn english(decision: &Decision, contact: &AfterSalesContact, out: &mut String) -
             write!(out, "Not covered: the unit was replaced by {by}, which carries its warranty on")?;
         }
         Reason::NotStarted { on } => {
-            out.push_str("Not covered yet: the warranty starts on ");
-            day(out, on)?;
+            write!(out, "Not covered yet: the warranty starts on {}", day(on))?;
         }
         Reason::NoFault => out.push_str("Not covered: inspection found no fault, and the unit goes back as it is"),
         Reason::Accessory => {
@@ -53,9 +48,7 @@ fn english(decision: &Decision, contact: &AfterSalesContact, out: &mut String) -
         }
         Reason::PowerSupply => out.push_str("Not covered: a damaged power supply can be bought separately"),
         Reason::Over { on } => {
-            out.push_str("Not covered: the warranty ended on ");
-            day(out, on)?;
-            out.push_str("; repair for a price is possible");
+            write!(out, "Not covered: the warranty ended on {}; repair for a price is possible", day(on))?;
         }
         Reason::Scope => {
             out.push_str("Not covered: the commitment does not extend to this product, or to where it was sold or is used; repair for a price is possible");
@@ -82,13 +75,12 @@ fn english(decision: &Decision, contact: &AfterSalesContact, out: &mut String) -
 }
 
 fn chinese(decision: &Decision, contact: &AfterSalesContact, out: &mut String) -> fmt::Result {
-    let day = |out: &mut String, on: NaiveDate| write!(out, "{}年{}月{}日", on.year(), on.month(), on.day());
+    let day = |on| Day(on, Language::Chinese);
     match reason(decision) {
         Reason::Given { until } => {
             out.push_str("在保修范围内：");
             if let Some(until) = until {
-                day(out, until)?;
-                out.push_str("（含当日）前报修，");
+                write!(out, "{}（含当日）前报修，", day(until))?;
             }
             out.push_str(match decision.remedy {
                 Remedy::DirectReplacement => "可免费更换产品",
@@ -101,17 +93,13 @@ fn chinese(decision: &Decision, contact: &AfterSalesContact, out: &mut String) -
             write!(out, "不予保修：本产品已由{by}替换，保修由该产品延续")?;
         }
         Reason::NotStarted { on } => {
-            out.push_str("尚未开始保修：保修期自");
-            day(out, on)?;
-            out.push_str("起计算");
+            write!(out, "尚未开始保修：保修期自{}起计算", day(on))?;
         }
         Reason::NoFault => out.push_str("不予保修：检测未发现故障，产品原样退回"),
         Reason::Accessory => out.push_str("不予保修：该附件不能免费更换，可另行购买"),
         Reason::PowerSupply => out.push_str("不予保修：损坏的电源不予更换，可另行购买"),
         Reason::Over { on } => {
-            out.push_str("不予保修：保修期已于");
-            day(out, on)?;
-            out.push_str("届满，可有偿维修");
+            write!(out, "不予保修：保修期已于{}届满，可有偿维修", day(on))?;
         }
         Reason::Scope => out.push_str("不予保修：本承诺不适用于该产品或其购买、使用地区，可有偿维修"),
         Reason::Cause => out.push_str("不予保修：故障原因不在保修范围内，可有偿维修"),

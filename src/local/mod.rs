@@ -31,6 +31,9 @@ pub struct Place {
     pub port: u16,
 }
 
+/// Where `make page` serves the customer's page.
+const PAGE: &str = "http://127.0.0.1:5173,http://localhost:5173";
+
 /// What `warranty up` needs.
 #[derive(Args, Clone, Debug)]
 pub struct UpArgs {
@@ -40,6 +43,9 @@ pub struct UpArgs {
     /// A database of yours; without it a private PostgreSQL is started in the data folder
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
+    /// Origins that browsers may call the services from, comma separated
+    #[arg(long, env = "WARRANTY_ALLOWED_ORIGINS", value_name = "ORIGINS", default_value = PAGE)]
+    pub allowed_origins: String,
     /// Put the gateway before the services: the path of an Envoy
     #[arg(long, value_name = "ENVOY")]
     pub gateway: Option<PathBuf>,

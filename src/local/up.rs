@@ -134,7 +134,7 @@ impl System {
         listener.set_nonblocking(true)?;
         tokio::spawn(desk.serve(tokio::net::TcpListener::from_std(listener)?));
         for (number, name) in (0..).zip(SERVICES) {
-            system.services.push(serve(place, number, name, &data, &url)?);
+            system.services.push(serve(args, number, name, &data, &url)?);
         }
         for (number, service) in (0..).zip(&mut system.services) {
             wait_until_ready(service, &place.ready_url(number)).await?;
@@ -179,12 +179,14 @@ async fn open_database(args: &UpArgs, data: &Path) -> Result<(Option<Cluster>, S
 }
 
 /// Starts a service; the log of its last run stays beside the new one.
-fn serve(place: &Place, number: u16, name: &str, data: &Path, database_url: &str) -> Result<Leashed> {
+fn serve(args: &UpArgs, number: u16, name: &str, data: &Path, database_url: &str) -> Result<Leashed> {
+    let place = &args.place;
     let issuer = place.issuer_url();
     let mut command = process(name, place.port + 1 + number, database_url)?;
     command
         .args(["--admin-listen", &format!("127.0.0.1:{}", place.port + 4 + number)])
         .args(["--jwks", &format!("{issuer}/jwks.json"), "--issuer", &issuer, "--audience", AUDIENCE])
+        .args(["--allowed-origins", &args.allowed_origins])
         .env("WARRANTY_EVIDENCE", data.join("evidence"));
     leashed(name, &command, data)
 }

@@ -39,6 +39,8 @@ pub(super) fn text(place: &Place, data: &Path, database: &str, desk: &Desk, seri
         writeln!(text, "export {name}_TOKEN={}", desk.token(&Who::of(*kind))?)?;
     }
 
+    let beside = if place.port == USUAL_PORT { String::new() } else { format!(" UP={}", place.port) };
+    writeln!(text, "\nThe customer's page, in another terminal: make page{beside}")?;
     writeln!(text, "\nTo try it, copy into another terminal:\n")?;
     if place.port != USUAL_PORT {
         exports(&mut text, place)?;

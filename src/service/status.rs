@@ -4,11 +4,14 @@ use std::{collections::HashMap, time::Duration};
 
 use prost::Message;
 use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt};
+use tonic_types::{
+    BadRequest, ErrorDetail, ErrorInfo, FieldViolation, LocalizedMessage, QuotaFailure, QuotaViolation, ResourceInfo,
+    RetryInfo, StatusExt,
+};
 
 use crate::{
     contract::{google, v1::ErrorReason},
-    domain::refusal::Refusal,
+    domain::{fact::Language, refusal::Refusal},
     store::Error,
     telemetry::current_trace_id,
 };
@@ -16,22 +19,21 @@ use crate::{
 /// The domain of every `google.rpc.ErrorInfo`.
 pub const DOMAIN: &str = "warranty.aopre.com";
 
-/// A status with its ErrorInfo; UNAVAILABLE also says when to try again.
+/// A status with its ErrorInfo, and what a customer reads; UNAVAILABLE also says when to try again.
 pub fn status(code: Code, reason: ErrorReason, message: impl Into<String>, metadata: &[(&str, &str)]) -> Status {
-    Status::with_error_details(code, message, details(code, reason, metadata))
+    Status::with_error_details_vec(code, message, details(code, reason, metadata))
 }
 
 /// Bad input: every violation, each a field's path and the rule that it breaks.
 pub fn invalid(violations: &[(String, String)]) -> Status {
+    let broken: Vec<_> = violations.iter().map(|(field, rule)| FieldViolation::new(field, rule)).collect();
     let mut details = details(Code::InvalidArgument, ErrorReason::InvalidFields, &[]);
-    for (field, rule) in violations {
-        details.add_bad_request_violation(field, rule);
-    }
+    details.push(BadRequest::new(broken).into());
     let first = violations.iter().take(3).map(|(field, rule)| format!("{field}: {rule}"));
     let more = violations.len().saturating_sub(3);
     let more = (more > 0).then(|| format!("and {more} more"));
     let message = first.chain(more).collect::<Vec<_>>().join("; ");
-    Status::with_error_details(Code::InvalidArgument, message, details)
+    Status::with_error_details_vec(Code::InvalidArgument, message, details)
 }
 
 /// A list that is longer than its limit.
@@ -52,8 +54,8 @@ pub fn whole(refused: &Status) -> google::rpc::Status {
 
 /// The reason that its ErrorInfo carries.
 pub fn reason(refused: &Status) -> ErrorReason {
-    let details = refused.get_error_details();
-    let reason = details.error_info().map_or("", |info| info.reason.as_str());
+    let info = refused.get_details_error_info();
+    let reason = info.as_ref().map_or("", |info| info.reason.as_str());
     ErrorReason::from_str_name(&format!("ERROR_REASON_{reason}")).unwrap_or_default()
 }
 
@@ -91,8 +93,8 @@ fn not_found(kind: &'static str, name: &str, suggestions: &[String]) -> Status {
         message = format!("{message}; did you mean {}?", suggestions.join(" or "));
     }
     let mut details = details(Code::NotFound, ErrorReason::NotFound, &metadata);
-    details.set_resource_info(kind, name, "", "");
-    Status::with_error_details(Code::NotFound, message, details)
+    details.push(ResourceInfo::new(kind, name, "", "").into());
+    Status::with_error_details_vec(Code::NotFound, message, details)
 }
 
 /// More calls than the caller's `limit`; in `reset` its next window begins.
@@ -100,8 +102,9 @@ pub fn rate_limited(caller: &str, limit: &str, reset: Duration) -> Status {
     let message = format!("{caller} has made its {limit}");
     let mut details =
         details(Code::ResourceExhausted, ErrorReason::RateLimited, &[("caller", caller), ("limit", limit)]);
-    details.set_retry_info(Some(reset)).add_quota_failure_violation(caller, &message);
-    Status::with_error_details(Code::ResourceExhausted, message, details)
+    let over = QuotaViolation::new(caller, &message);
+    details.extend([RetryInfo::new(Some(reset)).into(), QuotaFailure::new(vec![over]).into()]);
+    Status::with_error_details_vec(Code::ResourceExhausted, message, details)
 }
 
 /// The caller's deadline passed.
@@ -115,12 +118,15 @@ pub fn internal() -> Status {
     status(Code::Internal, ErrorReason::Internal, "an error of ours", &[("trace_id", &trace_id)])
 }
 
-/// A refusal's code, reason and metadata.
+/// A refusal's code, reason and metadata, and what a customer reads of it.
 pub fn refused(refusal: &Refusal) -> Status {
     use ErrorReason as R;
-    let message = refusal.to_string();
-    let precondition =
-        |reason, metadata: &[(&str, &str)]| status(Code::FailedPrecondition, reason, message.clone(), metadata);
+    let refuse = |code, reason, metadata: &[(&str, &str)]| {
+        let mut details = details(code, reason, metadata);
+        details.extend(localized(|language| refusal.summary(language)));
+        Status::with_error_details_vec(code, refusal.to_string(), details)
+    };
+    let precondition = |reason, metadata: &[(&str, &str)]| refuse(Code::FailedPrecondition, reason, metadata);
     match refusal {
         Refusal::WrongState { state, allowed, .. } => {
             let allowed: Vec<String> = allowed.iter().map(ToString::to_string).collect();
@@ -169,23 +175,54 @@ pub fn refused(refusal: &Refusal) -> Status {
         Refusal::LedgerLimit { limit } => precondition(R::LedgerLimit, &[("limit", &limit.to_string())]),
         Refusal::DebtClosed => precondition(R::DebtClosed, &[]),
         Refusal::DebtsDoNotMatch => precondition(R::DebtsDoNotMatch, &[]),
-        Refusal::NotTheApplicant => status(Code::PermissionDenied, R::NotTheApplicant, message, &[]),
-        Refusal::DealerNotActive => status(Code::PermissionDenied, R::DealerNotActive, message, &[]),
-        Refusal::AlreadyExists(_) => status(Code::AlreadyExists, R::AlreadyExists, message, &[]),
-        Refusal::RequestIdReused => status(Code::AlreadyExists, R::RequestIdReused, message, &[]),
+        Refusal::NotTheApplicant => refuse(Code::PermissionDenied, R::NotTheApplicant, &[]),
+        Refusal::DealerNotActive => refuse(Code::PermissionDenied, R::DealerNotActive, &[]),
+        Refusal::AlreadyExists(_) => refuse(Code::AlreadyExists, R::AlreadyExists, &[]),
+        Refusal::RequestIdReused => refuse(Code::AlreadyExists, R::RequestIdReused, &[]),
         Refusal::VersionMismatch { current, .. } => {
-            status(Code::Aborted, R::VersionMismatch, message, &[("current", &current.to_string())])
+            refuse(Code::Aborted, R::VersionMismatch, &[("current", &current.to_string())])
         }
     }
 }
 
-fn details(code: Code, reason: ErrorReason, metadata: &[(&str, &str)]) -> ErrorDetails {
-    let metadata: HashMap<String, String> =
-        metadata.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    let name = reason.as_str_name().trim_start_matches("ERROR_REASON_").to_owned();
-    let mut details = ErrorDetails::with_error_info(name, DOMAIN, metadata);
+fn details(code: Code, reason: ErrorReason, metadata: &[(&str, &str)]) -> Vec<ErrorDetail> {
+    let metadata: Vec<_> = metadata.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let name = reason.as_str_name().trim_start_matches("ERROR_REASON_");
+    let mut details = vec![ErrorInfo::new(name, DOMAIN, metadata.into_iter().collect::<HashMap<_, _>>()).into()];
     if code == Code::Unavailable {
-        details.set_retry_info(Some(Duration::from_millis(500)));
+        details.push(RetryInfo::new(Some(Duration::from_millis(500))).into());
     }
+    details.extend(localized(|language| failure(reason).map(|both| language.of(both).to_owned())));
     details
+}
+
+/// What a customer reads, in both languages: most calls that fail were not asked in one.
+fn localized(text: impl Fn(Language) -> Option<String>) -> impl Iterator<Item = ErrorDetail> {
+    [(Language::Chinese, "zh-CN"), (Language::English, "en-US")]
+        .into_iter()
+        .filter_map(move |(language, locale)| Some(LocalizedMessage::new(locale, text(language)?).into()))
+}
+
+/// What a customer reads where it is no rule that refuses, in Chinese and in English.
+fn failure(reason: ErrorReason) -> Option<(&'static str, &'static str)> {
+    use ErrorReason as R;
+    Some(match reason {
+        R::InvalidFields => {
+            ("有内容填写不对，请检查标出的项。", "Something is not right yet. Check the marked fields.")
+        }
+        R::NotFound => ("没有找到，请核对号码。", "Not found. Please check the number."),
+        R::TokenRefused => ("登录已过期，请重新登录。", "Your sign-in has ended. Please sign in again."),
+        R::ScopeMissing => ("您的账号没有此权限。", "Your account may not do this."),
+        R::CallerKind => ("此操作不适用于您的账号。", "This is not for your kind of account."),
+        R::TooLarge => ("内容太大。", "That is too large."),
+        R::RateLimited => ("操作太频繁，请稍后再试。", "Too many requests. Please try again later."),
+        R::Overloaded => ("系统繁忙，请稍后再试。", "The system is busy. Please try again soon."),
+        R::DatabaseAway => (
+            "系统暂时无法答复。请再试，不会重复提交。",
+            "The system cannot answer right now. Try again: nothing is done twice.",
+        ),
+        R::Deadline => ("等待太久。请再试，不会重复提交。", "That took too long. Try again: nothing is done twice."),
+        R::Internal => ("系统出错，请联系售后。", "Our fault. Please call after-sales service."),
+        _ => return None,
+    })
 }

@@ -28,6 +28,7 @@ async fn an_answer_speaks_the_callers_language() {
         ..Default::default()
     };
     let chinese = asked(&world, question(Language::Chinese)).await;
+    assert_eq!(chinese.product_type(), ProductType::PoeSwitch);
     assert_eq!(chinese.summary, "在保修范围内：2027年5月16日（含当日）前报修，可免费维修（条款T2）。");
     let decision = chinese.decision.unwrap();
     let facts: Vec<_> = decision.checks.iter().map(|check| (check.clause(), check.held, check.fact.as_str())).collect();

@@ -166,7 +166,7 @@ impl Life<'_> {
         Ok(self.0.dealer("D1").claims.cancel_claim(request).await?.into_inner().claim.unwrap())
     }
     pub async fn get(&self, claim: &str) -> Claim {
-        let request = GetClaimRequest { claim_id: claim.into() };
+        let request = GetClaimRequest { claim_id: claim.into(), ..Default::default() };
         self.0.dealer("D1").claims.get_claim(request).await.map(Response::into_inner).unwrap().claim.unwrap()
     }
 

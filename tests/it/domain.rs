@@ -6,6 +6,7 @@ mod ledger;
 mod money;
 mod parcel;
 mod period;
+mod plain;
 mod quote;
 mod rate;
 mod region;

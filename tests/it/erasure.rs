@@ -291,7 +291,12 @@ async fn no_refusal_tells_of_a_person(world: &World, people: &[Contact; 2], sold
 /// What the seller sees of the unit, and who filed of the claim.
 async fn seen(seller: &mut Caller, filer: &mut Caller, claim_id: &str) -> (GetUnitResponse, Claim) {
     let unit = seller.registry.get_unit(GetUnitRequest { serial: "CANARY1".into() }).await.unwrap().into_inner();
-    let claim = filer.claims.get_claim(GetClaimRequest { claim_id: claim_id.into() }).await.unwrap().into_inner();
+    let claim = filer
+        .claims
+        .get_claim(GetClaimRequest { claim_id: claim_id.into(), ..Default::default() })
+        .await
+        .unwrap()
+        .into_inner();
     (unit, claim.claim.unwrap())
 }
 

@@ -89,7 +89,7 @@ impl Sent {
 }
 
 async fn listed(mut caller: Caller, claim: &Claim) -> GetClaimResponse {
-    let request = GetClaimRequest { claim_id: claim.claim_id.clone() };
+    let request = GetClaimRequest { claim_id: claim.claim_id.clone(), ..Default::default() };
     caller.claims.get_claim(request).await.unwrap().into_inner()
 }
 

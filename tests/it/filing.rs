@@ -7,7 +7,7 @@ use futures::future::join_all;
 use prost::Message;
 use sqlx::AssertSqlSafe;
 use tonic::{Code, Request, Status};
-use tonic_types::StatusExt;
+use tonic_types::{ErrorDetail, StatusExt};
 use uuid::Uuid;
 use warranty::contract::{google, v1::*};
 
@@ -59,7 +59,7 @@ async fn previewed_and_filed(world: &World, caller: &mut Caller, file: FileClaim
     let filed = caller.claims.file_claim(file).await;
     match preview.map(tonic::Response::into_inner) {
         Ok(preview) if preview.obstacles.is_empty() => {
-            let FileClaimResponse { claim, contact } = filed.unwrap().into_inner();
+            let FileClaimResponse { claim, contact, .. } = filed.unwrap().into_inner();
             let claim = claim.unwrap();
             assert_eq!(preview.decision, claim.provisional_decision);
             assert_eq!(preview.next_actions, claim.next_actions);
@@ -164,6 +164,115 @@ async fn a_preview_speaks_the_callers_language_and_waits_for_nobody() {
     let preview = world.dealer("D1").claims.preview_claim(asked).await.unwrap().into_inner();
     assert!(preview.summary.contains("免费"), "{}", preview.summary);
     assert_eq!(preview.estimate, None);
+}
+
+/// Which clauses have a text, all in one language.
+fn clauses(texts: &[ClauseText], language: Language) -> Vec<Clause> {
+    let in_it = |text: &ClauseText| match language {
+        Language::Chinese => !text.chinese.is_empty() && text.english.is_empty(),
+        Language::English => text.chinese.is_empty() && !text.english.is_empty(),
+        Language::Unspecified => !text.chinese.is_empty() && !text.english.is_empty(),
+    };
+    assert!(texts.iter().all(in_it), "{language:?}: {texts:?}");
+    texts.iter().map(ClauseText::clause).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preview_a_filing_and_a_claim_say_why_in_the_callers_language() {
+    use Clause as C;
+    let world = World::stocked().await;
+    let buyer = world.sold("WORDS1", 60).await;
+    let named = [C::S1, C::S2, C::S3, C::S4, C::T1, C::T2, C::T7, C::T8, C::T12, C::X2, C::M5, C::M6];
+    let summary = "在保修范围内：2027年4月16日（含当日）前报修，可免费维修（条款T2）。";
+    let next = ["售后将电话指导，排查故障，期限2026年6月17日。", "您可以撤销申请。"];
+    let of_next = |next: &[NextAction]| next.iter().map(|next| next.summary.clone()).collect::<Vec<_>>();
+    let mut customer = world.customer(buyer);
+
+    let chinese = Language::Chinese.into();
+    let asked = PreviewClaimRequest { serial: "WORDS1".into(), language: chinese, ..Default::default() };
+    let preview = customer.claims.preview_claim(asked).await.unwrap().into_inner();
+    assert_eq!(
+        (preview.summary.as_str(), of_next(&preview.next_actions).as_slice()),
+        (summary, &next.map(String::from)[..])
+    );
+    assert_eq!(clauses(&preview.texts, Language::Chinese), named);
+
+    // What is sent again gets the same, in the language of the first.
+    let file = FileClaimRequest { language: chinese, ..filing("WORDS1") };
+    let filed = customer.claims.file_claim(file.clone()).await.unwrap().into_inner();
+    assert_eq!(customer.claims.file_claim(file.clone()).await.unwrap().into_inner(), filed);
+    let other = FileClaimRequest { language: Language::English.into(), ..file };
+    assert_eq!(refusal(&customer.claims.file_claim(other).await.unwrap_err()).1, "REQUEST_ID_REUSED");
+    assert_eq!((filed.summary.as_str(), clauses(&filed.texts, Language::Chinese).as_slice()), (summary, &named[..]));
+    let claim = filed.claim.unwrap();
+    assert_eq!(claim.state_summary, "已提交，等待售后联系。");
+    assert_eq!(of_next(&claim.next_actions), next);
+    assert!(claim.provisional_decision.unwrap().checks[0].fact.starts_with("产品类型"));
+
+    let get = |language: Language| GetClaimRequest { claim_id: claim.claim_id.clone(), language: language.into() };
+    let read = customer.claims.get_claim(get(Language::Chinese)).await.unwrap().into_inner();
+    assert_eq!((read.summary.as_str(), clauses(&read.texts, Language::Chinese).as_slice()), (summary, &named[..]));
+    assert_eq!(read.claim.unwrap().state_summary, "已提交，等待售后联系。");
+    let read = customer.claims.get_claim(get(Language::English)).await.unwrap().into_inner();
+    assert_eq!(clauses(&read.texts, Language::English), named);
+    assert_eq!(of_next(&read.claim.unwrap().next_actions)[1], "You can cancel the claim.");
+    // Where none is asked for: both texts and English, and of the claim itself no sentence.
+    let read = customer.claims.get_claim(get(Language::Unspecified)).await.unwrap().into_inner();
+    assert_eq!(clauses(&read.texts, Language::Unspecified), named);
+    assert!(read.summary.starts_with("Covered: the unit is repaired free of charge"), "{}", read.summary);
+    let unsaid = read.claim.unwrap();
+    assert_eq!(
+        (unsaid.state_summary.as_str(), of_next(&unsaid.next_actions)),
+        ("", vec![String::new(), String::new()])
+    );
+    world.sold("WORDS2", 60).await;
+    let filed = world.dealer("D1").claims.file_claim(filing("WORDS2")).await.unwrap().into_inner();
+    assert_eq!((filed.summary.as_str(), filed.texts, filed.claim.unwrap().state_summary.as_str()), ("", vec![], ""));
+
+    // Of a list, another page in another language.
+    let listed = ListClaimsRequest { page_size: 1, language: chinese, ..Default::default() };
+    let page = world.staff().claims.list_claims(listed.clone()).await.unwrap().into_inner();
+    assert_eq!(page.claims[0].state_summary, "已提交，等待售后联系。");
+    let language = Language::English.into();
+    let listed = ListClaimsRequest { page_token: page.next_page_token, language, ..listed };
+    let page = world.staff().claims.list_claims(listed).await.unwrap().into_inner();
+    assert_eq!(page.claims[0].next_actions[1].summary, "The applicant can cancel the claim.");
+    let refused = customer.claims.get_claim(GetClaimRequest { language: 9, ..get(Language::English) }).await;
+    assert_eq!(violations(&refused.unwrap_err())[0].0, "language");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_reads_in_both_languages() {
+    let world = World::stocked().await;
+    let buyer = world.sold("OPEN1", 60).await;
+    let mut customer = world.customer(buyer);
+    customer.claims.file_claim(filing("OPEN1")).await.unwrap();
+    let told = |status: &Status| -> Vec<(String, String)> {
+        let details = status.get_error_details_vec().into_iter();
+        let localized = details.filter_map(|detail| match detail {
+            ErrorDetail::LocalizedMessage(told) => Some((told.locale, told.message)),
+            _ => None,
+        });
+        localized.collect()
+    };
+    let both = |chinese: &str, english: &str| {
+        vec![("zh-CN".to_owned(), chinese.to_owned()), ("en-US".to_owned(), english.to_owned())]
+    };
+    let open = customer.claims.file_claim(filing("OPEN1")).await.unwrap_err();
+    assert_eq!(told(&open), both("此产品已有一份进行中的申请。", "This unit has an open claim already."));
+    let unknown = customer.claims.file_claim(filing("NOBODY1")).await.unwrap_err();
+    assert_eq!(told(&unknown), both("没有找到，请核对号码。", "Not found. Please check the number."));
+    let bad = customer.claims.file_claim(filing("?")).await.unwrap_err();
+    assert_eq!(told(&bad)[1].1, "Something is not right yet. Check the marked fields.");
+    assert_eq!(violations(&bad).len(), 1);
+    // A preview's obstacles read as the refusal does, in the language asked for.
+    let asked =
+        PreviewClaimRequest { serial: "OPEN1".into(), language: Language::Chinese.into(), ..Default::default() };
+    let preview = customer.claims.preview_claim(asked.clone()).await.unwrap().into_inner();
+    assert_eq!(preview.obstacles[0].summary, told(&open)[0].1);
+    let unsaid =
+        customer.claims.preview_claim(PreviewClaimRequest { language: 0, ..asked }).await.unwrap().into_inner();
+    assert_eq!(unsaid.obstacles[0].summary, told(&open)[1].1);
 }
 
 // ---- many at once
@@ -315,7 +424,7 @@ async fn corrected(world: &World, serial: &str, days: i64) {
 }
 
 async fn read(mut caller: Caller, claim: &Claim) -> Claim {
-    let request = GetClaimRequest { claim_id: claim.claim_id.clone() };
+    let request = GetClaimRequest { claim_id: claim.claim_id.clone(), ..Default::default() };
     caller.claims.get_claim(request).await.unwrap().into_inner().claim.unwrap()
 }
 

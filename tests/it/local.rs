@@ -116,8 +116,13 @@ fn gone(connections: Vec<TcpStream>) {
 }
 
 fn get(port: u16, path: &str) -> String {
+    ask(port, &format!("GET {path} HTTP/1.1"))
+}
+
+/// Sends the head of a request, and gives the whole reply.
+fn ask(port: u16, head: &str) -> String {
     let mut connection = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    write!(connection, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    write!(connection, "{head}\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
     let mut reply = String::new();
     connection.read_to_string(&mut reply).unwrap();
     reply
@@ -151,6 +156,13 @@ fn it_starts_is_alone_in_its_folder_stops_and_starts_again_within_seconds() {
     assert!(get(place.port, "/jwks.json").contains("Ed25519"));
     assert!(get(place.port, "/token?as=depot").contains("access_token"));
     assert!(get(place.port, "/token").starts_with("HTTP/1.1 400"));
+
+    // The page that `make page` serves may call, and no other.
+    let called_from = |origin: &str| ask(place.port + 1, &format!("GET / HTTP/1.1\r\nOrigin: {origin}"));
+    assert!(
+        called_from("http://127.0.0.1:5173").contains("\r\naccess-control-allow-origin: http://127.0.0.1:5173\r\n")
+    );
+    assert!(called_from("http://127.0.0.1:5174").starts_with("HTTP/1.1 403"));
 
     let said = tried(&place, &first.welcome);
     assert!(said[0].contains("REMEDY_DIRECT_REPLACEMENT"), "{said:?}");

@@ -113,7 +113,7 @@ async fn a_process_tells_its_calls_its_decisions_its_pools_and_itself() {
     for _ in 0..2 {
         dealer.claims.file_claim(request.clone()).await.unwrap();
     }
-    let unknown = dealer.claims.get_claim(GetClaimRequest { claim_id: id() }).await;
+    let unknown = dealer.claims.get_claim(GetClaimRequest { claim_id: id(), ..Default::default() }).await;
     assert_eq!(unknown.unwrap_err().code(), Code::NotFound);
     let barred = world
         .caller_with(Actor::Dealer("D1".into()), "claims.read")

@@ -28,11 +28,12 @@ fn draft(version: &str, effective_on: &str, change: impl FnOnce(&mut Value)) -> 
     document.to_string()
 }
 
-/// Half a year of free repair, and another number to call.
+/// Half a year of free repair, another number to call, and another text of X2.
 fn harsher(version: &str, effective_on: &str) -> String {
     draft(version, effective_on, |document| {
         document["terms"]["repair_months"] = json!(6);
         document["contact"]["telephone"] = json!("400-000-0001");
+        document["texts"]["X2"]["en"] = json!("Half a year is over.");
     })
 }
 
@@ -120,9 +121,12 @@ async fn a_version_holds_for_later_sales_in_every_process_and_never_for_earlier_
     for (serial, expected) in [("EARLY", &standard), ("LATE", &standard), ("LATER", &half_a_year)] {
         let (claim, ruling, telephone) = filed(&world, serial).await.unwrap();
         assert_eq!((ruling, telephone), *expected, "{serial}, filed");
-        let request = GetClaimRequest { claim_id: claim.claim_id };
+        let request = GetClaimRequest { claim_id: claim.claim_id, ..Default::default() };
         let read = world.dealer("D1").claims.get_claim(request).await.unwrap().into_inner();
         assert_eq!(read.contact.unwrap_or_default().telephone, expected.1, "{serial}, read");
+        let over = read.texts.into_iter().find(|text| text.clause() == Clause::X2).unwrap().english;
+        let known = ["The warranty period is over.", "Half a year is over."][usize::from(serial == "LATER")];
+        assert_eq!(over, known, "{serial}, its version's text");
     }
 }
 

@@ -73,7 +73,14 @@ async fn the_same_request_gets_the_first_reply_also_after_the_claim_moved_on() {
     assert_eq!(again.encode_to_vec(), filed.encode_to_vec());
     let again = staff.claims.record_guidance(guide).await.unwrap().into_inner();
     assert_eq!(again.encode_to_vec(), guided.encode_to_vec());
-    let now = dealer.claims.get_claim(GetClaimRequest { claim_id }).await.unwrap().into_inner().claim.unwrap();
+    let now = dealer
+        .claims
+        .get_claim(GetClaimRequest { claim_id, ..Default::default() })
+        .await
+        .unwrap()
+        .into_inner()
+        .claim
+        .unwrap();
     assert_eq!((now.state(), now.version), (ClaimState::InTransit, 3));
 }
 

@@ -243,7 +243,7 @@ fn shown(status: &Status, id: &str) -> (Code, String, String) {
 async fn ask(caller: &mut Caller, method: &str, claim_id: &str) -> Status {
     let (request_id, claim_id) = (id(), claim_id.to_owned());
     match method {
-        "GetClaim" => caller.claims.get_claim(GetClaimRequest { claim_id }).await.unwrap_err(),
+        "GetClaim" => caller.claims.get_claim(GetClaimRequest { claim_id, ..Default::default() }).await.unwrap_err(),
         "ListClaimEvents" => {
             let request = ListClaimEventsRequest { claim_id, ..Default::default() };
             caller.claims.list_claim_events(request).await.unwrap_err()
@@ -431,7 +431,11 @@ async fn a_customer_sees_what_was_filed_for_him_and_leaves_it_to_who_filed_it() 
     let world = World::stocked().await;
     let (claim, _) = sent_in(&world, "UNIT1").await;
     let mut customer = world.customer(claim.customer_id.parse().unwrap());
-    let seen = customer.claims.get_claim(GetClaimRequest { claim_id: claim.claim_id.clone() }).await.unwrap();
+    let seen = customer
+        .claims
+        .get_claim(GetClaimRequest { claim_id: claim.claim_id.clone(), ..Default::default() })
+        .await
+        .unwrap();
     assert_eq!(seen.into_inner().claim.unwrap().return_number.len(), 8);
     for method in ["CancelClaim", "AcceptQuote", "DeclineQuote", "AppealDecision", "OpenReturn"] {
         let refused = ask(&mut customer, method, &claim.claim_id).await;
@@ -520,7 +524,7 @@ async fn a_suspended_dealer_applies_for_nothing() {
     let claim_ids = vec![claim.claim_id.clone()];
     let open = OpenReturnRequest { request_id: id(), claim_ids, carrier: "SF".into(), ..Default::default() };
     dealer.logistics.open_return(open).await.unwrap();
-    dealer.claims.get_claim(GetClaimRequest { claim_id: claim.claim_id }).await.unwrap();
+    dealer.claims.get_claim(GetClaimRequest { claim_id: claim.claim_id, ..Default::default() }).await.unwrap();
 }
 
 // ---- the database's own walls
@@ -894,11 +898,12 @@ async fn a_claim_badly_written_is_refused_with_every_violation() {
         report: Some(report),
         customer,
         vouchers: Some(vouchers),
+        language: 9,
     };
     let contact = ["customer.contact.name", "customer.contact.telephone", "customer.contact.address"];
     let told = ["report.part", "report.fault_code", "report.appearance", "report.region_of_use"];
     let given = ["vouchers.invoice_number", "vouchers.warranty_card_number"];
-    let all = [&["request_id", "serial"][..], &told, &contact, &given].concat();
+    let all = [&["request_id", "serial"][..], &told, &contact, &given, &["language"]].concat();
     bad(dealer.claims.file_claim(request).await, &all);
 
     let named = Customer { customer: Some(customer::Customer::CustomerId("me".into())) };
@@ -919,9 +924,10 @@ async fn a_claim_badly_written_is_refused_with_every_violation() {
         states: vec![1, 0, 16],
         serial: "１".into(),
         dealer_id: "D 1".into(),
+        language: 9,
         ..Default::default()
     };
-    let expected = ["page_size", "page_token", "states[1]", "states[2]", "serial", "dealer_id"];
+    let expected = ["page_size", "page_token", "states[1]", "states[2]", "serial", "dealer_id", "language"];
     bad(dealer.claims.list_claims(request).await, &expected);
     assert_eq!(everything(&world).await, before);
 }

@@ -5,9 +5,9 @@ import type { DescService } from "@bufbuild/protobuf";
 import { ClaimService } from "./gen/aopre/warranty/v1/claim_pb";
 import { CoverageService } from "./gen/aopre/warranty/v1/coverage_pb";
 import { LogisticsService } from "./gen/aopre/warranty/v1/logistics_pb";
-import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "./gen/google/rpc/error_details_pb";
+import { BadRequestSchema, ErrorInfoSchema, LocalizedMessageSchema, RetryInfoSchema } from "./gen/google/rpc/error_details_pb";
 import { say } from "./dom";
-import { t } from "./words";
+import { isChinese, t } from "./words";
 
 const TOKEN = "token";
 
@@ -56,10 +56,12 @@ export const coverage = client(CoverageService, 0);
 export const claims = client(ClaimService, 1);
 export const logistics = client(LogisticsService, 2);
 
-/** What an error says: the reason, the fields, what may have been meant, when to try again (ms). */
+/** What an error says: the reason, a sentence for the customer, the fields, what may have been meant, when to try again (ms). */
 export interface Refusal {
   code: Code;
   reason: string;
+  /** In the page's language; none where it was not the services that refused. */
+  told?: string;
   message: string;
   metadata: Record<string, string>;
   fields: { field: string; description: string }[];
@@ -74,6 +76,7 @@ export function refusal(thrown: unknown): Refusal {
     reason: info?.reason ?? (error.cause instanceof TypeError || error.code === Code.Unavailable ? "NETWORK"
       : error.code === Code.DeadlineExceeded ? "DEADLINE" : error.code === Code.Unauthenticated ? "TOKEN_REFUSED"
       : error.code === Code.ResourceExhausted ? "OVERLOADED" : ""),
+    told: error.findDetails(LocalizedMessageSchema).find((told) => told.locale.startsWith(isChinese() ? "zh" : "en"))?.message,
     message: error.rawMessage,
     metadata: info?.metadata ?? {},
     fields: error.findDetails(BadRequestSchema).flatMap((bad) => bad.fieldViolations),

@@ -3,9 +3,9 @@ import { claims, once, pending, refusal } from "./api";
 import { button, h, say } from "./dom";
 import { ErrorReason } from "./gen/aopre/warranty/v1/errors_pb";
 import type { Fault, PreviewClaimResponse } from "./gen/aopre/warranty/v1/claim_pb";
-import { Appearance, Part, VoucherStanding } from "./gen/aopre/warranty/v1/types_pb";
-import { callUs, fact, field, freight, mark, showError, unmark, verdict, waiting } from "./parts";
-import { action, day, isChinese, language, money, party, reasonText, t } from "./words";
+import { Appearance, Part } from "./gen/aopre/warranty/v1/types_pb";
+import { callUs, fact, field, freight, mark, nextList, showError, unmark, verdict, waiting, why } from "./parts";
+import { isChinese, language, money, t } from "./words";
 
 interface Filing {
   serial: string;
@@ -131,24 +131,18 @@ export async function applyView(main: HTMLElement, serial: string, refused?: unk
 const seeClaims = (serial: string) => h("p", {}, h("a", { class: "tap", href: `#/claims/${encodeURIComponent(serial)}` }, t("apply.see")));
 
 function preview(form: HTMLElement, would: PreviewClaimResponse, go: () => Promise<void>): Node[] {
-  const stands = would.obstacles.length > 0;
-  if (would.voucherStanding === VoucherStanding.REQUIRED || would.voucherStanding === VoucherStanding.MISMATCH) {
-    const reason = would.voucherStanding === VoucherStanding.REQUIRED ? "VOUCHER_REQUIRED" : "VOUCHER_MISMATCH";
-    mark(form, "vouchers.invoice_number", reasonText(reason, ""));
-  }
-  const obstacles = would.obstacles.map((o) => {
-    const reason = ErrorReason[o.reason] ?? "";
-    return h("li", {}, reasonText(reason, o.message), o.reason === ErrorReason.OPEN_CLAIM_EXISTS ? seeClaims(form.dataset.serial ?? "") : "");
-  });
+  const voucher = would.obstacles.find((o) => o.reason === ErrorReason.VOUCHER_REQUIRED || o.reason === ErrorReason.VOUCHER_MISMATCH);
+  if (voucher) mark(form, "vouchers.invoice_number", voucher.summary);
+  const obstacles = would.obstacles.map((o) =>
+    h("li", {}, o.summary, o.reason === ErrorReason.OPEN_CLAIM_EXISTS ? seeClaims(form.dataset.serial ?? "") : ""));
   return [
+    ...(obstacles.length ? [h("div", { class: "alert", role: "alert" }, h("h2", { tabindex: -1 }, t("apply.obstacles")), h("ul", {}, ...obstacles))] : []),
     verdict(would.decision!, would.summary),
     h("section", { class: "card" }, h("h2", {}, t("apply.would")),
       h("dl", { class: "facts" }, ...freight(would.decision!), fact(t("apply.estimate"), money(would.estimate))),
       would.voucherDispute ? h("p", { class: "note" }, t("apply.dispute")) : "",
-      stands ? h("div", { class: "alert", role: "alert" }, h("h3", {}, t("apply.obstacles")), h("ul", {}, ...obstacles))
-        : h("ol", { class: "next" }, ...would.nextActions.map((next) => h("li", {}, h("b", {}, party(next.party, true)), ` ${action(next.action)}`,
-          next.dueDate ? h("small", {}, t("claim.by", day(next.dueDate))) : ""))),
-      stands ? "" : button(t("apply.file"), go)),
-    ...[callUs(would.contact)].filter((part) => part !== undefined),
+      ...(obstacles.length ? [] : [nextList(would.nextActions), button(t("apply.file"), go)])),
+    why(would.decision!, would.texts),
+    ...callUs(would.contact),
   ];
 }

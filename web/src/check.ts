@@ -2,10 +2,10 @@
 import { coverage, refusal } from "./api";
 import { button, byId, h, say } from "./dom";
 import type { CheckCoverageResponse } from "./gen/aopre/warranty/v1/coverage_pb";
-import { callUs, checks, clauses, fact, field, freight, mark, showError, unmark, verdict, waiting } from "./parts";
+import { callUs, fact, field, freight, mark, showError, unmark, verdict, waiting, why } from "./parts";
 import { scan } from "./scan";
 import { timeline } from "./timeline";
-import { day, language, t } from "./words";
+import { day, language, product, t } from "./words";
 
 const unitLink = (serial: string) => `#/unit/${encodeURIComponent(serial)}`;
 
@@ -52,15 +52,14 @@ function unit(found: CheckCoverageResponse): HTMLElement[] {
   return [
     verdict(decision, found.summary),
     h("section", { class: "card" },
-      h("dl", { class: "facts" }, fact(t("check.serial"), h("span", { class: "mono" }, found.serial)), fact(t("unit.model"), found.model),
-        fact(t("unit.left"), days), fact(t("unit.start"), day(decision.startDate)), ...freight(decision)),
+      h("div", {}, h("h2", {}, `${product(found.productType)} ${found.model}`.trim()), h("small", { class: "mono" }, found.serial)),
+      h("dl", { class: "facts" }, fact(t("unit.left"), days), fact(t("unit.start"), day(decision.startDate)), ...freight(decision)),
       decision.supersededBy ? h("p", {}, t("unit.superseded"), " ", h("a", { class: "tap mono", href: unitLink(decision.supersededBy) }, decision.supersededBy)) : "",
       decision.supersededBy ? "" : h("p", {}, h("a", { class: "button", href: `#/apply/${encodeURIComponent(found.serial)}` }, t("unit.apply")))),
     ...(decision.windows.length ? [h("section", { class: "card" }, h("h2", {}, t("line.title")), timeline(decision.windows))] : []),
-    h("section", { class: "card" }, h("h2", {}, t("unit.clauses")), clauses(decision, found.texts),
-      decision.equivalentModels.length ? h("p", {}, `${t("unit.equivalents")}: ${decision.equivalentModels.join(", ")}`) : "", checks(decision)),
+    why(decision, found.texts, decision.equivalentModels.length ? h("p", {}, `${t("unit.equivalents")}: ${decision.equivalentModels.join(", ")}`) : ""),
     ...(found.promises.length ? [h("section", { class: "card" }, h("h2", {}, t("unit.promises")), h("ul", {}, ...found.promises.map((p) =>
       h("li", {}, p.promise, p.untilDate ? ` (${t("unit.until", day(p.untilDate))})` : ""))))] : []),
-    ...[callUs(found.contact)].filter((part) => part !== undefined),
+    ...callUs(found.contact),
   ];
 }

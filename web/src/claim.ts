@@ -1,10 +1,10 @@
 // A claim as it goes on: where it stands, what comes next and by whom, its history, its photos.
 import { claims, logistics, once, refusal } from "./api";
 import { button, h, say } from "./dom";
-import { type Claim, ClaimAction, type ClaimEvent, type Evidence, EvidenceKind, type GetClaimResponse, Party, type Quote, QuoteState } from "./gen/aopre/warranty/v1/claim_pb";
-import { callUs, fact, field, mark, showError, unmark, verdict, waiting } from "./parts";
+import { type Claim, ClaimAction, type ClaimEvent, ClaimState, type Evidence, EvidenceKind, type GetClaimResponse, Party, type Quote, QuoteState } from "./gen/aopre/warranty/v1/claim_pb";
+import { callUs, fact, field, mark, nextList, showError, unmark, verdict, waiting, why } from "./parts";
 import { LARGEST, TYPES, upload } from "./upload";
-import { action, actor, clause, day, event, evidenceKind, moment, money, outcome, party, priceKind, quoteState, remedy, state, t } from "./words";
+import { actor, event, evidenceKind, language, moment, money, outcome, priceKind, quoteState, remedy, t } from "./words";
 
 /** The caller's claims, newest first; of one unit where a serial is given. */
 export async function claimsView(main: HTMLElement, serial = "") {
@@ -14,11 +14,11 @@ export async function claimsView(main: HTMLElement, serial = "") {
   async function page(pageToken: string) {
     more.replaceChildren(waiting());
     try {
-      const found = await claims.listClaims({ pageSize: 20, pageToken, serial });
+      const found = await claims.listClaims({ pageSize: 20, pageToken, serial, language: language() });
       more.replaceChildren(found.nextPageToken ? button(t("claims.more"), () => page(found.nextPageToken), "quiet")
         : list.childElementCount + found.claims.length ? "" : h("p", {}, t("claims.none")));
       list.append(...found.claims.map((claim) => h("li", {}, h("a", { class: "card", href: `#/claim/${claim.claimId}` },
-        h("b", { class: "mono" }, claim.serial), h("span", { class: "state" }, state(claim.state)), h("small", {}, moment(claim.filedTime))))));
+        h("span", { class: "state" }, claim.stateSummary), h("b", { class: "mono" }, claim.serial), h("small", {}, moment(claim.filedTime))))));
     } catch (error) {
       more.replaceChildren();
       showError(more, error, () => void page(pageToken));
@@ -42,12 +42,12 @@ async function allEvents(claimId: string): Promise<ClaimEvent[]> {
 export async function claimView(main: HTMLElement, claimId: string, left: AbortSignal) {
   const body = h("div", { class: "stack" }, waiting());
   const photos = h("section", { class: "card" });
-  const live = h("p", { class: "hint" }, t("claim.live"));
-  main.replaceChildren(h("h1", { tabindex: -1 }, t("claim.title")), body, photos, live);
+  const live = h("p", { class: "hint live" }, t("claim.live"));
+  main.replaceChildren(h("div", {}, h("h1", { tabindex: -1 }, t("claim.title")), live), body, photos);
   main.querySelector<HTMLElement>("h1")!.focus();
   let version = -1n, known = "";
   async function load() {
-    const found = await claims.getClaim({ claimId }, { signal: left });
+    const found = await claims.getClaim({ claimId, language: language() }, { signal: left });
     const claim = found.claim!;
     if (claim.version <= version) return;
     const [events, quotes] = await Promise.all([allEvents(claimId), claim.quoteId ? claims.listQuotes({ claimId }, { signal: left }) : undefined]);
@@ -67,7 +67,10 @@ export async function claimView(main: HTMLElement, claimId: string, left: AbortS
     if (!left.aborted) showError(body, error, () => void claimView(main, claimId, left));
     return;
   }
-  await watch(claimId, left, load, (connected) => { live.textContent = connected ? t("claim.live") : t("claim.offline"); });
+  await watch(claimId, left, load, (connected) => {
+    live.textContent = connected ? t("claim.live") : t("claim.offline");
+    live.classList.toggle("lost", !connected);
+  });
 }
 
 /** Follows the feed; after any break it goes on from the last cursor, so that nothing is missed. */
@@ -95,44 +98,35 @@ function parts(found: GetClaimResponse, events: ClaimEvent[], quote: Quote | und
   const claim = found.claim!;
   const mine = claim.dealerId === "";
   const decision = claim.finalDecision ?? claim.provisionalDecision!;
+  const toSend = [ClaimState.AUTHORIZED, ClaimState.SWAPPED].includes(claim.state);
+  const number = claim.returnNumber.replace(/(\d{4})(?=\d)/g, "$1 ");
+  // What a button or the quote says already needs no sentence beside it.
+  const said = (action: ClaimAction) => [ClaimAction.CANCEL, ClaimAction.APPEAL, ClaimAction.ACCEPT_QUOTE, ClaimAction.DECLINE_QUOTE].includes(action);
+  const next = claim.nextActions.filter((n) => !(mine && said(n.action)));
   return [
-    h("section", { class: "card" }, h("p", { class: "state big" }, state(claim.state)),
-      claim.returnNumber ? h("p", { class: "number" }, h("span", {}, t("claim.number")), h("b", { class: "mono" }, claim.returnNumber.replace(/(\d{4})(?=\d)/g, "$1 ")), h("small", {}, t("claim.numberHint"))) : "",
-      h("dl", { class: "facts" }, fact(t("check.serial"), h("a", { class: "tap mono", href: `#/unit/${claim.serial}` }, claim.serial)),
-        fact(t("claim.filed"), moment(claim.filedTime)), claim.outcome ? fact(t("claim.outcome"), `${outcome(claim.outcome)} ${claim.outcomeSerial}`) : null,
-        fact(t("claim.reason"), claim.reason))),
-    h("section", { class: "card" }, h("h2", {}, t("claim.next")), next(claim, mine),
+    h("section", { class: "card" }, h("p", { class: "state big" }, claim.stateSummary),
+      toSend ? h("p", { class: "number" }, h("span", {}, t("claim.number")), h("b", { class: "mono" }, number), h("small", {}, t("claim.numberHint"))) : "",
+      nextList(next), ...(mine ? actions(claim, reload) : []),
       claim.appeal && claim.appeal.outcome === 0 ? h("p", { class: "note" }, t("claim.appealOpen")) : "",
       claim.appeal?.outcomeReason ? h("p", { class: "note" }, claim.appeal.outcomeReason) : ""),
     ...(quote ? [quoteCard(claim, quote, mine, reload)] : []),
-    ...(mine ? actions(claim, reload) : []),
-    h("section", { class: "card" }, h("h2", {}, t("claim.decision")), verdictLine(claim),
-      h("p", {}, decision.clauses.map(clause).join(" · ")), claim.goodwill ? h("p", { class: "note" }, t("claim.goodwill", remedy(claim.goodwill.remedy))) : ""),
-    h("section", { class: "card" }, h("h2", {}, t("claim.history")), h("ol", { class: "history" }, ...events.map((e) =>
-      h("li", {}, h("b", {}, event(e.type)), h("small", {}, `${moment(e.recordedTime)} · ${actor(e.actor)}`))))),
-    ...[callUs(found.contact)].filter((part) => part !== undefined),
+    verdict(decision, found.summary, claim.goodwill ? t("claim.goodwill", remedy(claim.goodwill.remedy)) : t(claim.finalDecision ? "claim.final" : "claim.provisional")),
+    h("section", { class: "card" },
+      h("dl", { class: "facts" }, fact(t("check.serial"), h("a", { class: "tap mono", href: `#/unit/${claim.serial}` }, claim.serial)),
+        claim.outcome ? fact(t("claim.outcome"), `${outcome(claim.outcome)} ${claim.outcomeSerial}`) : null,
+        toSend ? null : fact(t("claim.number"), number && h("span", { class: "mono" }, number)), fact(t("claim.reason"), claim.reason)),
+      h("h2", {}, t("claim.history")), h("ol", { class: "history" }, ...events.map((e) =>
+        h("li", {}, h("b", {}, event(e.type)), h("small", {}, `${moment(e.recordedTime)} · ${actor(e.actor)}`))))),
+    why(decision, found.texts),
+    ...callUs(found.contact),
   ];
-}
-
-function verdictLine(claim: Claim) {
-  const decision = claim.finalDecision ?? claim.provisionalDecision!;
-  const line = verdict(decision);
-  line.querySelector("h2")!.replaceWith(h("p", { class: "remedy" }, remedy(decision.remedy)));
-  line.append(h("p", {}, t(claim.finalDecision ? "claim.final" : "claim.provisional")));
-  return line;
-}
-
-function next(claim: Claim, mine: boolean) {
-  if (claim.nextActions.length === 0) return h("p", {}, t("claim.nothing"));
-  return h("ul", { class: "next" }, ...claim.nextActions.map((n) => h("li", {}, h("b", {}, party(n.party, mine)), ` ${action(n.action)}`,
-    n.dueDate ? h("small", { class: n.late ? "late" : undefined }, t("claim.by", day(n.dueDate)) + (n.late ? ` · ${t("claim.late")}` : "")) : "")));
 }
 
 const may = (claim: Claim, what: ClaimAction) => claim.nextActions.some((n) => n.action === what && n.party === Party.APPLICANT);
 
 /** A step that wants words: a button that opens a small form. */
 function step(title: string, fields: () => HTMLElement[], send: (data: FormData) => Promise<unknown>, reload: () => Promise<void>, kind = "quiet") {
-  const holder = h("div", {});
+  const holder = h("div", { class: "step" });
   const open = button(title, () => {
     const form = h("form", { class: "card", novalidate: true }, h("h3", {}, title), ...fields());
     const close = () => { form.remove(); holder.append(open); open.focus(); form.dispatchEvent(new Event("closed")); };
@@ -151,7 +145,7 @@ function step(title: string, fields: () => HTMLElement[], send: (data: FormData)
   return holder;
 }
 const words = (data: FormData, name: string) => String(data.get(name) ?? "").trim();
-const why = () => [field("reason", t("claim.why"), h("textarea", { name: "reason", rows: 3, maxlength: 500 }))];
+const reason = () => [field("reason", t("claim.why"), h("textarea", { name: "reason", rows: 3, maxlength: 500 }))];
 
 /** What the customer may do now, where the customer filed it. */
 function actions(claim: Claim, reload: () => Promise<void>): Node[] {
@@ -165,11 +159,11 @@ function actions(claim: Claim, reload: () => Promise<void>): Node[] {
       const content = { claimIds: [claimId], carrier: words(data, "carrier"), trackingNumber: words(data, "tracking") };
       return once(key("return"), content, (requestId) => logistics.openReturn({ requestId, ...content }));
     }, reload, "primary"),
-    may(claim, ClaimAction.APPEAL) && step(t("claim.appeal"), why, (data) => {
+    may(claim, ClaimAction.APPEAL) && step(t("claim.appeal"), reason, (data) => {
       const content = { claimId, reason: words(data, "reason") };
       return once(key("appeal"), content, (requestId) => claims.appealDecision({ requestId, version, ...content }));
     }, reload),
-    may(claim, ClaimAction.CANCEL) && step(t("claim.cancel"), why, (data) => {
+    may(claim, ClaimAction.CANCEL) && step(t("claim.cancel"), reason, (data) => {
       const content = { claimId, reason: words(data, "reason") };
       return once(key("cancel"), content, (requestId) => claims.cancelClaim({ requestId, ...content }));
     }, reload),
@@ -193,7 +187,7 @@ function quoteCard(claim: Claim, quote: Quote, mine: boolean, reload: () => Prom
     }));
   }
   if (mine && may(claim, ClaimAction.DECLINE_QUOTE)) {
-    card.append(step(t("claim.decline"), why, (data) => {
+    card.append(step(t("claim.decline"), reason, (data) => {
       const declined = { ...content, reason: words(data, "reason") };
       return once(`decline:${claim.claimId}`, declined, (requestId) => claims.declineQuote({ requestId, ...declined }));
     }, reload));

@@ -2,6 +2,7 @@
 import { Code } from "@connectrpc/connect";
 import { refusal, signInAgain } from "./api";
 import { button, h, say } from "./dom";
+import type { NextAction } from "./gen/aopre/warranty/v1/claim_pb";
 import type { AfterSalesContact, ClauseText, Decision } from "./gen/aopre/warranty/v1/types_pb";
 import { clause, day, errorText, fieldText, isChinese, isYes, payer, remedy, t } from "./words";
 
@@ -54,27 +55,31 @@ export const fact = (name: string, value: string | Node | undefined, hint?: stri
   value ? h("div", {}, h("dt", {}, name), h("dd", {}, value, hint && h("small", {}, hint))) : null;
 
 /** The decision in one glance. */
-export function verdict(decision: Decision, summary?: string) {
-  const yes = isYes(decision.remedy);
-  return h("div", { class: `verdict ${yes ? "yes" : "no"}` }, h("h2", { tabindex: -1 }, remedy(decision.remedy)), summary ? h("p", {}, summary) : null);
-}
+export const verdict = (decision: Decision, summary: string, note?: string) =>
+  h("div", { class: `verdict ${isYes(decision.remedy) ? "yes" : "no"}` }, h("h2", { tabindex: -1 }, remedy(decision.remedy)), h("p", {}, summary), note && h("small", {}, note));
 
 export const freight = (decision: Decision) => [
   fact(t("unit.in"), payer(decision.inboundFreight)), fact(t("unit.out"), payer(decision.outboundFreight)),
 ];
 
-/** The clauses that decided, with their texts. */
-export function clauses(decision: Decision, texts: ClauseText[]) {
+/** Why: the clauses that decided with their texts, and each that was looked at with the fact that it read. */
+export function why(decision: Decision, texts: ClauseText[], ...more: (Node | string)[]) {
   const text = (id: number) => texts.find((c) => c.clause === id);
-  return h("ul", { class: "clauses" }, ...decision.clauses.map((id) =>
-    h("li", {}, h("b", {}, clause(id)), " ", (isChinese() ? text(id)?.chinese : text(id)?.english) ?? "")));
+  const line = (id: number, ...said: (Node | string)[]) => h("li", {}, h("b", {}, clause(id)), h("span", {}, ...said));
+  return h("section", { class: "card" }, h("h2", {}, t("unit.clauses")),
+    h("ul", { class: "clauses" }, ...decision.clauses.map((id) => line(id, (isChinese() ? text(id)?.chinese : text(id)?.english) ?? ""))),
+    ...more,
+    h("details", {}, h("summary", {}, t("unit.checks")),
+      h("ul", { class: "clauses" }, ...decision.checks.map((check) =>
+        line(check.clause, `${check.fact} `, h("span", { class: check.held ? "held" : "not" }, check.held ? t("unit.held") : t("unit.notHeld"))))),
+      h("p", { class: "hint" }, t("unit.policy", day(decision.asOfDate), decision.policyVersion))));
 }
 
-export const checks = (decision: Decision) => h("details", {}, h("summary", {}, t("unit.checks")),
-  h("ul", { class: "checks" }, ...decision.checks.map((check) => h("li", {}, h("b", {}, clause(check.clause)), " ", check.fact,
-    h("span", { class: check.held ? "held" : "not" }, ` ${check.held ? t("unit.held") : t("unit.notHeld")}`)))),
-  h("p", { class: "hint" }, t("unit.policy", day(decision.asOfDate), decision.policyVersion)));
+/** What comes next, as the services say it. */
+export const nextList = (actions: NextAction[]) => h("ul", { class: "next" }, ...actions.filter((next) => next.summary).map((next) =>
+  h("li", {}, next.summary, next.late ? h("span", { class: "late" }, ` ${t("claim.late")}`) : "")));
 
-export const callUs = (contact: AfterSalesContact | undefined) => contact && h("section", { class: "card" }, h("h2", {}, t("unit.contact")),
-  h("p", {}, h("a", { class: "tap", href: `tel:${contact.telephone.replace(/[^+\d]/g, "")}` }, contact.telephone)),
-  h("p", {}, h("a", { class: "tap", href: `mailto:${contact.email}` }, contact.email)));
+/** Who to call, where anyone is told. */
+export const callUs = (contact: AfterSalesContact | undefined) => contact ? [h("section", { class: "card" }, h("h2", {}, t("unit.contact")), h("p", { class: "row" },
+  h("a", { class: "button quiet", href: `tel:${contact.telephone.replace(/[^+\d]/g, "")}` }, contact.telephone),
+  h("a", { class: "button quiet", href: `mailto:${contact.email}` }, contact.email)))] : [];

@@ -1,7 +1,7 @@
 // Every sentence of the page, in Chinese and in English, and the words for the contracts' enums.
 import { Code } from "@connectrpc/connect";
-import { ClaimAction, ClaimEventType, ClaimOutcome, ClaimState, EvidenceKind, Party, QuoteState, PriceKind } from "./gen/aopre/warranty/v1/claim_pb";
-import { Clause, Language, Payer, Remedy } from "./gen/aopre/warranty/v1/types_pb";
+import { ClaimEventType, ClaimOutcome, EvidenceKind, QuoteState, PriceKind } from "./gen/aopre/warranty/v1/claim_pb";
+import { Clause, Language, Payer, ProductType, Remedy } from "./gen/aopre/warranty/v1/types_pb";
 import type { Date as Civil } from "./gen/google/type/date_pb";
 import type { Money } from "./gen/google/type/money_pb";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
@@ -44,8 +44,7 @@ const WORDS = {
   "scan.hint": ["将标签上的二维码对准镜头，或选一张照片。图像不会离开您的设备。", "Hold the label's QR code in front of the camera, or choose a photo. The picture stays on your device."],
   "scan.photo": ["用照片识别", "Read from a photo"],
   "scan.none": ["照片里没有找到二维码，请靠近一些再拍。", "No QR code was found in the photo. Take it from closer."],
-  "unit.model": ["型号", "Model"],
-  "unit.left": ["剩余天数", "Days left"],
+  "unit.left": ["免费保修剩余", "Free cover left"],
   "unit.days": ["{0} 天", "{0} days"],
   "unit.day": ["{0} 天", "{0} day"],
   "unit.lastDay": ["今天是最后一天", "Today is the last day"],
@@ -71,7 +70,9 @@ const WORDS = {
   "line.to": ["结束", "Last day"],
   "line.standing": ["状态", "Standing"],
   "line.today": ["今天", "Today"],
-  "line.open": ["进行中", "running"],
+  "line.left": ["还剩 {0} 天", "{0} days left"],
+  "line.leftOne": ["还剩 1 天", "1 day left"],
+  "line.leftNone": ["今天到期", "ends today"],
   "line.over": ["已过", "over"],
   "line.later": ["未开始", "not begun"],
   "line.mayMove": ["（可能顺延）", "(may move later)"],
@@ -108,16 +109,11 @@ const WORDS = {
   "claim.title": ["申请进度", "Your claim"],
   "claim.number": ["返修编号", "Return number"],
   "claim.numberHint": ["请写在包裹上。", "Write it on the parcel."],
-  "claim.filed": ["提交时间", "Filed"],
-  "claim.next": ["接下来", "What comes next"],
-  "claim.nothing": ["已结束，无需再做什么。", "It is over. Nothing more is to be done."],
-  "claim.by": ["{0} 前", "by {0}"],
   "claim.late": ["已逾期", "late"],
   "claim.history": ["经过", "History"],
   "claim.live": ["页面会自动更新。", "This page updates by itself."],
   "claim.offline": ["连接中断，正在重连……", "Connection lost. Reconnecting…"],
   "claim.changed": ["申请有新进展：{0}", "Your claim moved on: {0}"],
-  "claim.decision": ["决定", "Decision"],
   "claim.final": ["检测后的最终决定", "Final, after inspection"],
   "claim.provisional": ["初步决定，检测后确定", "Provisional until the unit is inspected"],
   "claim.goodwill": ["厂家额外照顾：{0}", "As goodwill the maker gives: {0}"],
@@ -149,7 +145,7 @@ const WORDS = {
   "photo.size": ["文件超过 10 MiB。", "The file is larger than 10 MiB."],
   "photo.choose": ["请选择文件。", "Choose a file."],
   "photo.show": ["查看", "Show"],
-  "error.title": ["没有成功", "That did not work"],
+  "error.trace": ["编号：{0}", "Number: {0}"],
   "error.field": ["请检查此项。", "Please check this."],
 } satisfies Record<string, Both>;
 
@@ -157,37 +153,15 @@ export function t(key: keyof typeof WORDS, ...values: (string | number)[]): stri
   return WORDS[key][at].replace(/\{(\d)\}/g, (_, index: string) => String(values[Number(index)]));
 }
 
-/** A reason of errors.proto that a customer can meet; any other shows the server's message. */
+/** What no service said: the network, and what stands before the services. */
 const REASONS: Record<string, Both> = {
-  INVALID_FIELDS: ["有内容填写不对，请检查标出的项。", "Something is not right yet. Check the marked fields."],
-  NOT_FOUND: ["没有找到。请核对号码。", "Not found. Please check the number."],
-  OPEN_CLAIM_EXISTS: ["此产品已有一份进行中的申请。", "This unit has an open claim already."],
-  UNIT_SUPERSEDED: ["此产品已经换过新，请用新产品的序列号。", "This unit was replaced. Use the serial number of its replacement."],
-  WARRANTY_NOT_STARTED: ["质保还没有开始：日期早于销售日期。", "The warranty has not begun: the day lies before the sale."],
-  VOUCHER_REQUIRED: ["请提供发票号码或保修卡号。", "Give the invoice number or the warranty card number."],
-  VOUCHER_MISMATCH: ["凭证与登记的销售不符。请核对发票号码和保修卡号。", "The proof of purchase is not that of the registered sale. Check its numbers."],
-  MODEL_MISMATCH: ["型号与登记的不符。", "The model is not the registered one."],
-  CALENDAR_ENDS: ["该年份的节假日还没有公布，暂时算不出。", "That year's holidays are not published yet, so the last day cannot be told."],
-  WRONG_STATE: ["申请已有变化，现在不能这样做。", "The claim has moved on. This is not possible now."],
-  VERSION_MISMATCH: ["申请刚有变化，请看过后再试。", "The claim has just changed. Look at it and try again."],
-  NOT_THE_APPLICANT: ["只有提交申请的人才能这样做。", "Only who filed the claim may do this."],
-  CLAIM_ENDED: ["申请已结束，不能再添加。", "The claim is over. Nothing is added to it any more."],
-  EVIDENCE_REFUSED: ["文件未被接受：类型、大小或数量不符合要求。", "The file was refused: its type, its size, or too many files."],
-  QUOTE_NOT_CURRENT: ["报价已更新，请看新的报价。", "There is a newer quote. Please look at it."],
-  QUOTE_EXPIRED: ["报价已过期。", "The quote has expired."],
-  APPEAL_OPEN: ["异议处理期间暂不能这样做。", "An appeal is open. This waits until it is decided."],
-  APPEALED_BEFORE: ["已经提出过异议，只能提出一次。", "The decision was appealed before. That is possible once."],
-  VOUCHER_DISPUTE_OPEN: ["凭证日期正在核实。", "The date on the proof of purchase is being settled."],
-  REQUEST_ID_REUSED: ["此次提交与之前的不同，请重新提交。", "This differs from what was sent before. Please send it again."],
   TOO_LARGE: ["内容太大。", "That is too large."],
   TOKEN_REFUSED: ["登录已过期，请重新登录。", "Your sign-in has ended. Please sign in again."],
-  SCOPE_MISSING: ["您的账号没有此权限。", "Your account may not do this."],
-  CALLER_KIND: ["此操作不适用于客户账号。", "This is not for a customer's account."],
   OVERLOADED: ["系统繁忙，请稍后再试。", "The system is busy. Please try again soon."],
-  DATABASE_AWAY: ["系统暂时无法回答，请稍后再试，不会重复提交。", "The system cannot answer right now. Try again: nothing is done twice."],
+  RATE_LIMITED: ["操作太频繁，请稍后再试。", "Too many requests. Please try again later."],
+  SERVICE_AWAY: ["系统暂时无法答复。请再试，不会重复提交。", "The system cannot answer right now. Try again: nothing is done twice."],
   DEADLINE: ["等待太久。请再试，不会重复提交。", "That took too long. Try again: nothing is done twice."],
   NETWORK: ["网络不通。请检查网络后再试，不会重复提交。", "No connection. Check your network and try again: nothing is done twice."],
-  INTERNAL: ["系统出错，请联系售后并告知编号 {trace_id}。", "Our fault. Tell after-sales service this number: {trace_id}."],
 };
 
 /** Fields whose violations read better in words of our own than in the server's English. */
@@ -198,12 +172,9 @@ const FIELDS: Record<string, string> = {
   carrier: "请填写快递公司。", tracking_number: "请核对运单号。",
 };
 
-/** A reason in words. */
-export function reasonText(reason: string, message: string, metadata: Record<string, string> = {}): string {
-  const both = REASONS[reason];
-  return both ? both[at].replace(/\{(\w+)\}/g, (_, name: string) => metadata[name] ?? "") : message;
-}
-export const errorText = (r: Refusal) => reasonText(r.reason, r.message || Code[r.code], r.metadata);
+/** An error in words: the services' own, else the page's. */
+export const errorText = (r: Refusal) => (r.told ?? REASONS[r.reason]?.[at] ?? (r.message || Code[r.code]))
+  + (r.metadata.trace_id ? ` ${t("error.trace", r.metadata.trace_id)}` : "");
 export const fieldText = (field: string, description: string) => (at === 0 ? FIELDS[field] ?? t("error.field") : sentence(description));
 const sentence = (text: string) => text.charAt(0).toUpperCase() + text.slice(1).replace(/([^.])$/, "$1.");
 
@@ -219,41 +190,22 @@ const REMEDIES: Table<Remedy> = {
 export const remedy = (value: Remedy) => pick(REMEDIES, value, Remedy);
 export const isYes = (value: Remedy) => [Remedy.DIRECT_REPLACEMENT, Remedy.FREE_REPAIR, Remedy.ACCESSORY_REPLACEMENT].includes(value);
 
+const PRODUCTS: Table<ProductType> = {
+  [ProductType.VIDEO_OPTICAL_TRANSCEIVER]: ["视频光端机", "Video transceiver"], [ProductType.TELEPHONE_OPTICAL_TRANSCEIVER]: ["电话光端机", "Telephone transceiver"],
+  [ProductType.OPTICAL_FIBER_TRANSCEIVER]: ["光纤收发器", "Fiber transceiver"], [ProductType.POE_SWITCH]: ["PoE 交换机", "PoE switch"],
+};
+/** What the unit is; nothing where it is none of the maker's usual products. */
+export const product = (value: ProductType) => PRODUCTS[value]?.[at] ?? "";
+
 const PAYERS: Table<Payer> = { [Payer.UNSPECIFIED]: ["无需寄送", "Nothing travels"], [Payer.MAKER]: ["厂家承担", "The maker pays"], [Payer.SENDER]: ["寄件人承担", "The sender pays"] };
 export const payer = (value: Payer) => pick(PAYERS, value, Payer);
 
 const WINDOWS: Table<Clause> = {
-  [Clause.T1]: ["15 天换新", "Replacement"], [Clause.T2]: ["一年免费维修", "Free repair"], [Clause.T6]: ["修后三个月", "After a repair"],
+  [Clause.T1]: ["包换", "Replacement"], [Clause.T2]: ["免费维修", "Free repair"], [Clause.T6]: ["维修后保修", "After a repair"],
   [Clause.T7]: ["附件", "Accessories"], [Clause.P2]: ["付费维修后同一故障", "Same fault after a paid repair"],
 };
 export const clause = (value: Clause) => Clause[value] ?? "";
 export const windowName = (value: Clause) => `${pick(WINDOWS, value, Clause)} (${clause(value)})`;
-
-const STATES: Table<ClaimState> = {
-  [ClaimState.FILED]: ["已提交", "Filed"], [ClaimState.RESOLVED]: ["电话已解决", "Solved by telephone"], [ClaimState.REJECTED]: ["未受理", "Rejected"],
-  [ClaimState.AUTHORIZED]: ["可以寄来", "May be sent in"], [ClaimState.SWAPPED]: ["经销商已换新", "Swapped by the dealer"],
-  [ClaimState.IN_TRANSIT]: ["寄送途中", "On its way to us"], [ClaimState.RECEIVED]: ["已收到", "Received"], [ClaimState.INSPECTED]: ["已检测", "Inspected"],
-  [ClaimState.IN_REPAIR]: ["处理中", "In repair"], [ClaimState.READY]: ["待寄出", "Ready to be sent"], [ClaimState.DISPATCHED]: ["已寄出", "On its way to you"],
-  [ClaimState.CLOSED]: ["已完成", "Closed"], [ClaimState.CANCELLED]: ["已撤销", "Cancelled"], [ClaimState.QUOTED]: ["待您确认报价", "A quote waits for you"],
-  [ClaimState.LOST]: ["途中丢失，处理中", "Lost on the way; being looked for"],
-};
-export const state = (value: ClaimState) => pick(STATES, value, ClaimState);
-
-const ACTIONS: Table<ClaimAction> = {
-  [ClaimAction.GUIDE]: ["电话指导", "Telephone guidance"], [ClaimAction.SWAP]: ["直接换新", "Swap the unit"], [ClaimAction.OPEN_RETURN]: ["寄来产品", "Send the unit in"],
-  [ClaimAction.RECEIVE]: ["收货", "Receive the unit"], [ClaimAction.INSPECT]: ["检测", "Inspect the unit"], [ClaimAction.REPAIR]: ["维修", "Repair the unit"],
-  [ClaimAction.REPLACE]: ["更换", "Replace the unit"], [ClaimAction.DISPATCH]: ["寄出", "Send it out"], [ClaimAction.DELIVER]: ["送达", "Deliver it"],
-  [ClaimAction.CANCEL]: ["撤销申请", "Cancel the claim"], [ClaimAction.QUOTE]: ["报价", "Make a quote"], [ClaimAction.ACCEPT_QUOTE]: ["接受报价", "Accept the quote"],
-  [ClaimAction.DECLINE_QUOTE]: ["拒绝报价", "Decline the quote"], [ClaimAction.DECLARE_BEYOND_REPAIR]: ["判定无法维修", "Find it beyond repair"],
-  [ClaimAction.RECORD_PAYMENT]: ["确认付款", "Record the payment"], [ClaimAction.APPEAL]: ["提出异议", "Appeal"], [ClaimAction.DECIDE_APPEAL]: ["处理异议", "Decide the appeal"],
-  [ClaimAction.SETTLE_VOUCHER_DISPUTE]: ["核实凭证", "Settle the proof of purchase"], [ClaimAction.RECORD_LOSS]: ["登记丢失", "Record a loss"], [ClaimAction.CLOSE_LOST]: ["了结丢失", "Settle the loss"],
-};
-export const action = (value: ClaimAction) => pick(ACTIONS, value, ClaimAction);
-
-const PARTIES: Table<Party> = { [Party.SELLER]: ["经销商", "Dealer"], [Party.SUPPORT]: ["售后", "After-sales service"], [Party.DEPOT]: ["维修中心", "Repair centre"], [Party.BILLING]: ["财务", "Billing"] };
-/** Who acts; the applicant is the customer, or the dealer where a dealer filed. */
-export const party = (value: Party, mine: boolean) =>
-  value !== Party.APPLICANT ? pick(PARTIES, value, Party) : ([["经销商", "Dealer"], ["您", "You"]] as const)[mine ? 1 : 0][at];
 
 const ACTORS: Record<string, Both> = { dealer: ["经销商", "dealer"], customer: ["客户", "customer"], staff: ["厂家", "the maker"], worker: ["系统", "the system"] };
 export const actor = (value: string) => ACTORS[value.split("/")[0]!]?.[at] ?? "";
@@ -268,12 +220,14 @@ const EVENTS: Table<ClaimEventType> = {
   [ClaimEventType.QUOTE_EXPIRED]: ["报价过期", "Quote expired"], [ClaimEventType.BEYOND_REPAIR]: ["无法维修", "Beyond repair"], [ClaimEventType.PAID]: ["已付款", "Paid"],
   [ClaimEventType.APPEALED]: ["提出异议", "Appealed"], [ClaimEventType.APPEAL_DECIDED]: ["异议已处理", "Appeal decided"], [ClaimEventType.LAPSED]: ["逾期未寄，自动撤销", "Lapsed: not sent in in time"],
   [ClaimEventType.LOST]: ["途中丢失", "Lost on the way"], [ClaimEventType.LOST_CLOSED]: ["丢失已了结", "Loss settled"],
+  [ClaimEventType.DEBT_SETTLED]: ["已了结，无需寄出", "Settled: nothing goes out"],
 };
 export const event = (value: ClaimEventType) => pick(EVENTS, value, ClaimEventType);
 
 const OUTCOMES: Table<ClaimOutcome> = {
   [ClaimOutcome.REPAIRED]: ["已修好", "Repaired"], [ClaimOutcome.REPLACED]: ["换新", "Replaced"], [ClaimOutcome.ACCESSORY]: ["新附件", "A new accessory"],
   [ClaimOutcome.AS_IT_CAME]: ["原样退回", "Returned as it came"], [ClaimOutcome.REPLENISHMENT]: ["补给经销商", "A unit for the dealer"], [ClaimOutcome.LOST]: ["丢失", "Lost"],
+  [ClaimOutcome.SETTLED]: ["已了结", "Settled"],
 };
 export const outcome = (value: ClaimOutcome) => pick(OUTCOMES, value, ClaimOutcome);
 

@@ -60,9 +60,10 @@ test('a serial is answered with its sentence, clauses and time line, in Chinese 
   const tab = await w.tab();
   await check(tab, w.serial.toLowerCase());
   await tab.getByRole('heading', { level: 2, name: '免费换新' }).waitFor();
-  await tab.getByRole('img', { name: /质保时间线.*15 天换新 \(T1\)/ }).waitFor();
+  await tab.getByRole('img', { name: /质保时间线.*包换 \(T1\).*还剩 12 天/ }).waitFor();
   assert.equal(await tab.locator('table tbody tr').count(), 3);
-  assert.match(await tab.locator('.clauses').innerText(), /T1.*15/s);
+  await tab.getByRole('heading', { level: 2, name: '视频光端机 AOP-VT-2008' }).waitFor();
+  assert.match(await tab.locator('.clauses').first().innerText(), /T1.*15/s);
   assert.match(await tab.locator('.facts').innerText(), /寄件人承担[^]*厂家承担/);
   await sound(tab, 'answer-zh');
   await tab.click('#language');
@@ -76,7 +77,7 @@ test('what is no longer covered says whom to call', async () => {
   const tab = await w.tab({ locale: 'en-GB' });
   await check(tab, 'VT2008000271');
   await tab.getByRole('heading', { name: 'Questions? Call after-sales service' }).waitFor();
-  assert.match(await tab.locator('.facts').innerText(), /Days left\s+None/);
+  assert.match(await tab.locator('.facts').innerText(), /Free cover left\s+None/);
   await sound(tab, 'not-covered-en');
 });
 
@@ -126,6 +127,8 @@ test('the whole way: check, preview, file once though reloaded, photo, follow, s
   await tab.selectOption('[name=fault]', 'NO_POWER');
   await tab.click('text=看看会怎样');
   await tab.getByRole('heading', { name: '提交后会这样' }).waitFor();
+  await tab.getByText(/^售后将电话指导，排查故障，期限\d+年\d+月\d+日。$/).waitFor();
+  assert.match(await tab.locator('.clauses').first().innerText(), /T1.*15/s);
   await sound(tab, 'preview-zh');
 
   // The claim is filed, but its answer never comes: the page is reloaded before.
@@ -170,16 +173,20 @@ test('the whole way: check, preview, file once though reloaded, photo, follow, s
   // Support answers; the page tells it by itself.
   w.call('ClaimService/RecordGuidance', { claimId, outcome: 'GUIDANCE_OUTCOME_CONFIRMED' }, 'support');
   await tab.getByText('返修编号').waitFor();
-  await tab.getByText('可以寄来').first().waitFor();
+  await tab.getByText('申请已通过，产品可以寄来。').waitFor();
+  await tab.getByText(/^您可以寄出产品，截止\d+年\d+月\d+日。$/).waitFor();
+  assert.match(await tab.locator('.verdict').innerText(), /可免费更换产品（条款T1、T8）。\s+初步决定/);
+  assert.match(await tab.locator('.clauses').first().innerText(), /T1.*15/s);
   await sound(tab, 'claim-zh');
   await tab.getByRole('button', { name: '我已寄出' }).click();
   await tab.getByRole('button', { name: '确认' }).click();
   await tab.getByText('请填写快递公司。').waitFor();
   await tab.fill('[name=carrier]', 'SF');
   await tab.getByRole('button', { name: '确认' }).click();
-  await tab.getByText('寄送途中').waitFor();
+  await tab.getByText('产品正寄往维修中心。').waitFor();
   await tab.click('#language');
-  await tab.getByText('On its way to us').waitFor();
+  await tab.getByText('The unit is on its way to the repair centre.').waitFor();
+  assert.match(await tab.locator('.verdict').innerText(), /Covered: the unit is replaced free of charge/);
   await tab.getByRole('listitem').filter({ hasText: 'Sent in' }).waitFor();
   await sound(tab, 'claim-en');
   await tab.getByRole('link', { name: 'My claims' }).click();
@@ -225,12 +232,12 @@ test('a paid repair: estimate, quote, appeal, acceptance', async () => {
   w.call('ClaimService/DecideAppeal', { claimId, outcome: 'APPEAL_OUTCOME_UPHELD', reason: 'The year is over' }, 'support');
   await tab.getByText('The year is over').waitFor();
   await tab.getByRole('button', { name: 'Accept the quote' }).click();
-  await tab.getByText('In repair').waitFor();
+  await tab.getByText('The unit is being repaired or replaced.').waitFor();
 });
 
 test("another's claim looks like none", async () => {
   const tab = await w.tab({ locale: 'en-GB', path: '#/claim/00000000-0000-4000-8000-00000000abcd' });
-  await tab.getByRole('alert').getByText('Not found.').waitFor();
+  await tab.getByRole('alert').getByText('Not found. Please check the number.').waitFor();
 });
 
 test('no network is a sentence, and a second try works', async () => {

@@ -8,7 +8,9 @@ use crate::{
     domain::{
         actor::Actor,
         claim::{Appeal, Claim, Outcome, OutcomeName},
+        coverage::Decision,
         event::Stage,
+        fact::Language,
         next::NextAction,
     },
     service::{
@@ -21,18 +23,20 @@ use crate::{
     },
 };
 
-/// Who reads, and on which day: what is shown and what is late hang on it.
+/// Who reads, on which day, in which language: what is shown, what is late and how it reads hang on it.
 #[derive(Clone, Copy)]
 pub struct Reader<'a> {
     /// Who.
     pub actor: &'a Actor,
     /// The civil date of the call.
     pub today: NaiveDate,
+    /// The language asked for; the claim's sentences are told in that alone.
+    pub language: Option<Language>,
 }
 
 impl<'a> From<&'a Moment> for Reader<'a> {
     fn from(moment: &'a Moment) -> Self {
-        Self { actor: &moment.actor, today: moment.today }
+        Self { actor: &moment.actor, today: moment.today, language: None }
     }
 }
 
@@ -57,18 +61,19 @@ pub async fn one(
 }
 
 /// A claim just filed, whose decision nobody has to read again.
-pub fn filed<'a>(found: Claim, decided: Decided, reader: impl Into<Reader<'a>>) -> v1::Claim {
+pub fn filed(found: Claim, decided: Decided, reader: Reader<'_>) -> v1::Claim {
     let made = StoredDecision { claim_id: found.id, sequence: found.version, stage: found.decided, decided };
-    claim(found, &[made], reader.into())
+    claim(found, &[made], reader)
 }
 
 /// What may come next with it.
-pub fn next_actions(claim: &Claim, today: NaiveDate) -> Vec<v1::NextAction> {
+pub fn next_actions(claim: &Claim, reader: Reader<'_>) -> Vec<v1::NextAction> {
     let told = |next: NextAction| v1::NextAction {
         action: number!(next.action),
         party: number!(next.party),
         due_date: next.due_on.map(date),
-        late: next.due_on.is_some_and(|due| today > due),
+        late: next.due_on.is_some_and(|due| reader.today > due),
+        summary: text(reader.language.and_then(|language| claim.next_summary(&next, reader.actor, language))),
     };
     claim.next_actions().into_iter().map(told).collect()
 }
@@ -93,14 +98,16 @@ fn appeal(appeal: Appeal) -> v1::Appeal {
     }
 }
 
-fn claim(claim: Claim, decisions: &[StoredDecision], reader: Reader<'_>) -> v1::Claim {
-    let latest = |stage: Stage| {
-        let of_stage = decisions.iter().filter(|decided| decided.claim_id == claim.id && decided.stage == stage);
-        of_stage
-            .max_by_key(|decided| decided.sequence)
-            .map(|decided| decision::decision(&decided.decided.decision, None))
-    };
-    let (provisional_decision, final_decision) = (latest(Stage::Provisional), latest(Stage::Final));
+/// The latest decision of a stage among these.
+pub fn latest<'a>(claim: &Claim, decisions: &'a [StoredDecision], stage: Stage) -> Option<&'a Decision> {
+    let of_stage = decisions.iter().filter(|made| made.claim_id == claim.id && made.stage == stage);
+    of_stage.max_by_key(|made| made.sequence).map(|made| &made.decided.decision)
+}
+
+/// A claim with its decisions, of each stage the latest of these.
+pub fn claim(claim: Claim, decisions: &[StoredDecision], reader: Reader<'_>) -> v1::Claim {
+    let told = |stage| latest(&claim, decisions, stage).map(|made| decision::decision(made, reader.language));
+    let (provisional_decision, final_decision) = (told(Stage::Provisional), told(Stage::Final));
     let (outcome, due_on) = (claim.outcome(), claim.due_on());
     let charge = claim.charged();
     v1::Claim {
@@ -126,7 +133,8 @@ fn claim(claim: Claim, decisions: &[StoredDecision], reader: Reader<'_>) -> v1::
         entered_time: Some(time(claim.entered_at)),
         due_date: due_on.map(date),
         late: due_on.is_some_and(|due| reader.today > due),
-        next_actions: next_actions(&claim, reader.today),
+        next_actions: next_actions(&claim, reader),
+        state_summary: text(reader.language.map(|language| claim.state_summary(language))),
         voucher_dispute: dispute(&claim, reader.actor),
         symptoms: claim.symptoms,
         quote_id: text(claim.quote),

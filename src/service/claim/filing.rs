@@ -6,7 +6,11 @@ use sqlx::PgConnection;
 use tonic::{Request, Response};
 use uuid::Uuid;
 
-use super::{Ruled, answer, decide_now};
+use super::{
+    Ruled,
+    answer::{self, Reader},
+    decide_now,
+};
 use crate::{
     auth::Call,
     contract::v1,
@@ -15,6 +19,7 @@ use crate::{
         claim::Claim,
         coverage::Remedy,
         event::{Filing, Ruling, Stage, Vouchers},
+        fact::Language,
         facts::{Report, Told},
         money::Fen,
         quote,
@@ -23,7 +28,12 @@ use crate::{
         vouchers::{Prospect, dispute, obstacles, verify},
     },
     metrics,
-    service::{App, Moment, Reply, Written, decision, fields::Fields, open, status, wire::money},
+    service::{
+        App, Moment, Reply, Written, decision,
+        fields::Fields,
+        open, status,
+        wire::{money, text},
+    },
     store::{
         self, Error,
         claims::{self, Decided},
@@ -151,16 +161,18 @@ pub(super) async fn preview(app: &App, request: Request<v1::PreviewClaimRequest>
             let prospect = filing::look(&mut *conn, actor, &asked.serial, asked.named()).await?;
             let Appraisal { ruled, claim, obstacles } = appraise(&mut *conn, &asked, &prospect, &moment).await?;
             let decided = &ruled.decided.decision;
+            let reader = Reader { actor, today: moment.today, language };
             let estimate = match decided.remedy {
                 Remedy::PaidService => estimate(conn, &ruled, moment.today).await?,
                 _ => None,
             };
-            let next = if obstacles.is_empty() { answer::next_actions(&claim, moment.today) } else { Vec::new() };
+            let next = if obstacles.is_empty() { answer::next_actions(&claim, reader) } else { Vec::new() };
             Ok(v1::PreviewClaimResponse {
                 decision: Some(decision::decision(decided, language)),
                 summary: decision::summary(&ruled.policies, decided, language),
                 voucher_standing: decision::standing(actor, &asked.vouchers, prospect.sale.as_ref()).into(),
-                obstacles: obstacles.iter().map(obstacle).collect(),
+                texts: decision::texts(&ruled.policies, decided, language),
+                obstacles: obstacles.iter().map(|refusal| obstacle(refusal, language)).collect(),
                 estimate: estimate.map(money),
                 next_actions: next,
                 contact: ruled.contact,
@@ -179,9 +191,10 @@ async fn estimate(conn: &mut PgConnection, ruled: &Ruled, today: NaiveDate) -> s
     Ok(quote::estimate(&list, product_type, fault))
 }
 
-fn obstacle(refusal: &Refusal) -> v1::Obstacle {
-    let told = status::refused(refusal);
-    v1::Obstacle { reason: status::reason(&told).into(), message: told.message().to_owned() }
+fn obstacle(refusal: &Refusal, language: Option<Language>) -> v1::Obstacle {
+    let summary = refusal.summary(language.unwrap_or(Language::English));
+    let reason = status::reason(&status::refused(refusal)).into();
+    v1::Obstacle { reason, message: refusal.to_string(), summary: text(summary) }
 }
 
 pub(super) async fn file(app: &App, request: Request<v1::FileClaimRequest>) -> Reply<v1::FileClaimResponse> {
@@ -190,16 +203,17 @@ pub(super) async fn file(app: &App, request: Request<v1::FileClaimRequest>) -> R
 }
 
 async fn file_one(app: &App, call: &Call, request: v1::FileClaimRequest) -> Reply<v1::FileClaimResponse> {
-    let v1::FileClaimRequest { request_id, serial, report, customer, vouchers } = &request;
+    let v1::FileClaimRequest { request_id, serial, report, customer, vouchers, language } = &request;
     let mut fields = Fields::default();
     let id = fields.request_id(request_id);
     let asked = Asked::read(&mut fields, &call.actor, serial, report.as_ref(), customer.as_ref(), vouchers.as_ref());
-    let (id, asked) = fields.finish(|| Some((id?, asked?)))?;
-    app.write_once(call, id, &request, asked, |conn, asked, moment, written| {
+    let language = fields.optional_choice("language", *language);
+    let (id, asked, language) = fields.finish(|| Some((id?, asked?, language?)))?;
+    app.write_once(call, id, &request, asked, move |conn, asked, moment, written| {
         Box::pin(async move {
             match filing::begin(&mut *conn, &moment.actor, written, &asked.serial, asked.named()).await? {
                 Begun::Before(reply) => Ok(Written::Before(reply)),
-                Begun::Now(prospect) => file_now(conn, asked, &prospect, moment).await.map(Written::Now),
+                Begun::Now(prospect) => file_now(conn, asked, &prospect, moment, language).await.map(Written::Now),
             }
         })
     })
@@ -211,6 +225,7 @@ async fn file_now(
     asked: Asked,
     prospect: &Prospect,
     moment: &Moment,
+    language: Option<Language>,
 ) -> store::Result<v1::FileClaimResponse> {
     let Appraisal { ruled, claim, obstacles } = appraise(&mut *conn, &asked, prospect, moment).await?;
     if let Some(refusal) = obstacles.into_iter().next() {
@@ -222,7 +237,15 @@ async fn file_now(
     };
     claims::file(conn, &claim, &ruled.decided, person, &moment.actor, moment.now).await?;
     metrics::decided(metrics::Stage::Filed, &ruled.decided.decision);
-    Ok(v1::FileClaimResponse { claim: Some(answer::filed(claim, ruled.decided, moment)), contact: ruled.contact })
+    let Ruled { decided, contact, policies, .. } = ruled;
+    // The reply is kept: texts stand in it where they were asked for.
+    let told = |language| {
+        let decision = &decided.decision;
+        (decision::summary(&policies, decision, Some(language)), decision::texts(&policies, decision, Some(language)))
+    };
+    let (summary, texts) = language.map(told).unwrap_or_default();
+    let claim = answer::filed(claim, decided, Reader { language, ..moment.into() });
+    Ok(v1::FileClaimResponse { claim: Some(claim), contact, summary, texts })
 }
 
 pub(super) async fn file_many(

@@ -27,20 +27,26 @@ use crate::{
 
 pub(super) async fn get(app: &App, request: Request<v1::GetClaimRequest>) -> Reply<v1::GetClaimResponse> {
     let (call, request) = open(request)?;
-    let id = Fields::one(|fields| fields.uuid("claim_id", &request.claim_id))?;
+    let mut fields = Fields::default();
+    let id = fields.uuid("claim_id", &request.claim_id);
+    let language = fields.optional_choice("language", request.language);
+    let (id, language) = fields.finish(|| Some((id?, language?)))?;
     let (rules, today) = (app.rules.clone(), civil_date(app.clock.now()));
     app.read(&call, (id, rules), move |conn, (id, rules), actor| {
         Box::pin(async move {
             let found = claims::get(&mut *conn, actor, id).await?;
-            let remedy = found.remedy;
-            let claim = answer::one(&mut *conn, found, Reader { actor, today }).await?;
+            let decisions = claims::decisions(&mut *conn, &[id]).await?;
             let evidence = evidence::of_claim(&mut *conn, id, None).await?;
             let policies = rules.current(conn).await?;
-            let latest =
-                claim.as_ref().and_then(|claim| claim.final_decision.as_ref().or(claim.provisional_decision.as_ref()));
-            let contact = latest.and_then(|latest| decision::contact(&policies, remedy, &latest.policy_version));
-            let evidence = evidence.iter().map(on_the_wire).collect();
-            Ok(v1::GetClaimResponse { claim, contact, evidence })
+            let latest = answer::latest(&found, &decisions, found.decided);
+            let latest = latest.ok_or_else(|| Error::broken("a claim without its decision"))?;
+            Ok(v1::GetClaimResponse {
+                contact: decision::contact(&policies, latest.remedy, &latest.policy_version),
+                evidence: evidence.iter().map(on_the_wire).collect(),
+                summary: decision::summary(&policies, latest, language),
+                texts: decision::texts(&policies, latest, language),
+                claim: Some(answer::claim(found, &decisions, Reader { actor, today, language })),
+            })
         })
     })
     .await
@@ -49,7 +55,7 @@ pub(super) async fn get(app: &App, request: Request<v1::GetClaimRequest>) -> Rep
 pub(super) async fn list(app: &App, request: Request<v1::ListClaimsRequest>) -> Reply<v1::ListClaimsResponse> {
     let (call, request) = open(request)?;
     Fields::at_most("states", &request.states, 20)?;
-    let filters = v1::ListClaimsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
+    let filters = v1::ListClaimsRequest { page_size: 0, page_token: String::new(), language: 0, ..request.clone() };
     let mut fields = Fields::default();
     let page = Page::read(&mut fields, &call, request.page_size, &request.page_token, &filters);
     let states = fields.each(&request.states, |fields, at, state| fields.choice(&format!("states[{at}]"), *state));
@@ -58,6 +64,7 @@ pub(super) async fn list(app: &App, request: Request<v1::ListClaimsRequest>) -> 
         "" => Some(None),
         id => fields.name("dealer_id", id, "._-").map(Some),
     };
+    let language = fields.optional_choice("language", request.language);
     let filed_until = fields.optional_date("filed_until_date", request.filed_until_date.as_ref());
     let today = civil_date(app.clock.now());
     let due_before = request.late.then_some(today);
@@ -65,17 +72,17 @@ pub(super) async fn list(app: &App, request: Request<v1::ListClaimsRequest>) -> 
         None => Some(None),
         Some(key) => fields.uuid("page_token", key).map(Some),
     };
-    let (page, filter) = fields.finish(|| {
+    let (page, filter, language) = fields.finish(|| {
         let filed_until = filed_until?.map(end_of_day);
         let (states, serial, dealer_id, before) = (states?, serial?, dealer_id?, before?);
-        Some((page?, Filter { states, serial, dealer_id, filed_until, due_before, before }))
+        Some((page?, Filter { states, serial, dealer_id, filed_until, due_before, before }, language?))
     })?;
     app.read(&call, (page, filter), move |conn, (page, filter), actor| {
         Box::pin(async move {
             let mut found = claims::list(&mut *conn, actor, &filter, page.fetch()).await?;
             let next_page_token = page.cut(&mut found, |claim| claim.id.to_string());
             Ok(v1::ListClaimsResponse {
-                claims: answer::claims(conn, found, Reader { actor, today }).await?,
+                claims: answer::claims(conn, found, Reader { actor, today, language }).await?,
                 next_page_token,
             })
         })

@@ -20,7 +20,7 @@ use crate::{
         vouchers::RegisteredSale,
     },
     metrics,
-    service::{decision, registry::promises::promise, status},
+    service::{decision, registry::promises::promise, status, wire::number},
     store::{
         self, Error,
         facts::{self, UnitToDecide, Units},
@@ -225,6 +225,7 @@ impl Beside {
             summary: decision::summary(&policies, &decision, question.language),
             promises: promises.cloned().map(promise).collect(),
             voucher_standing: standing.map_or(0, Into::into),
+            product_type: number!(unit.facts.original.product_type),
             serial,
             ..Default::default()
         };
