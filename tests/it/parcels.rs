@@ -123,6 +123,98 @@ async fn twenty_who_tell_the_same_are_heard_once() {
     assert_eq!(count(&world, "SELECT count(*) FROM tracking_events").await, 50);
 }
 
+/// What the stream told a party of what carriers say.
+async fn streamed(world: &World, party: &str) -> Vec<String> {
+    let told = "SELECT facts->>'event_key' FROM logistics_events
+                 WHERE kind = 'TRACKED' AND coalesce('dealer/' || dealer_id, 'customer/' || customer_id, 'staff') = $1 ORDER BY feed";
+    sqlx::query_scalar(told).bind(party).fetch_all(&mut world.owner().await).await.unwrap()
+}
+
+/// A claim of D2's that may be sent in.
+async fn of_d2(world: &World, serial: &str) -> String {
+    world.unit(serial).await;
+    let vouchers = Some(Vouchers { invoice_number: "F1".into(), ..Default::default() });
+    let request = FileClaimRequest { customer: Some(contact()), vouchers, ..filing(serial) };
+    let filed = world.dealer("D2").claims.file_claim(request).await.unwrap().into_inner().claim.unwrap();
+    Life(world).guide(&filed.claim_id, GuidanceOutcome::Confirmed).await.unwrap().claim_id
+}
+
+async fn numbered(mut caller: Caller, claim: &str, carrier: &str, number: &str) -> String {
+    let (claim_ids, carrier, tracking_number) = (vec![claim.to_owned()], carrier.into(), number.into());
+    let request = OpenReturnRequest { request_id: id(), claim_ids, carrier, tracking_number };
+    caller.logistics.open_return(request).await.unwrap().into_inner().shipment.unwrap().shipment_id
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_gives_its_parcel_anothers_number_is_told_nothing_of_it() {
+    let world = World::stocked().await;
+    let life = Life(&world);
+    let (mut dealer, mut other, mut staff) = (world.dealer("D1"), world.dealer("D2"), world.staff());
+    let said = |key: &str| [happened(key, TrackingStatus::InTransit, 0)];
+    let claim = life.in_state("MINE0001", 60, ClaimState::Authorized).await;
+    let mine = numbered(world.dealer("D1"), &claim.claim_id, "SF", "N1").await;
+    record(&mut staff, told("", "N1", &said("k1"))).await.unwrap();
+    assert_eq!(keys(&mut dealer, &mine).await, ["k1"]);
+
+    // However it is spelled. While two have the number nobody can say whose parcel is meant: staff alone is told what comes.
+    let theirs = numbered(world.dealer("D2"), &of_d2(&world, "YOUR0001").await, "s f", " n1 ").await;
+    record(&mut staff, told("", "N1", &said("k2"))).await.unwrap();
+    record(&mut other, told("", "N1", &said("k3"))).await.unwrap();
+    for (caller, parcel, expected) in [(&mut dealer, &mine, &[][..]), (&mut other, &theirs, &["k3"])] {
+        assert_eq!(keys(caller, parcel).await, expected);
+    }
+    assert_eq!(
+        (streamed(&world, "dealer/D1").await, streamed(&world, "staff").await),
+        (vec!["k1".into()], vec!["k2".into()])
+    );
+    assert_eq!(streamed(&world, "dealer/D2").await, ["k3"]);
+
+    // The number is one party's again: it is told what it missed, once, and keeps what it was told.
+    record(&mut other, told(&theirs, "N9", &[])).await.unwrap();
+    assert_eq!(keys(&mut dealer, &mine).await, ["k1", "k2"]);
+    assert_eq!(streamed(&world, "dealer/D1").await, ["k1", "k2"]);
+    record(&mut dealer, told(&mine, "N8", &[])).await.unwrap();
+    record(&mut dealer, told(&mine, "N1", &said("k1"))).await.unwrap();
+    assert_eq!(streamed(&world, "dealer/D1").await, ["k1", "k2", "k1"], "its own word on k1 is another's");
+    assert_eq!(streamed(&world, "dealer/D2").await, ["k3"]);
+
+    // A parcel from the maker has its number from staff: nobody takes that word away, and nobody else reads it.
+    let sent = life.in_state("SENT0001", 60, ClaimState::Dispatched).await.outbound_shipment_id;
+    record(&mut staff, told(&sent, "N5", &said("k5"))).await.unwrap();
+    record(&mut other, told(&theirs, "n5", &[])).await.unwrap();
+    record(&mut staff, told("", "N 5", &said("k5"))).await.unwrap();
+    assert_eq!((keys(&mut dealer, &sent).await, keys(&mut other, &theirs).await), (vec!["k5".into()], vec![]));
+    assert_eq!(streamed(&world, "dealer/D2").await, ["k3"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_who_give_one_number_at_once_one_at_most_is_told_what_waited() {
+    let world = World::stocked().await;
+    let life = Life(&world);
+    for round in 0..10 {
+        let number = format!("N{round}");
+        let before = [streamed(&world, "dealer/D1").await.len(), streamed(&world, "dealer/D2").await.len()];
+        let claim = life.in_state(&format!("MINE{round:04}"), 60, ClaimState::Authorized).await;
+        let theirs = of_d2(&world, &format!("YOUR{round:04}")).await;
+        let (first, second) =
+            (happened("k1", TrackingStatus::PickedUp, 0), happened("k2", TrackingStatus::InTransit, 1));
+        record(&mut world.staff(), told("", &number, &[first])).await.unwrap();
+        let late = async { record(&mut world.staff(), told("", &number, &[second])).await.unwrap() };
+        let (mine, theirs, _) = tokio::join!(
+            numbered(world.dealer("D1"), &claim.claim_id, "SF", &number),
+            numbered(world.dealer("D2"), &theirs, "SF", &number),
+            late
+        );
+        for (mut caller, parcel) in [(world.dealer("D1"), mine), (world.dealer("D2"), theirs)] {
+            assert_eq!(keys(&mut caller, &parcel).await, [""; 0], "round {round}");
+        }
+        // Whoever came first had the number alone until then.
+        let told = [streamed(&world, "dealer/D1").await.len(), streamed(&world, "dealer/D2").await.len()];
+        assert!(told[0] == before[0] || told[1] == before[1], "round {round}: both were told");
+        assert!(told[0] + told[1] > before[0] + before[1], "round {round}: nobody was told");
+    }
+}
+
 async fn listed(caller: &mut Caller, mut request: ListShipmentsRequest) -> Vec<String> {
     let mut found = Vec::new();
     request.page_size = 1;
