@@ -78,3 +78,28 @@ BEGIN
     RETURN NULL;
 END $$;
 COMMENT ON FUNCTION tell_numbered() IS 'NUMBERED where a parcel''s number was changed, and TRACKED for what was said of the number before.';
+
+-- What is sold leaves the stock: a unit stands on the maker's shelf or is somebody's. What is held for a claim is not sold.
+CREATE FUNCTION held_in_stock(of_serials text[], at timestamptz) RETURNS SETOF text LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path FROM CURRENT AS $$ SELECT serial FROM stock_units WHERE serial = ANY (of_serials) AND held_until > at $$;
+COMMENT ON FUNCTION held_in_stock(text[], timestamptz) IS 'Which of these units stand in the maker''s stock, held for a claim.';
+CREATE FUNCTION leave_stock_sold() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT
+    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS $$
+DECLARE held text;
+BEGIN
+    WITH gone AS (DELETE FROM stock_units u USING sold s WHERE u.serial = s.serial AND NOT s.cancelled AND u.condition IN ('NEW', 'GOOD')
+                     AND (u.held_until IS NULL OR u.held_until <= s.recorded_at) RETURNING u.*, s.recorded_at, s.recorded_by)
+    INSERT INTO stock_movements (serial, number, from_location, from_condition, reason, moved_at, moved_by)
+    SELECT serial, number + 1, location, condition, 'sold', recorded_at, recorded_by FROM gone;
+    -- Held since it was asked: who asks again is told so.
+    SELECT u.serial INTO held FROM stock_units u JOIN sold s USING (serial) WHERE NOT s.cancelled AND u.held_until > s.recorded_at LIMIT 1;
+    IF held IS NOT NULL THEN
+        RAISE EXCEPTION 'unit % is held for a claim', held USING ERRCODE = 'check_violation', CONSTRAINT = 'sales_of_no_held_unit';
+    END IF;
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION leave_stock_sold() IS 'Takes what is sold out of stock where it stands there NEW or GOOD; no unit that is held for a claim is sold.';
+CREATE TRIGGER leave_stock AFTER INSERT ON sales REFERENCING NEW TABLE AS sold FOR EACH STATEMENT EXECUTE FUNCTION leave_stock_sold();
+CREATE POLICY stock_sold ON stock_units FOR DELETE TO CURRENT_USER USING (true);
+CREATE POLICY movements_of_sales ON stock_movements FOR INSERT TO CURRENT_USER WITH CHECK (true);
+COMMENT ON COLUMN stock_movements.moved_by IS 'Who: staff/ID, or dealer/ID whose sale took it out of stock.';

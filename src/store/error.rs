@@ -131,6 +131,7 @@ fn by_constraint(name: &str) -> Option<Error> {
         // Two writers at once: the second is told as if it came second, when it tries again.
         "sales_pkey"
         | "sales_one_current"
+        | "sales_of_no_held_unit"
         | "contract_versions_pkey"
         | "contract_versions_one_current"
         | "claim_events_one_for_a_number"

@@ -230,6 +230,19 @@ async fn an_owner_whom_row_level_security_binds_migrates_claims_that_are_there()
         let sql = format!("SET ROLE warranty_logistics; SET warranty.caller = '{caller}'; {does}");
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut caller_of).await.unwrap();
     }
+    let sold = "INSERT INTO stock_locations VALUES ('SHELF', 'a shelf', false);
+        INSERT INTO units (serial, model, manufactured_on, ex_factory_on, sold_by_maker) VALUES ('NEW1', 'PS-1', '2026-01-10', '2026-01-20', true);
+        INSERT INTO stock_movements (serial, number, to_location, to_condition, reason, moved_at, moved_by)
+        VALUES ('NEW1', 1, 'SHELF', 'NEW', 'from the factory', now(), 'staff/S1');
+        INSERT INTO stock_units VALUES ('NEW1', 'PS-1', 'SHELF', 'NEW', 1);
+        INSERT INTO sales (serial, version, dealer_id, sold_on, recorded_at, recorded_by) VALUES ('NEW1', 1, 'D1', '2026-06-01', now(), 'dealer/D1')";
+    sqlx::raw_sql(sold).execute(&mut superuser).await.unwrap();
+    let moved: Vec<String> =
+        sqlx::query_scalar("SELECT reason || ' by ' || moved_by FROM stock_movements ORDER BY number")
+            .fetch_all(&mut superuser)
+            .await
+            .unwrap();
+    assert_eq!(moved, ["from the factory by staff/S1", "sold by dealer/D1"]);
     let told = "SELECT coalesce(dealer_id, 'staff') || ' ' || kind || coalesce(' ' || (facts->>'event_key'), '') FROM logistics_events ORDER BY feed";
     let told: Vec<String> = sqlx::query_scalar(told).fetch_all(&mut superuser).await.unwrap();
     assert_eq!(told, ["D1 TRACKED k1", "staff TRACKED k2", "D2 NUMBERED", "D1 TRACKED k2", "D2 NUMBERED"]);
