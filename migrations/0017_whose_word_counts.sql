@@ -103,3 +103,38 @@ CREATE TRIGGER leave_stock AFTER INSERT ON sales REFERENCING NEW TABLE AS sold F
 CREATE POLICY stock_sold ON stock_units FOR DELETE TO CURRENT_USER USING (true);
 CREATE POLICY movements_of_sales ON stock_movements FOR INSERT TO CURRENT_USER WITH CHECK (true);
 COMMENT ON COLUMN stock_movements.moved_by IS 'Who: staff/ID, or dealer/ID whose sale took it out of stock.';
+
+-- What is given up as lost is charged no more, and a swapped unit that is given up is owed no more.
+ALTER TABLE billables DROP CONSTRAINT billables_kind_check, ADD CONSTRAINT billables_kind_known
+    CHECK (kind IN ('CHARGE', 'PAYMENT', 'GOODWILL', 'CHARGE_REVERSED'));
+GRANT INSERT ON billables TO warranty_logistics;
+GRANT USAGE ON SEQUENCE billable_number TO warranty_logistics;
+ALTER TABLE billables NO FORCE ROW LEVEL SECURITY;
+ALTER TABLE ledger_entries NO FORCE ROW LEVEL SECURITY;
+ALTER TABLE claims NO FORCE ROW LEVEL SECURITY;
+ALTER TABLE claim_events NO FORCE ROW LEVEL SECURITY;
+INSERT INTO billables (sequence, kind, claim_id, serial, dealer_id, customer_id, quote_id, amount_fen, vat_fen, recorded_at)
+    SELECT next_billable_number(), 'CHARGE_REVERSED', claim_id, b.serial, b.dealer_id, b.customer_id, b.quote_id, amount_fen, vat_fen, e.recorded_at
+      FROM billables b JOIN claim_events e USING (claim_id) WHERE b.kind = 'CHARGE' AND e.facts ->> 'type' = 'LOST_CLOSED';
+INSERT INTO ledger_entries (claim_id, debtor, number, dealer_id, kind, owed, reason, recorded_at, recorded_by)
+    SELECT claim_id, debtor, number + 1, dealer_id, 'WRITTEN_OFF', owed, e.facts ->> 'reason', e.recorded_at, e.actor
+      FROM ledger_entries o JOIN claim_events e USING (claim_id)
+     WHERE debtor = 'DEALER' AND kind = 'OPENED' AND e.facts ->> 'type' = 'LOST_CLOSED'
+       AND NOT EXISTS (SELECT 1 FROM ledger_entries x WHERE (x.claim_id, x.debtor, x.number) = (o.claim_id, o.debtor, o.number + 1));
+ALTER TABLE billables FORCE ROW LEVEL SECURITY;
+ALTER TABLE ledger_entries FORCE ROW LEVEL SECURITY;
+ALTER TABLE claims FORCE ROW LEVEL SECURITY;
+ALTER TABLE claim_events FORCE ROW LEVEL SECURITY;
+
+-- What is set aside is kept somewhere, and once.
+ALTER TABLE set_aside ADD COLUMN depot text CONSTRAINT set_aside_depot_known REFERENCES stock_locations;
+COMMENT ON COLUMN set_aside.depot IS 'The location that keeps it; null where none was named.';
+ALTER TABLE set_aside NO FORCE ROW LEVEL SECURITY;
+UPDATE set_aside again SET settlement = 'RETURNED', settled_at = again.found_at, settled_by = again.found_by, version = again.version + 1,
+       reason = 'recorded twice: it is ' || first.set_aside_id
+  FROM (SELECT DISTINCT ON (serial) serial, set_aside_id FROM set_aside WHERE settlement IS NULL OR settlement = 'KEPT'
+         ORDER BY serial, set_aside_id) first
+ WHERE again.serial = first.serial AND again.set_aside_id <> first.set_aside_id AND (again.settlement IS NULL OR again.settlement = 'KEPT');
+ALTER TABLE set_aside FORCE ROW LEVEL SECURITY;
+CREATE UNIQUE INDEX set_aside_one_open_for_a_unit ON set_aside (serial)
+    WHERE serial IS NOT NULL AND (settlement IS NULL OR settlement = 'KEPT');

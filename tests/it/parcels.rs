@@ -658,7 +658,7 @@ async fn nothing_is_received_or_set_aside_twice() {
     assert_eq!(apart(&second, 0).difference(), Difference::WrongSerial);
     let twice = vec![item(number(1), "BOX00002"), item(number(1), "BOX 00002")];
     let refused = unpack(&world, &shipment, twice).await.unwrap_err();
-    assert_eq!(violations(&refused), [("items[1].return_number".into(), "must be there once".into())]);
+    assert_eq!(violations(&refused), [("items[1].serial".into(), "must be there once".into())]);
     let request = ReceiveReturnRequest {
         request_id: id(),
         shipment_id: shipment.clone(),
@@ -668,6 +668,46 @@ async fn nothing_is_received_or_set_aside_twice() {
     let first = world.staff().logistics.receive_return(request.clone()).await.unwrap().into_inner();
     assert_eq!(world.staff().logistics.receive_return(request).await.unwrap().into_inner(), first);
     assert_eq!(count(&world, "SELECT count(*) FROM set_aside").await, 2);
+    // What is set aside is so once, in whichever parcel it is found; all of them are named, and nothing is written.
+    let (other, _) = parcel(&world, &["BOX00003"]).await;
+    let again = vec![item("", "BOX00009"), item("", "BOX-00008")];
+    let refused = unpack(&world, &other, again.clone()).await.unwrap_err();
+    let kept = apart(&ReceiveReturnResponse { results: first.results, ..Default::default() }, 0);
+    let rule = format!("is set aside already, as {}", kept.set_aside_id);
+    assert_eq!(violations(&refused), [("items[1].serial".into(), rule)]);
+    settle(&world, &kept, Settlement::Kept, "", "").await.unwrap();
+    assert_eq!(refusal(&unpack(&world, &other, again.clone()).await.unwrap_err()).1, "INVALID_FIELDS");
+    let kept = SetAside { version: 2, ..kept };
+    settle(&world, &kept, Settlement::Returned, "", "").await.unwrap();
+    unpack(&world, &other, again).await.unwrap();
+    // Of ten who find one unit, one sets it aside.
+    let found = join_all((0..10).map(|_| unpack(&world, &other, vec![item("", "BOX00010")]))).await;
+    assert_eq!(tally(found), BTreeMap::from([("InvalidArgument INVALID_FIELDS".into(), 9), ("OK".into(), 1)]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_set_aside_stands_at_the_depot_that_unpacked_it() {
+    let world = World::stocked().await;
+    let location =
+        Some(StockLocation { location: "NORTH".into(), name: "in the north".into(), receives_replaced: false });
+    let put = PutStockLocationRequest { request_id: id(), location };
+    world.staff().logistics.put_stock_location(put).await.unwrap();
+    let (shipment, claims) = parcel(&world, &["BOX00001"]).await;
+    let request = ReceiveReturnRequest {
+        request_id: id(),
+        shipment_id: shipment.clone(),
+        items: vec![item("", "BOX00001")],
+        depot: "NORTH".into(),
+    };
+    let nowhere = ReceiveReturnRequest { request_id: id(), depot: "NOWHERE".into(), ..request.clone() };
+    let refused = world.staff().logistics.receive_return(nowhere).await.unwrap_err();
+    assert_eq!((refused.code(), metadata(&refused, "kind").as_str()), (Code::NotFound, "location"));
+    let kept = apart(&world.staff().logistics.receive_return(request).await.unwrap().into_inner(), 0);
+    assert_eq!(kept.depot, "NORTH");
+    let (settled, _) = settle(&world, &kept, Settlement::Claim, &claims[0].claim_id, "").await.unwrap();
+    assert_eq!(settled.depot, "NORTH");
+    let parcel = shown(&mut world.staff(), &shipment).await.shipment.unwrap();
+    assert_eq!(parcel.items[0].depot, "NORTH", "its claim was received there");
 }
 
 #[tokio::test(flavor = "multi_thread")]
