@@ -79,7 +79,7 @@ pub enum Outcome {
     Replenishment(Option<Serial>),
     /// Nothing: it was lost on the way, and given up.
     Lost,
-    /// Nothing: what the maker owed after a swap was netted or written off (M3).
+    /// Nothing: what was owed after a swap was netted or written off (M3).
     Settled,
 }
 
@@ -134,7 +134,7 @@ impl StateName {
         match self {
             Self::Filed => &[A::Guide, A::SettleVoucherDispute, A::Cancel],
             Self::Authorized => &[A::Swap, A::OpenReturn, A::Cancel],
-            Self::Swapped => &[A::OpenReturn],
+            Self::Swapped => &[A::OpenReturn, A::SettleDebt],
             Self::InTransit => &[A::Receive, A::RecordLoss],
             Self::Received => &[A::Inspect],
             Self::Inspected => &[A::Quote, A::Appeal, A::DecideAppeal],

@@ -10,7 +10,7 @@ use super::{
     coverage::{Decision, Remedy},
     event::{Event, Ruling, Stage},
     facts::{Report, Told},
-    ledger::Closing,
+    ledger::{Closing, Debtor},
     parcel::Arrival,
     refusal::Refusal,
     return_number::ReturnNumber,
@@ -263,7 +263,13 @@ impl Claim {
         Ok(Event::LostClosed { reason })
     }
 
-    /// What the maker owes the dealer after a swap is netted or written off: nothing goes out any more (M3).
+    /// Whether it ends with the debt: with the maker's nothing goes out any more, with the dealer's a unit that nobody sent yet is
+    /// not waited for (M3).
+    pub fn ends_with_debt_of(&self, debtor: Debtor) -> bool {
+        debtor == Debtor::Maker || self.state == State::Swapped
+    }
+
+    /// What is owed after a swap is netted or written off (M3).
     pub fn settle_debt(&self, closing: Closing, reason: String) -> Result<Event, Refusal> {
         self.allow(Action::SettleDebt)?;
         self.no_open_appeal()?;

@@ -76,8 +76,8 @@ pub enum Closing {
 pub enum Posting {
     /// A debt begins: the unit owed where it is a certain one, and the remedy that the maker owes it by.
     Opened(Debtor, Owed, Option<Serial>, Option<Remedy>),
-    /// A debt ends with this unit.
-    Closed(Debtor, Closing, Option<Serial>),
+    /// A debt ends with this unit, or with staff's reason.
+    Closed(Debtor, Closing, Option<Serial>, Option<String>),
 }
 
 /// What an event writes; `claim` is the claim after it. Nothing without a swap.
@@ -89,10 +89,15 @@ pub fn postings(claim: &Claim, event: &Event) -> Vec<Posting> {
     let old = &claim.filing.serial;
     let maker =
         |owed: Owed, remedy| Opened(Debtor::Maker, owed, (owed != Owed::GoodUnit).then(|| old.clone()), Some(remedy));
-    let changed = Closed(Debtor::Maker, Closing::Changed, None);
+    let changed = Closed(Debtor::Maker, Closing::Changed, None, None);
+    let returned = |debtor, unit: &Serial| Closed(debtor, Closing::Returned, Some(unit.clone()), None);
     match event {
         Event::Swapped { .. } => vec![Opened(Debtor::Dealer, Owed::FaultyUnit, Some(old.clone()), None)],
-        Event::Received { .. } => vec![Closed(Debtor::Dealer, Closing::Returned, Some(old.clone()))],
+        Event::Received { .. } => vec![returned(Debtor::Dealer, old)],
+        // Given up on its way here: staff writes off with it what can never be received.
+        Event::LostClosed { reason } => {
+            vec![Closed(Debtor::Dealer, Closing::WrittenOff, None, Some(reason.clone()))]
+        }
         Event::Inspected { ruling, .. } => vec![maker(Owed::by(ruling.remedy), ruling.remedy)],
         Event::AppealDecided { goodwill: Some(goodwill), .. } => {
             vec![changed, maker(Owed::by(goodwill.remedy), goodwill.remedy)]
@@ -103,7 +108,7 @@ pub fn postings(claim: &Claim, event: &Event) -> Vec<Posting> {
         }
         Event::Dispatched { .. } => {
             let sent = claim.outcome().and_then(|outcome| outcome.given()).unwrap_or(old);
-            vec![Closed(Debtor::Maker, Closing::Returned, Some(sent.clone()))]
+            vec![returned(Debtor::Maker, sent)]
         }
         _ => Vec::new(),
     }

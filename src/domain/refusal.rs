@@ -178,7 +178,7 @@ pub enum Refusal {
     #[error("no appeal is open")]
     NoAppeal,
     /// T4: what a unit in stock is, and may become.
-    #[error("{serial} cannot be in stock like that: {rule}")]
+    #[error("unit {serial}: {rule}")]
     StockRefused {
         /// The unit.
         serial: String,

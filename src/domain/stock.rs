@@ -8,6 +8,9 @@ use super::{
     refusal::Refusal,
 };
 
+/// Why a unit on the shelf is not sold.
+pub const HELD_NOT_SOLD: &str = "it stands in the maker's stock, held for a claim";
+
 /// What a unit in stock is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Display, EnumString, EnumIter)]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
@@ -30,15 +33,14 @@ impl Condition {
         matches!(self, Self::New | Self::Good)
     }
 
-    /// Whether a unit may come into stock like this. `unused`: fit to be given; `replaced`: another unit took its place;
-    /// `free`: it is no customer's. The error is the rule that it breaks.
-    pub fn may_come(self, unused: bool, replaced: bool, free: bool) -> Result<(), &'static str> {
-        let broken = [
-            (self == Self::Scrapped, "nothing comes into stock scrapped"),
-            (!free && !replaced, "it was sold or given, or has an open claim"),
-            (self.may_be_given() && !unused, "only a unit that was never used may be NEW or GOOD (T4)"),
-        ];
-        first(&broken)
+    /// Whether a unit may come into stock like this: as the maker's own, and no better than it left. The error is the rule that it
+    /// breaks.
+    pub fn may_come(self, known: &Known) -> Result<(), &'static str> {
+        first(&[(self == Self::Scrapped, "nothing comes into stock scrapped")])?;
+        known.is_the_makers()?;
+        let unused = known.is_unused();
+        first(&[(self.may_be_given() && !unused, "only a unit that was never used may be NEW or GOOD (T4)")])?;
+        known.last.map_or(Ok(()), |left| left.may_become(Some(self), unused, false))
     }
 
     /// Whether a unit in stock may become `to`, or leave where none. `unused`: fit to be given; `held`: for a claim.
@@ -55,12 +57,41 @@ impl Condition {
         first(&broken)
     }
 
-    /// Whether a unit that is like this may get a new serial.
-    pub fn may_be_refurbished(self) -> Result<(), &'static str> {
-        first(&[(
-            !matches!(self, Self::Faulty | Self::Quarantine),
-            "only what is FAULTY or in QUARANTINE is refurbished",
-        )])
+    /// Whether a unit that is like this may get a new serial, under which it is GOOD.
+    pub fn may_be_refurbished(self, known: &Known) -> Result<(), &'static str> {
+        let stands = matches!(self, Self::Faulty | Self::Quarantine);
+        first(&[(!stands, "only what is FAULTY or in QUARANTINE is refurbished")])?;
+        known.is_the_makers()?;
+        first(&[(!known.sold_by_maker, "it was not sold by the maker, and cannot be given (S3)")])
+    }
+}
+
+/// What is known of a unit beside what it is in stock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// S3.
+    pub sold_by_maker: bool,
+    /// Nobody bought it, was given it, or claims for it.
+    pub free: bool,
+    /// Another unit took its place.
+    pub replaced: bool,
+    /// A claim for it is open, and does not leave it to the maker so far: after a swap it may still be at its dealer's.
+    pub claimed: bool,
+    /// What it was when it left the stock last.
+    pub last: Option<Condition>,
+}
+
+impl Known {
+    /// Whether it may be given, but for what it is in stock (M3, T4).
+    pub fn is_unused(&self) -> bool {
+        self.sold_by_maker && self.free && !self.replaced
+    }
+
+    fn is_the_makers(&self) -> Result<(), &'static str> {
+        first(&[
+            (self.claimed, "a claim for it is open: it comes in with that"),
+            (!self.free && !self.replaced, "it was sold or given"),
+        ])
     }
 }
 
@@ -112,21 +143,55 @@ mod tests {
         }
     }
 
+    const UNUSED: Known = Known { sold_by_maker: true, free: true, replaced: false, claimed: false, last: None };
+    const REPLACED: Known = Known { free: false, replaced: true, ..UNUSED };
+
     #[test]
     fn what_may_come() {
         use Condition::*;
-        for (condition, unused, replaced, free, may) in [
-            (New, true, false, true, true),
-            (Good, true, false, true, true),
-            (Scrapped, true, false, true, false),
-            (Faulty, false, false, false, false),
-            (Faulty, false, true, false, true),
-            (Good, false, true, true, false),
-            (Good, false, false, true, false),
-            (Quarantine, false, false, true, true),
+        let left = |last| Known { last: Some(last), ..UNUSED };
+        for (condition, known, may) in [
+            (New, UNUSED, true),
+            (Good, UNUSED, true),
+            (Scrapped, UNUSED, false),
+            (Faulty, Known { free: false, ..UNUSED }, false),
+            (Faulty, REPLACED, true),
+            // After a swap, still at the dealer's.
+            (Faulty, Known { claimed: true, ..REPLACED }, false),
+            (Good, Known { free: true, ..REPLACED }, false),
+            (Good, Known { sold_by_maker: false, ..UNUSED }, false),
+            (Quarantine, Known { sold_by_maker: false, ..UNUSED }, true),
+            // No better than it left.
+            (New, left(New), true),
+            (Good, left(New), true),
+            (New, left(Good), false),
+            (Good, left(Good), true),
+            (New, left(Faulty), false),
+            (Good, left(Faulty), false),
+            (Faulty, left(Faulty), true),
+            (Quarantine, left(Faulty), true),
+            (Good, left(Quarantine), true),
+            (New, left(Quarantine), false),
         ] {
-            let came = condition.may_come(unused, replaced, free);
-            assert_eq!(came.is_ok(), may, "{condition} unused {unused} replaced {replaced} free {free}: {came:?}");
+            let came = condition.may_come(&known);
+            assert_eq!(came.is_ok(), may, "{condition} {known:?}: {came:?}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_refurbished() {
+        use Condition::*;
+        for (condition, known, may) in [
+            (Faulty, REPLACED, true),
+            (Quarantine, UNUSED, true),
+            (Good, UNUSED, false),
+            (Scrapped, REPLACED, false),
+            (Faulty, Known { claimed: true, ..REPLACED }, false),
+            (Quarantine, Known { free: false, ..UNUSED }, false),
+            (Faulty, Known { sold_by_maker: false, ..REPLACED }, false),
+        ] {
+            let may_be = condition.may_be_refurbished(&known);
+            assert_eq!(may_be.is_ok(), may, "{condition} {known:?}: {may_be:?}");
         }
     }
 }

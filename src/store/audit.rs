@@ -228,7 +228,7 @@ pub async fn orphans(conn: &mut PgConnection) -> Result<Vec<Fault>> {
 pub async fn apart(conn: &mut PgConnection) -> Result<Vec<Fault>> {
     let apart: Vec<(Uuid, String)> = sqlx::query_as(
         "WITH event AS (SELECT claim_id, sequence, facts ->> 'type' AS type, facts, recorded_at, actor FROM claim_events
-                         WHERE facts ->> 'type' IN ('QUOTED', 'QUOTE_ACCEPTED', 'QUOTE_DECLINED', 'QUOTE_EXPIRED', 'REPAIRED', 'PAID',
+                         WHERE facts ->> 'type' IN ('QUOTED', 'QUOTE_ACCEPTED', 'QUOTE_DECLINED', 'QUOTE_EXPIRED', 'REPAIRED', 'PAID', 'LOST_CLOSED',
                                                     'EVIDENCE_ADDED')
                             OR facts ->> 'type' = 'APPEAL_DECIDED' AND facts ? 'goodwill'),
               quoted AS (SELECT e.*, (facts ->> 'quote_id')::uuid AS quote_id, coalesce((
@@ -245,6 +245,9 @@ pub async fn apart(conn: &mut PgConnection) -> Result<Vec<Fault>> {
                          UNION ALL
                          SELECT e.claim_id, 'PAYMENT', total, vat, e.recorded_at, e.facts ->> 'reference'
                            FROM event e LEFT JOIN charged c USING (claim_id) WHERE e.type = 'PAID'
+                         UNION ALL
+                         SELECT e.claim_id, 'CHARGE_REVERSED', total, vat, e.recorded_at, NULL
+                           FROM event e JOIN charged c USING (claim_id) WHERE e.type = 'LOST_CLOSED'
                          UNION ALL
                          SELECT claim_id, 'GOODWILL', facts #> '{goodwill,cost}', '0', recorded_at, NULL
                            FROM event WHERE type = 'APPEAL_DECIDED'),

@@ -18,6 +18,8 @@ pub enum Kind {
     Payment,
     /// What goodwill costs the maker.
     Goodwill,
+    /// The charge was taken back: what was repaired is lost, and given up.
+    ChargeReversed,
 }
 
 /// An entry. It never changes.

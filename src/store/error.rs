@@ -108,7 +108,8 @@ fn by_constraint(name: &str) -> Option<Error> {
         "stock_units_location_known"
         | "stock_movements_to_location_fkey"
         | "stock_minimums_location_known"
-        | "shipment_items_depot_known" => unknown("location"),
+        | "shipment_items_depot_known"
+        | "set_aside_depot_known" => unknown("location"),
         "sales_contract_known" => unknown("contract"),
         "sales_dealer_known" | "claims_dealer_known" => Refusal::DealerNotActive.into(),
         "sales_customer_known" | "claims_customer_known" => unknown("customer"),
@@ -131,6 +132,7 @@ fn by_constraint(name: &str) -> Option<Error> {
         // Two writers at once: the second is told as if it came second, when it tries again.
         "sales_pkey"
         | "sales_one_current"
+        | "sales_of_no_held_unit"
         | "contract_versions_pkey"
         | "contract_versions_one_current"
         | "claim_events_one_for_a_number"
@@ -145,6 +147,7 @@ fn by_constraint(name: &str) -> Option<Error> {
         | "stock_movements_one_for_a_number"
         | "ledger_one_entry_for_a_number"
         | "freight_one_entry_for_a_number"
+        | "set_aside_one_open_for_a_unit"
         | "units_pkey" => Error::Contended,
         _ => return None,
     })

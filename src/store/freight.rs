@@ -64,8 +64,8 @@ pub struct Period {
     pub last: NaiveDate,
 }
 
-/// A claim in a parcel, with its last entry where it has one.
-type Leg = (Uuid, Option<i32>, Option<i64>, Option<Terms>, Option<String>);
+/// A claim in a parcel, with its last entry where it has one, and who carries the parcel now.
+type Leg = (Uuid, Option<i32>, Option<i64>, Option<Terms>, Option<String>, String);
 
 macro_rules! entries {
     ($where:literal) => {
@@ -92,7 +92,7 @@ pub async fn charge(
     let (day,): (NaiveDate,) = sqlx::query_as("SELECT freight_day($1)").bind(today).fetch_one(&mut *conn).await?;
     // The last of a leg's entries is a charge: a reversal is written with the charge that follows it.
     let legs: Vec<Leg> = sqlx::query_as(
-        "SELECT i.claim_id, e.number, e.cost_fen, e.terms, e.carrier FROM shipment_items i
+        "SELECT i.claim_id, e.number, e.cost_fen, e.terms, e.carrier, s.carrier FROM shipment_items i JOIN shipments s USING (shipment_id)
            LEFT JOIN LATERAL (SELECT * FROM freight_entries e WHERE e.shipment_id = i.shipment_id AND e.claim_id = i.claim_id
                                ORDER BY number DESC LIMIT 1) e ON true
           WHERE i.shipment_id = $1 ORDER BY i.claim_id",
@@ -102,7 +102,7 @@ pub async fn charge(
     .await?;
     let before: Vec<_> = legs
         .iter()
-        .map(|(_, number, cost, terms, carrier)| {
+        .map(|(_, number, cost, terms, carrier, _)| {
             let charge = Charge { cost: Fen((*cost)?), terms: (*terms)?, carrier: carrier.clone()? };
             Some(((*number)?, charge))
         })
@@ -110,7 +110,9 @@ pub async fn charge(
     if reason.is_none() && before.iter().any(Option::is_some) {
         return Err(Error::invalid("reason", "is required: this corrects what was recorded before"));
     }
-    let postings = divide(&Charge { cost, terms, carrier: shipment.carrier.clone() }, &before);
+    // Read under the lock: who carries it may have been corrected while others charged.
+    let carrier = legs.first().map(|(.., carrier)| carrier.clone()).unwrap_or_default();
+    let postings = divide(&Charge { cost, terms, carrier }, &before);
     let column = |of: fn(&Posting) -> String| postings.iter().map(of).collect::<Vec<_>>();
     let (last,): (i64,) = sqlx::query_as(
         "WITH written AS (

@@ -7,6 +7,7 @@ use sqlx::{Executor, FromRow, PgConnection};
 
 use super::{
     error::{Error, Result},
+    stock,
     units::{self, Held, Unit},
 };
 use crate::domain::actor::Actor;
@@ -64,6 +65,8 @@ pub struct RegisteredSales {
     pub dealers: HashSet<String>,
     /// The contracts named that are known.
     pub contracts: HashSet<String>,
+    /// Units that are held for a claim in the maker's stock.
+    pub held: HashSet<String>,
 }
 
 /// Reads what `units` must agree with. A group that met another one's rows before goes `alone` the next time: then no other
@@ -88,7 +91,11 @@ pub async fn registered_units(conn: &mut PgConnection, units: &[Unit], alone: bo
 
 /// Reads what `sales` must agree with, and holds their units, in the order of serials: a sale, a swap and a replacement of the
 /// same unit come one after the other.
-pub async fn registered_sales(conn: &mut PgConnection, sales: &[&ImportedSale]) -> Result<RegisteredSales> {
+pub async fn registered_sales(
+    conn: &mut PgConnection,
+    sales: &[&ImportedSale],
+    now: DateTime<Utc>,
+) -> Result<RegisteredSales> {
     by_key(conn).await?;
     let serials: Vec<&str> = sales.iter().map(|sale| sale.serial.as_str()).collect();
     let held = units::hold(&mut *conn, &serials).await?;
@@ -100,6 +107,7 @@ pub async fn registered_sales(conn: &mut PgConnection, sales: &[&ImportedSale]) 
     .bind(&serials)
     .fetch_all(&mut *conn)
     .await?;
+    let in_stock = stock::held(&mut *conn, &serials, now).await?.into_iter().collect();
     let dealers = sales.iter().map(|sale| sale.dealer_id.as_str()).collect();
     let dealers = named(conn, "SELECT dealer_id FROM dealers WHERE dealer_id = ANY ($1)", dealers).await?;
     let contracts = sales.iter().filter_map(|sale| sale.contract_number.as_deref()).collect();
@@ -110,6 +118,7 @@ pub async fn registered_sales(conn: &mut PgConnection, sales: &[&ImportedSale]) 
         latest: latest.into_iter().map(|latest| (latest.sale.serial.clone(), latest)).collect(),
         dealers,
         contracts,
+        held: in_stock,
     })
 }
 

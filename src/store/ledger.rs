@@ -90,10 +90,10 @@ pub async fn post(
                 .execute(&mut *conn)
                 .await?;
             }
-            Posting::Closed(debtor, closing, serial) => {
-                let serial = serial.map(String::from);
+            Posting::Closed(debtor, closing, serial, reason) => {
+                let (serial, reason) = (serial.map(String::from), reason.as_deref());
                 // It may be closed: what was written off may arrive all the same, and what was lost on its way goes out again.
-                close(&mut *conn, claim.id, debtor, closing, serial, None, actor, now).await?;
+                close(&mut *conn, claim.id, debtor, closing, serial, reason, actor, now).await?;
             }
         }
     }

@@ -7,7 +7,10 @@ use serde::Serialize;
 use sqlx::{FromRow, PgConnection, PgExecutor, types::Json};
 use uuid::Uuid;
 
-use super::error::{Error, Result};
+use super::{
+    error::{Error, Result},
+    stock,
+};
 use crate::domain::{actor::Actor, event::Vouchers, refusal::Refusal, serial::Serial, vouchers::RegisteredSale};
 
 /// A version of a sale.
@@ -109,6 +112,7 @@ async fn latest(conn: &mut PgConnection, serial: &str) -> Result<Option<Sale>> {
 
 /// Registers a sale (`sale.version` 0), or corrects the one of that version. The unit must be held (`units::lock`).
 pub async fn register(conn: &mut PgConnection, sale: Sale, actor: &Actor) -> Result<Sale> {
+    stock::not_held(&mut *conn, &sale.serial, sale.recorded_at).await?;
     let latest = latest(&mut *conn, &sale.serial).await?;
     let versions = latest.as_ref().map_or(0, |latest| latest.version);
     // `now` is read before the lock is won: no version begins before the one it follows.

@@ -47,6 +47,8 @@ pub struct SetAside {
     pub settled_by: Option<String>,
     /// Grows with each settlement.
     pub version: i64,
+    /// The location that keeps it.
+    pub depot: Option<String>,
 }
 
 impl SetAside {
@@ -67,7 +69,15 @@ pub struct Filter {
     pub after: Option<Uuid>,
 }
 
-/// Keeps units apart.
+/// Which of these units are set aside already, each with its record.
+pub async fn open(conn: &mut PgConnection, serials: &[&str]) -> Result<Vec<(String, Uuid)>> {
+    let open = sqlx::query_as(
+        "SELECT serial, set_aside_id FROM set_aside WHERE serial = ANY ($1) AND (settlement IS NULL OR settlement = 'KEPT')",
+    );
+    Ok(open.bind(serials).fetch_all(conn).await?)
+}
+
+/// Keeps units apart, none of which is already.
 pub async fn add(conn: &mut PgConnection, found: &[SetAside]) -> Result<()> {
     let add = sqlx::query("INSERT INTO set_aside SELECT * FROM jsonb_populate_recordset(NULL::set_aside, $1)");
     add.bind(Json(found)).execute(conn).await?;

@@ -13,7 +13,7 @@ use crate::domain::{
     claim::{Claim, Outcome},
     refusal::Refusal,
     serial::Serial,
-    stock::Condition,
+    stock::{Condition, HELD_NOT_SOLD, Known},
 };
 
 /// A place where units stand.
@@ -135,20 +135,46 @@ pub async fn receive(
     why: Why<'_>,
 ) -> Result<Vec<StockUnit>> {
     units::lock(&mut *conn, &serials.iter().collect::<Vec<_>>()).await?;
-    let known: Vec<(String, bool, bool, bool, bool)> = sqlx::query_as(
-        "SELECT serial, unit_is_in_stock(serial), unit_is_unused(serial), unit_was_replaced(serial), unit_is_free(serial)
-           FROM unnest($1::text[]) serial",
-    )
-    .bind(serials.iter().map(Serial::as_str).collect::<Vec<_>>())
-    .fetch_all(&mut *conn)
-    .await?;
-    for (serial, there, unused, replaced, free) in known {
-        let came = if there { Err("it is in stock") } else { condition.may_come(unused, replaced, free) };
+    for (serial, there, known) in known(&mut *conn, serials).await? {
+        let came = if there { Err("it is in stock") } else { condition.may_come(&known) };
         came.map_err(|rule| Refusal::StockRefused { serial, rule })?;
     }
     let came = enter(conn, serials, Some(location), condition, why).await?;
     // What another transaction put there meanwhile was left out: tried again, this one is told.
     if came.len() == serials.len() { Ok(came) } else { Err(Error::Contended) }
+}
+
+/// What is known of units that are held, and whether each is in stock, in the order of their serials.
+async fn known(conn: &mut PgConnection, serials: &[Serial]) -> Result<Vec<(String, bool, Known)>> {
+    type Row = (String, bool, bool, bool, bool, bool, Option<String>);
+    let known: Vec<Row> = sqlx::query_as(
+        "SELECT u.serial, unit_is_in_stock(u.serial), u.sold_by_maker, unit_is_free(u.serial), unit_was_replaced(u.serial),
+                EXISTS (SELECT 1 FROM claims c WHERE c.serial = u.serial AND c.state NOT IN ('RESOLVED', 'REJECTED', 'CLOSED', 'CANCELLED')
+                           AND coalesce(c.outcome, '') NOT IN ('REPLACED', 'REPLENISHMENT')),
+                (SELECT m.from_condition FROM stock_movements m WHERE m.serial = u.serial ORDER BY m.number DESC LIMIT 1)
+           FROM units u WHERE u.serial = ANY ($1) ORDER BY u.serial",
+    )
+    .bind(serials.iter().map(Serial::as_str).collect::<Vec<_>>())
+    .fetch_all(conn)
+    .await?;
+    let known = known.into_iter().map(|(serial, there, sold_by_maker, free, replaced, claimed, last)| {
+        let last = last.map(|last| last.parse().map_err(Error::broken)).transpose()?;
+        Ok((serial, there, Known { sold_by_maker, free, replaced, claimed, last }))
+    });
+    known.collect()
+}
+
+/// Refuses to sell a unit that is held for a claim.
+pub(super) async fn not_held(conn: &mut PgConnection, serial: &str, now: DateTime<Utc>) -> Result<()> {
+    match held(conn, &[serial], now).await?.pop() {
+        Some(serial) => Err(Refusal::StockRefused { serial, rule: HELD_NOT_SOLD }.into()),
+        None => Ok(()),
+    }
+}
+
+/// Which of these units are held for a claim, whoever asks.
+pub(super) async fn held(conn: &mut PgConnection, serials: &[&str], now: DateTime<Utc>) -> Result<Vec<String>> {
+    Ok(sqlx::query_scalar("SELECT held_in_stock($1, $2)").bind(serials).bind(now).fetch_all(conn).await?)
 }
 
 /// Puts units where none of them stands yet; without a location, where replaced ones are put, which may be nowhere.
@@ -194,12 +220,13 @@ pub async fn lock(conn: &mut PgConnection, serial: &Serial) -> Result<Option<Sto
     Ok(unit.bind(serial.as_str()).fetch_optional(conn).await?)
 }
 
-/// The unit, locked, and whether it may be given but for what it is in stock. Its registered row is locked before it.
-pub async fn lock_to_move(conn: &mut PgConnection, serial: &Serial) -> Result<(StockUnit, bool)> {
+/// The unit, locked, and what is known of it. Its registered row is locked before it.
+pub async fn lock_to_move(conn: &mut PgConnection, serial: &Serial) -> Result<(StockUnit, Known)> {
     units::lock(&mut *conn, &[serial]).await?;
     let unit = lock(&mut *conn, serial).await?.ok_or_else(|| Error::not_found("stock unit", serial))?;
-    let unused = sqlx::query_scalar("SELECT unit_is_unused($1)").bind(serial.as_str()).fetch_one(conn).await?;
-    Ok((unit, unused))
+    let known = known(conn, std::slice::from_ref(serial)).await?.pop();
+    let (_, _, known) = known.ok_or_else(|| Error::broken("a unit that is locked went missing"))?;
+    Ok((unit, known))
 }
 
 /// Moves a unit that is locked; where its holding ended it ends in the row as well.

@@ -20,7 +20,7 @@ pub struct TrackingEvent {
     pub happened_at: DateTime<Utc>,
 }
 
-/// Whose word it is: the maker's counts for any parcel, another's for its own.
+/// Whose word it is; for which parcels it counts, the database says (`word_counts`).
 fn party(actor: &Actor) -> String {
     if actor.is_staff() { "staff".to_owned() } else { actor.to_string() }
 }
@@ -58,20 +58,21 @@ pub async fn parcels(
     tracking_number: &str,
 ) -> Result<Vec<Uuid>> {
     let parcels = sqlx::query_scalar(
-        "SELECT shipment_id FROM shipments WHERE carrier = $1 AND tracking_number = $2
+        "SELECT shipment_id FROM shipments WHERE tracking_key = tracking_key($1, $2)
             AND ($3::text IS NULL OR dealer_id = $3) AND ($4::uuid IS NULL OR customer_id = $4) ORDER BY shipment_id DESC LIMIT 200",
     );
     let parcels = parcels.bind(carrier).bind(tracking_number).bind(actor.dealer_id()).bind(actor.customer_id());
     Ok(parcels.fetch_all(conn).await?)
 }
 
-/// What is known of a parcel, in the order of its time: at most the latest 500. The maker's word goes before its party's.
+/// What is known of a parcel, in the order of its time: at most the latest 500. The maker's word, where it counts, goes before its
+/// party's.
 pub async fn of_parcel(conn: &mut PgConnection, parcel: &Shipment) -> Result<Vec<TrackingEvent>> {
     let known = sqlx::query_as(
         "SELECT * FROM (SELECT * FROM (SELECT DISTINCT ON (event_key) event_key, status, place, happened_at FROM tracking_events
-                  WHERE carrier = $1 AND tracking_number = $2 AND party IN ('staff', $3) ORDER BY event_key, party = 'staff' DESC) told
+                  WHERE tracking_key = tracking_key($1, $2) AND word_counts(party, $3) ORDER BY event_key, party = 'staff' DESC) told
            ORDER BY happened_at DESC, event_key DESC LIMIT 500) latest ORDER BY happened_at, event_key",
     );
-    let known = known.bind(&parcel.carrier).bind(&parcel.tracking_number).bind(parcel.party().to_string());
+    let known = known.bind(&parcel.carrier).bind(&parcel.tracking_number).bind(parcel.shipment_id);
     Ok(known.fetch_all(conn).await?)
 }

@@ -189,7 +189,7 @@ async fn an_owner_whom_row_level_security_binds_migrates_claims_that_are_there()
     migrate_to(&mut connection, 4).await;
     let old = "INSERT INTO products VALUES ('PS-1', 'POE_SWITCH', false);
         INSERT INTO units VALUES ('OLD1', 'PS-1', NULL, '2026-01-10', '2026-01-20', true, NULL);
-        INSERT INTO dealers VALUES ('D1', 'Dealer D1', 'ACTIVE', 1);
+        INSERT INTO dealers VALUES ('D1', 'Dealer D1', 'ACTIVE', 1), ('D2', 'Dealer D2', 'ACTIVE', 1);
         INSERT INTO customers VALUES ('00000000-0000-4000-8000-000000000002', 'dealer/D1');
         INSERT INTO claims (claim_id, serial, dealer_id, customer_id, voucher_verified, filed_at, reported_on, state, no_fault_found,
             findings, remedy, decided, version)
@@ -211,6 +211,41 @@ async fn an_owner_whom_row_level_security_binds_migrates_claims_that_are_there()
             .await
             .unwrap();
     assert_eq!(forced, 0, "what was let go for it is held again");
+    // What asks and tells across parties does so for an owner whom row-level security binds, too.
+    for (caller, does) in [
+        ("dealer/D1", "INSERT INTO shipments VALUES (gen_random_uuid(), 'INBOUND', 'D1', NULL, 'SF', 'N1', now())"),
+        (
+            "staff/S1",
+            "INSERT INTO tracking_events VALUES ('SF', 'N1', 'staff', 'k1', 'DELIVERED', NULL, now(), now(), 'staff/S1')",
+        ),
+        ("dealer/D2", "INSERT INTO shipments VALUES (gen_random_uuid(), 'INBOUND', 'D2', NULL, 'sf', 'n 1', now())"),
+        (
+            "staff/S1",
+            "INSERT INTO tracking_events VALUES ('SF', 'N1', 'staff', 'k2', 'DELIVERED', NULL, now(), now(), 'staff/S1')",
+        ),
+        ("dealer/D2", "UPDATE shipments SET tracking_number = 'N2'"),
+        ("dealer/D2", "UPDATE shipments SET tracking_number = 'N3'"),
+    ] {
+        let mut caller_of = PgConnection::connect(&url.replace(name, &database)).await.unwrap();
+        let sql = format!("SET ROLE warranty_logistics; SET warranty.caller = '{caller}'; {does}");
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut caller_of).await.unwrap();
+    }
+    let sold = "INSERT INTO stock_locations VALUES ('SHELF', 'a shelf', false);
+        INSERT INTO units (serial, model, manufactured_on, ex_factory_on, sold_by_maker) VALUES ('NEW1', 'PS-1', '2026-01-10', '2026-01-20', true);
+        INSERT INTO stock_movements (serial, number, to_location, to_condition, reason, moved_at, moved_by)
+        VALUES ('NEW1', 1, 'SHELF', 'NEW', 'from the factory', now(), 'staff/S1');
+        INSERT INTO stock_units VALUES ('NEW1', 'PS-1', 'SHELF', 'NEW', 1);
+        INSERT INTO sales (serial, version, dealer_id, sold_on, recorded_at, recorded_by) VALUES ('NEW1', 1, 'D1', '2026-06-01', now(), 'dealer/D1')";
+    sqlx::raw_sql(sold).execute(&mut superuser).await.unwrap();
+    let moved: Vec<String> =
+        sqlx::query_scalar("SELECT reason || ' by ' || moved_by FROM stock_movements ORDER BY number")
+            .fetch_all(&mut superuser)
+            .await
+            .unwrap();
+    assert_eq!(moved, ["from the factory by staff/S1", "sold by dealer/D1"]);
+    let told = "SELECT coalesce(dealer_id, 'staff') || ' ' || kind || coalesce(' ' || (facts->>'event_key'), '') FROM logistics_events ORDER BY feed";
+    let told: Vec<String> = sqlx::query_scalar(told).fetch_all(&mut superuser).await.unwrap();
+    assert_eq!(told, ["D1 TRACKED k1", "staff TRACKED k2", "D2 NUMBERED", "D1 TRACKED k2", "D2 NUMBERED"]);
 }
 
 async fn faults(world: &World) -> Vec<String> {

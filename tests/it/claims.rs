@@ -278,7 +278,7 @@ const TABLE: [(ClaimState, &str); 15] = [
     (ClaimState::Resolved, ""),
     (ClaimState::Rejected, ""),
     (ClaimState::Authorized, "SWAP,OPEN_RETURN,CANCEL"),
-    (ClaimState::Swapped, "OPEN_RETURN"),
+    (ClaimState::Swapped, "OPEN_RETURN,SETTLE_DEBT"),
     (ClaimState::InTransit, "RECEIVE,RECORD_LOSS"),
     (ClaimState::Received, "INSPECT"),
     (ClaimState::Inspected, "QUOTE,APPEAL"),

@@ -7,7 +7,8 @@ use warranty::contract::{google, v1::*};
 
 use crate::{
     claims::{Life, Outcome, count},
-    world::{Caller, World, date, fen_as_money, id, refusal, violations},
+    twice::until,
+    world::{Caller, World, date, fen_as_money, id, metadata, refusal, violations},
 };
 
 async fn record(
@@ -186,6 +187,11 @@ async fn everyone_sees_their_own_freight() {
     assert_eq!(fields, ["dealer_id", "first_date", "last_date"]);
     let backwards = statement(world.staff(), period("D1", "2026-06-02", "2026-06-01")).await.unwrap_err();
     assert_eq!(violations(&backwards)[0].0, "last_date");
+    let stranger = GetFreightStatementRequest { customer_id: id(), dealer_id: String::new(), ..june("") };
+    let refused = statement(world.staff(), stranger).await.unwrap_err();
+    assert_eq!((refused.code(), metadata(&refused, "kind").as_str()), (Code::NotFound, "customer"));
+    let known = GetFreightStatementRequest { customer_id: claims[0].customer_id.clone(), ..june("") };
+    assert_eq!(statement(world.staff(), known).await.unwrap(), GetFreightStatementResponse::default());
     let nowhere = record(&world, &id(), 1, FreightTerms::Prepaid, "").await.unwrap_err();
     assert_eq!(refusal(&nowhere), (Code::NotFound, "NOT_FOUND".into()));
 }
@@ -221,6 +227,35 @@ async fn two_corrections_at_once_come_one_after_the_other_and_nothing_else_can_b
         let refused = sqlx::query(AssertSqlSafe(insert)).execute(&mut *held).await.unwrap_err();
         assert_eq!(refused.as_database_error().and_then(|error| error.constraint()), Some(constraint));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_carries_a_parcel_is_read_when_it_is_its_turn_to_be_charged() {
+    let world = World::stocked().await;
+    let (parcel, _) = sent_in(&world, &["TURN1"]).await;
+    let mut owner = world.owner().await;
+    let mut other = owner.begin().await.unwrap();
+    sqlx::query("SELECT freight_day('2026-06-15')").execute(&mut *other).await.unwrap();
+    let charged = async { record(&world, &parcel, 900, FreightTerms::Prepaid, "").await.unwrap() };
+    let corrected = async {
+        until("it waits for its turn", async || {
+            let waiting = "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database
+                            WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted";
+            count(&world, waiting).await > 0
+        })
+        .await;
+        let request = RecordTrackingRequest {
+            request_id: id(),
+            shipment_id: parcel.clone(),
+            carrier: "YTO".into(),
+            tracking_number: "Y1".into(),
+            ..Default::default()
+        };
+        world.staff().logistics.record_tracking(request).await.unwrap();
+        other.commit().await.unwrap();
+    };
+    let (charged, ()) = tokio::join!(charged, corrected);
+    assert_eq!(charged[0].carrier, "YTO");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -362,16 +362,62 @@ async fn staff_nets_and_writes_off_with_a_reason() {
     assert_eq!((over.state(), over.outcome(), over.reason.as_str()), CLOSED_AS_SETTLED);
     assert_eq!((over.next_actions.len(), over.due_date), (0, None));
     assert_eq!(kinds(&world, good).await.last().unwrap(), "DEBT_SETTLED");
-    assert_eq!(life.get(of).await.state(), ClaimState::Swapped, "a faulty unit may arrive all the same");
+    // Nor is a unit that the dealer may keep waited for.
+    let over = life.get(of).await;
+    assert_eq!((over.state(), over.outcome(), over.reason.as_str()), CLOSED_AS_SETTLED);
+    assert_eq!((over.next_actions.len(), over.due_date), (0, None));
 
+    // It was sent, and arrives all the same: that changes nothing in the ledger.
+    let parcel = life.open_return(&[&lost.claim_id]).await.unwrap();
     let written = write_off(&world, &lost.claim_id, Debtor::Dealer).await.unwrap();
     assert_eq!((written.closing(), written.reason.as_str()), (DebtClosing::WrittenOff, "lost in a flood"));
-    // It arrives all the same, and changes nothing in the ledger.
-    let parcel = life.open_return(&[&lost.claim_id]).await.unwrap();
     life.receive(&lost, &parcel.shipment_id, |_| {}).await.unwrap();
     let totals = ledger(world.staff(), "D1", false).await.unwrap();
     assert_eq!((totals.dealer_owes_count, totals.maker_owes_count), (0, 1));
     sums_to_nothing(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_given_up_as_lost_is_neither_owed_nor_charged() {
+    let world = World::stocked().await;
+    let life = Life(&world);
+    // A swapped unit, on its way to the maker.
+    let swapped = life.in_state("SWAP1", 3, ClaimState::Swapped).await.claim_id;
+    let parcel = life.open_return(&[&swapped]).await.unwrap();
+    life.lose(&parcel.shipment_id, &[]).await.unwrap();
+    assert_eq!(debts(&world).await, ["DEALER FAULTY_UNIT -: OPEN "]);
+    life.close_lost(&swapped).await.unwrap();
+    let found = ledger(world.dealer("D1"), "", true).await.unwrap();
+    let debt = &found.debts[0];
+    assert_eq!((debt.closing(), debt.reason.as_str()), (DebtClosing::WrittenOff, "nobody will find it"));
+    assert_eq!((found.debts.len(), found.dealer_owes_count), (1, 0));
+    assert_eq!(refusal(&write_off(&world, &swapped, Debtor::Dealer).await.unwrap_err()).1, "DEBT_CLOSED");
+
+    // A charged repair, paid, on its way back.
+    let quoted = life.in_state("PAID1", 60, ClaimState::Quoted).await;
+    let of = quoted.claim_id.as_str();
+    life.accept(of, &quoted.quote_id).await.unwrap();
+    life.repair(of).await.unwrap();
+    life.pay(of, 14_691, "P-1").await.unwrap();
+    let parcel = life.dispatch(&[(of, "")]).await.unwrap();
+    life.lose(&parcel.shipment_id, &[]).await.unwrap();
+    life.close_lost(of).await.unwrap();
+    let request = ListBillableRepairsRequest::default();
+    let feed = world.staff().claims.list_billable_repairs(request).await.unwrap().into_inner().entries;
+    let told: Vec<_> = feed.iter().map(|entry| (entry.kind(), entry.amount.clone(), entry.vat.clone())).collect();
+    let kinds = [BillableKind::Charge, BillableKind::Payment, BillableKind::ChargeReversed];
+    assert_eq!(told, kinds.map(|kind| (kind, feed[0].amount.clone(), feed[0].vat.clone())));
+    assert_eq!(feed[0].amount, Some(fen_as_money(14_691)));
+    assert_eq!(faults(&world).await, [""; 0]);
+    // The migration's own words, on what was given up before.
+    let migration = include_str!("../../migrations/0017_whose_word_counts.sql");
+    let words = migration.split("ALTER TABLE claim_events NO FORCE ROW LEVEL SECURITY;").nth(1).unwrap();
+    let (words, _) = words.split_once("ALTER TABLE billables FORCE").unwrap();
+    let before =
+        "DELETE FROM billables WHERE kind = 'CHARGE_REVERSED'; DELETE FROM ledger_entries WHERE kind = 'WRITTEN_OFF'";
+    sqlx::raw_sql(AssertSqlSafe(format!("{before}; {words}"))).execute(&mut world.owner().await).await.unwrap();
+    assert_eq!(ledger(world.dealer("D1"), "", true).await.unwrap(), found);
+    assert_eq!(faults(&world).await, [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

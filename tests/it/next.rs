@@ -31,7 +31,7 @@ async fn every_state_tells_what_may_come_next_by_whom_and_until_when() {
         (S::Cancelled, 60, &[], None),
         (S::Authorized, 60, &["OPEN_RETURN APPLICANT in 30", "CANCEL APPLICANT"], Some(30)),
         (S::Authorized, 3, &["SWAP SELLER", "OPEN_RETURN APPLICANT in 30", "CANCEL APPLICANT"], Some(30)),
-        (S::Swapped, 3, &["OPEN_RETURN APPLICANT in 30"], Some(30)),
+        (S::Swapped, 3, &["OPEN_RETURN APPLICANT in 30", "SETTLE_DEBT DEPOT"], Some(30)),
         (S::InTransit, 60, &["RECEIVE DEPOT", "RECORD_LOSS DEPOT"], None),
         (S::Received, 60, &["INSPECT DEPOT in 5"], Some(5)),
         (S::Inspected, 60, &["QUOTE BILLING in 3", "APPEAL APPLICANT"], Some(3)),

@@ -123,6 +123,98 @@ async fn twenty_who_tell_the_same_are_heard_once() {
     assert_eq!(count(&world, "SELECT count(*) FROM tracking_events").await, 50);
 }
 
+/// What the stream told a party of what carriers say.
+async fn streamed(world: &World, party: &str) -> Vec<String> {
+    let told = "SELECT facts->>'event_key' FROM logistics_events
+                 WHERE kind = 'TRACKED' AND coalesce('dealer/' || dealer_id, 'customer/' || customer_id, 'staff') = $1 ORDER BY feed";
+    sqlx::query_scalar(told).bind(party).fetch_all(&mut world.owner().await).await.unwrap()
+}
+
+/// A claim of D2's that may be sent in.
+async fn of_d2(world: &World, serial: &str) -> String {
+    world.unit(serial).await;
+    let vouchers = Some(Vouchers { invoice_number: "F1".into(), ..Default::default() });
+    let request = FileClaimRequest { customer: Some(contact()), vouchers, ..filing(serial) };
+    let filed = world.dealer("D2").claims.file_claim(request).await.unwrap().into_inner().claim.unwrap();
+    Life(world).guide(&filed.claim_id, GuidanceOutcome::Confirmed).await.unwrap().claim_id
+}
+
+async fn numbered(mut caller: Caller, claim: &str, carrier: &str, number: &str) -> String {
+    let (claim_ids, carrier, tracking_number) = (vec![claim.to_owned()], carrier.into(), number.into());
+    let request = OpenReturnRequest { request_id: id(), claim_ids, carrier, tracking_number };
+    caller.logistics.open_return(request).await.unwrap().into_inner().shipment.unwrap().shipment_id
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_gives_its_parcel_anothers_number_is_told_nothing_of_it() {
+    let world = World::stocked().await;
+    let life = Life(&world);
+    let (mut dealer, mut other, mut staff) = (world.dealer("D1"), world.dealer("D2"), world.staff());
+    let said = |key: &str| [happened(key, TrackingStatus::InTransit, 0)];
+    let claim = life.in_state("MINE0001", 60, ClaimState::Authorized).await;
+    let mine = numbered(world.dealer("D1"), &claim.claim_id, "SF", "N1").await;
+    record(&mut staff, told("", "N1", &said("k1"))).await.unwrap();
+    assert_eq!(keys(&mut dealer, &mine).await, ["k1"]);
+
+    // However it is spelled. While two have the number nobody can say whose parcel is meant: staff alone is told what comes.
+    let theirs = numbered(world.dealer("D2"), &of_d2(&world, "YOUR0001").await, "s f", " n1 ").await;
+    record(&mut staff, told("", "N1", &said("k2"))).await.unwrap();
+    record(&mut other, told("", "N1", &said("k3"))).await.unwrap();
+    for (caller, parcel, expected) in [(&mut dealer, &mine, &[][..]), (&mut other, &theirs, &["k3"])] {
+        assert_eq!(keys(caller, parcel).await, expected);
+    }
+    assert_eq!(
+        (streamed(&world, "dealer/D1").await, streamed(&world, "staff").await),
+        (vec!["k1".into()], vec!["k2".into()])
+    );
+    assert_eq!(streamed(&world, "dealer/D2").await, ["k3"]);
+
+    // The number is one party's again: it is told what it missed, once, and keeps what it was told.
+    record(&mut other, told(&theirs, "N9", &[])).await.unwrap();
+    assert_eq!(keys(&mut dealer, &mine).await, ["k1", "k2"]);
+    assert_eq!(streamed(&world, "dealer/D1").await, ["k1", "k2"]);
+    record(&mut dealer, told(&mine, "N8", &[])).await.unwrap();
+    record(&mut dealer, told(&mine, "N1", &said("k1"))).await.unwrap();
+    assert_eq!(streamed(&world, "dealer/D1").await, ["k1", "k2", "k1"], "its own word on k1 is another's");
+    assert_eq!(streamed(&world, "dealer/D2").await, ["k3"]);
+
+    // A parcel from the maker has its number from staff: nobody takes that word away, and nobody else reads it.
+    let sent = life.in_state("SENT0001", 60, ClaimState::Dispatched).await.outbound_shipment_id;
+    record(&mut staff, told(&sent, "N5", &said("k5"))).await.unwrap();
+    record(&mut other, told(&theirs, "n5", &[])).await.unwrap();
+    record(&mut staff, told("", "N 5", &said("k5"))).await.unwrap();
+    assert_eq!((keys(&mut dealer, &sent).await, keys(&mut other, &theirs).await), (vec!["k5".into()], vec![]));
+    assert_eq!(streamed(&world, "dealer/D2").await, ["k3"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_who_give_one_number_at_once_one_at_most_is_told_what_waited() {
+    let world = World::stocked().await;
+    let life = Life(&world);
+    for round in 0..10 {
+        let number = format!("N{round}");
+        let before = [streamed(&world, "dealer/D1").await.len(), streamed(&world, "dealer/D2").await.len()];
+        let claim = life.in_state(&format!("MINE{round:04}"), 60, ClaimState::Authorized).await;
+        let theirs = of_d2(&world, &format!("YOUR{round:04}")).await;
+        let (first, second) =
+            (happened("k1", TrackingStatus::PickedUp, 0), happened("k2", TrackingStatus::InTransit, 1));
+        record(&mut world.staff(), told("", &number, &[first])).await.unwrap();
+        let late = async { record(&mut world.staff(), told("", &number, &[second])).await.unwrap() };
+        let (mine, theirs, _) = tokio::join!(
+            numbered(world.dealer("D1"), &claim.claim_id, "SF", &number),
+            numbered(world.dealer("D2"), &theirs, "SF", &number),
+            late
+        );
+        for (mut caller, parcel) in [(world.dealer("D1"), mine), (world.dealer("D2"), theirs)] {
+            assert_eq!(keys(&mut caller, &parcel).await, [""; 0], "round {round}");
+        }
+        // Whoever came first had the number alone until then.
+        let told = [streamed(&world, "dealer/D1").await.len(), streamed(&world, "dealer/D2").await.len()];
+        assert!(told[0] == before[0] || told[1] == before[1], "round {round}: both were told");
+        assert!(told[0] + told[1] > before[0] + before[1], "round {round}: nobody was told");
+    }
+}
+
 async fn listed(caller: &mut Caller, mut request: ListShipmentsRequest) -> Vec<String> {
     let mut found = Vec::new();
     request.page_size = 1;
@@ -566,7 +658,7 @@ async fn nothing_is_received_or_set_aside_twice() {
     assert_eq!(apart(&second, 0).difference(), Difference::WrongSerial);
     let twice = vec![item(number(1), "BOX00002"), item(number(1), "BOX 00002")];
     let refused = unpack(&world, &shipment, twice).await.unwrap_err();
-    assert_eq!(violations(&refused), [("items[1].return_number".into(), "must be there once".into())]);
+    assert_eq!(violations(&refused), [("items[1].serial".into(), "must be there once".into())]);
     let request = ReceiveReturnRequest {
         request_id: id(),
         shipment_id: shipment.clone(),
@@ -576,6 +668,46 @@ async fn nothing_is_received_or_set_aside_twice() {
     let first = world.staff().logistics.receive_return(request.clone()).await.unwrap().into_inner();
     assert_eq!(world.staff().logistics.receive_return(request).await.unwrap().into_inner(), first);
     assert_eq!(count(&world, "SELECT count(*) FROM set_aside").await, 2);
+    // What is set aside is so once, in whichever parcel it is found; all of them are named, and nothing is written.
+    let (other, _) = parcel(&world, &["BOX00003"]).await;
+    let again = vec![item("", "BOX00009"), item("", "BOX-00008")];
+    let refused = unpack(&world, &other, again.clone()).await.unwrap_err();
+    let kept = apart(&ReceiveReturnResponse { results: first.results, ..Default::default() }, 0);
+    let rule = format!("is set aside already, as {}", kept.set_aside_id);
+    assert_eq!(violations(&refused), [("items[1].serial".into(), rule)]);
+    settle(&world, &kept, Settlement::Kept, "", "").await.unwrap();
+    assert_eq!(refusal(&unpack(&world, &other, again.clone()).await.unwrap_err()).1, "INVALID_FIELDS");
+    let kept = SetAside { version: 2, ..kept };
+    settle(&world, &kept, Settlement::Returned, "", "").await.unwrap();
+    unpack(&world, &other, again).await.unwrap();
+    // Of ten who find one unit, one sets it aside.
+    let found = join_all((0..10).map(|_| unpack(&world, &other, vec![item("", "BOX00010")]))).await;
+    assert_eq!(tally(found), BTreeMap::from([("InvalidArgument INVALID_FIELDS".into(), 9), ("OK".into(), 1)]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_set_aside_stands_at_the_depot_that_unpacked_it() {
+    let world = World::stocked().await;
+    let location =
+        Some(StockLocation { location: "NORTH".into(), name: "in the north".into(), receives_replaced: false });
+    let put = PutStockLocationRequest { request_id: id(), location };
+    world.staff().logistics.put_stock_location(put).await.unwrap();
+    let (shipment, claims) = parcel(&world, &["BOX00001"]).await;
+    let request = ReceiveReturnRequest {
+        request_id: id(),
+        shipment_id: shipment.clone(),
+        items: vec![item("", "BOX00001")],
+        depot: "NORTH".into(),
+    };
+    let nowhere = ReceiveReturnRequest { request_id: id(), depot: "NOWHERE".into(), ..request.clone() };
+    let refused = world.staff().logistics.receive_return(nowhere).await.unwrap_err();
+    assert_eq!((refused.code(), metadata(&refused, "kind").as_str()), (Code::NotFound, "location"));
+    let kept = apart(&world.staff().logistics.receive_return(request).await.unwrap().into_inner(), 0);
+    assert_eq!(kept.depot, "NORTH");
+    let (settled, _) = settle(&world, &kept, Settlement::Claim, &claims[0].claim_id, "").await.unwrap();
+    assert_eq!(settled.depot, "NORTH");
+    let parcel = shown(&mut world.staff(), &shipment).await.shipment.unwrap();
+    assert_eq!(parcel.items[0].depot, "NORTH", "its claim was received there");
 }
 
 #[tokio::test(flavor = "multi_thread")]

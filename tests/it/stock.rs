@@ -12,7 +12,7 @@ use warranty::{
 
 use crate::{
     claims::{Life, Outcome, count, tally},
-    world::{World, date, id, metadata, refusal, violations},
+    world::{World, contact, date, filing, id, metadata, refusal, violations},
 };
 
 /// The depot's shelves, one call a step.
@@ -178,15 +178,19 @@ async fn a_unit_stands_in_one_place_and_every_movement_is_written() {
 async fn what_may_not_be_in_stock_is_refused_by_name() {
     let world = shelved().await;
     let shelves = Shelves(&world);
-    let sold = "it was sold or given, or has an open claim";
+    let sold = "it was sold or given";
+    let claimed = "a claim for it is open: it comes in with that";
     let unused = "only a unit that was never used may be NEW or GOOD (T4)";
     world.sold("SOLD1", 3).await;
     world.unit_like("ALIEN1", |unit| unit.sold_by_maker = false).await;
     world.unit("THERE1").await;
     world.unit("FINE1").await;
     shelves.receive(&["THERE1"], "SHELF", C::Faulty).await.unwrap();
+    // Swapped, and still at the dealer's.
+    let swapped = Life(&world).in_state("SWAP1", 3, ClaimState::Swapped).await;
     for (serials, condition, rule) in [
         (["FINE1", "SOLD1"], C::Faulty, sold),
+        (["FINE1", "SWAP1"], C::Faulty, claimed),
         (["FINE1", "ALIEN1"], C::Good, unused),
         (["FINE1", "THERE1"], C::New, "it is in stock"),
     ] {
@@ -195,6 +199,25 @@ async fn what_may_not_be_in_stock_is_refused_by_name() {
         assert_eq!((metadata(&refused, "rule").as_str(), metadata(&refused, "serial").as_str()), (rule, serials[1]));
     }
     assert_eq!(count(&world, "SELECT count(*) FROM stock_units").await, 1, "all or none");
+    // Once its claim says that the dealer gets a good unit for it, it comes in with that.
+    let life = Life(&world);
+    let parcel = life.open_return(&[&swapped.claim_id]).await.unwrap();
+    life.receive(&swapped, &parcel.shipment_id, |_| {}).await.unwrap();
+    assert_eq!(why(shelves.receive(&["SWAP1"], "SHELF", C::Faulty).await), ("STOCK_REFUSED".into(), claimed.into()));
+    life.inspect(&swapped.claim_id, &[]).await.unwrap();
+    assert_eq!(shelves.movements("SWAP1").await.len(), 1);
+    // What left comes back as it left, or as it may become.
+    for (left, back, rule) in [
+        (C::Faulty, C::New, "nothing becomes NEW again"),
+        (C::Faulty, C::Good, "it must be tested in QUARANTINE first"),
+        (C::Good, C::New, "nothing becomes NEW again"),
+    ] {
+        let serial = format!("{}TO{}", left.as_str_name(), back.as_str_name()).replace("STOCK_CONDITION_", "");
+        world.unit(&serial).await;
+        shelves.receive(&[&serial], "SHELF", left).await.unwrap();
+        shelves.move_to(&serial, "", C::Unspecified, 0).await.unwrap();
+        assert_eq!(why(shelves.receive(&[&serial], "SHELF", back).await), ("STOCK_REFUSED".into(), rule.into()));
+    }
     let refused = why(shelves.move_to("THERE1", "SHELF", C::Good, 0).await);
     assert_eq!(refused.1, "it must be tested in QUARANTINE first");
     for (refused, kind) in [
@@ -470,7 +493,7 @@ async fn the_same_model_comes_first_then_equivalents_in_their_order() {
         world.unit_like(serial, |unit| unit.model = model.into()).await;
         shelves.receive(&[serial], "SHELF", C::New).await.unwrap();
     }
-    // One that was sold from the shelf all the same is not picked.
+    // One that was sold from the shelf is not there to be picked.
     let sold = RegisterSaleRequest {
         request_id: id(),
         serial: "ESOLD".into(),
@@ -495,6 +518,94 @@ async fn the_same_model_comes_first_then_equivalents_in_their_order() {
     let claim = life.in_state("SWAP1", 3, ClaimState::Authorized).await.claim_id;
     let refused = why(life.swap(&claim, "DPS2").await);
     assert_eq!(refused, ("UNIT_NOT_GIVABLE".into(), "it stands in the maker's stock".into()));
+}
+
+async fn sell(world: &World, serial: &str) -> Outcome<Sale> {
+    let (serial, sold_date) = (serial.to_owned(), Some(world.today(0)));
+    let request = RegisterSaleRequest { request_id: id(), serial, sold_date, ..Default::default() };
+    Ok(world.dealer("D1").registry.register_sale(request).await?.into_inner().sale.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sold_leaves_the_stock_and_what_is_held_is_not_sold() {
+    let world = shelved().await;
+    let (life, shelves) = (Life(&world), Shelves(&world));
+    for serial in ["HELD1", "NEW1", "NEW2", "OLD1"] {
+        world.unit(serial).await;
+    }
+    shelves.receive(&["NEW1", "NEW2", "HELD1"], "SHELF", C::New).await.unwrap();
+    shelves.receive(&["OLD1"], "SHELF", C::Faulty).await.unwrap();
+    let claim = life.in_state("BROKEN1", 60, ClaimState::InRepair).await.claim_id;
+    assert_eq!(shelves.allocate(&claim).await.unwrap().serial, "HELD1");
+    // One by one, or imported: a row that names what is held is told so, the others leave.
+    let refused = sell(&world, "held-1").await.unwrap_err();
+    assert_eq!(refusal(&refused), (Code::FailedPrecondition, "STOCK_REFUSED".into()));
+    let held = "it stands in the maker's stock, held for a claim";
+    assert_eq!((metadata(&refused, "serial").as_str(), metadata(&refused, "rule").as_str()), ("HELD1", held));
+    sell(&world, "NEW1").await.unwrap();
+    let sales = ["HELD1", "NEW2", "OLD1"].map(|serial| ImportedSale {
+        serial: serial.into(),
+        sold_date: Some(world.today(0)),
+        ..Default::default()
+    });
+    let message = futures::stream::iter([ImportSalesRequest { sales: sales.to_vec() }]);
+    let mut replies = world.dealer("D1").registry.import_sales(message).await.unwrap().into_inner();
+    let told = replies.message().await.unwrap().unwrap();
+    let rejected: Vec<_> = told.rejected.iter().map(|row| (row.row, row.rule.as_str(), row.reason.as_str())).collect();
+    assert_eq!((told.created_count, rejected), (2, vec![(1, held, "STOCK_REFUSED")]));
+    for serial in ["NEW1", "NEW2"] {
+        assert_eq!(shelves.movements(serial).await[1..], ["2 SHELF NEW > -: sold by dealer/D1"]);
+    }
+    // What nobody would give stands where it stood: it was sold before it came, and the sale is told late.
+    assert_eq!(shelves.list("", "", C::Unspecified).await, ["HELD1", "OLD1"]);
+    // Let go, it is sold; the goods come back, and it stands there as it did.
+    shelves.release(&claim).await.unwrap();
+    sell(&world, "HELD1").await.unwrap();
+    let request =
+        CancelSaleRequest { request_id: id(), serial: "HELD1".into(), version: 0, reason: "taken back".into() };
+    world.dealer("D1").registry.cancel_sale(request).await.unwrap();
+    shelves.receive(&["HELD1"], "SHELF", C::New).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_unit_is_sold_or_held_whoever_asks_at_once() {
+    let world = shelved().await;
+    let (life, shelves) = (Life(&world), Shelves(&world));
+    let claims = copies(&world, &life.in_state("WANT0000", 60, ClaimState::InRepair).await, 20).await;
+    for (at, claim) in claims.iter().enumerate() {
+        let serial = format!("LAST{at}");
+        world.unit(&serial).await;
+        shelves.receive(&[&serial], "SHELF", C::New).await.unwrap();
+        let (sold, held) = tokio::join!(sell(&world, &serial), shelves.allocate(claim));
+        match (sold, held) {
+            (Ok(_), Err(refused)) => assert_eq!(refusal(&refused).1, "OUT_OF_STOCK"),
+            (Err(refused), Ok(held)) => {
+                assert_eq!((refusal(&refused).1.as_str(), &held.serial), ("STOCK_REFUSED", &serial));
+                shelves.release(claim).await.unwrap();
+                shelves.move_to(&held.serial, "", C::Unspecified, 0).await.unwrap();
+            }
+            both => panic!("{both:?}"),
+        }
+    }
+    assert_eq!(count(&world, "SELECT count(*) FROM stock_units").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_the_maker_sold_and_has_is_refurbished() {
+    let world = shelved().await;
+    let shelves = Shelves(&world);
+    world.unit_like("ALIEN1", |unit| unit.sold_by_maker = false).await;
+    world.unit("OLD1").await;
+    shelves.receive(&["ALIEN1", "OLD1"], "SHELF", C::Quarantine).await.unwrap();
+    let refused = why(shelves.refurbish("ALIEN1", "ANEW1").await);
+    assert_eq!(refused.1, "it was not sold by the maker, and cannot be given (S3)");
+    // A dealer has sold it, and files a claim for it.
+    sell(&world, "OLD1").await.unwrap();
+    assert_eq!(why(shelves.refurbish("OLD1", "ANEW1").await).1, "it was sold or given");
+    let request = FileClaimRequest { customer: Some(contact()), ..filing("OLD1") };
+    world.dealer("D1").claims.file_claim(request).await.unwrap();
+    let refused = why(shelves.refurbish("OLD1", "ANEW1").await);
+    assert_eq!(refused, ("STOCK_REFUSED".into(), "a claim for it is open: it comes in with that".into()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -816,7 +816,7 @@ async fn a_process_may_write_what_it_needs_and_no_more() {
         ),
         (
             "warranty_logistics",
-            "claim_decisions claim_events customers freight_entries ledger_entries people replacements request_log set_aside shipment_items shipments stock_locations \
+            "billables claim_decisions claim_events customers freight_entries ledger_entries people replacements request_log set_aside shipment_items shipments stock_locations \
              stock_minimums stock_movements stock_units tracking_events units",
             "claims set_aside(claim_id, reason, settled_at, settled_by, settlement, version) \
              shipment_items(arrived_at, depot, lost_at, missing_parts, transport_damage) shipments(carrier, tracking_number) \

@@ -16,6 +16,7 @@ use crate::{
     store::{
         Error, dealers,
         freight::{self, Entry, Period, Total},
+        people::{self, NamedCustomer},
         shipments,
     },
 };
@@ -108,8 +109,13 @@ pub(super) async fn statement(
                     other => Error::not_found("customer", other.customer_id().unwrap_or_default()),
                 });
             }
-            if let Some(dealer) = period.party.dealer_id() {
-                dealers::get(&mut *conn, dealer).await?;
+            match &period.party {
+                Actor::Dealer(id) => drop(dealers::get(&mut *conn, id).await?),
+                // A customer may ask before anything is known of him.
+                Actor::Customer(id) if actor.is_staff() => {
+                    people::customer(&mut *conn, actor, &NamedCustomer::Known(*id)).await?;
+                }
+                _ => {}
             }
             let (totals, without_cost_count) = freight::totals(&mut *conn, &period).await?;
             let after = page.after.as_deref().and_then(|after| after.parse().ok()).unwrap_or(0);

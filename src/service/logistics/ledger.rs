@@ -83,7 +83,7 @@ pub(super) async fn get(app: &App, request: Request<v1::GetDealerLedgerRequest>)
     .await
 }
 
-/// Closes a debt that is open, and gives it. Where it is the maker's nothing goes out any more: its claim ends.
+/// Closes a debt that is open, and gives it. Its claim ends with it where nothing goes out any more, or is waited for.
 async fn settle(
     conn: &mut PgConnection,
     claim: Claim,
@@ -97,10 +97,13 @@ async fn settle(
     if !ledger::close(&mut *conn, id, debtor, closing, None, Some(reason), actor, now).await? {
         return Err(Refusal::DebtClosed.into());
     }
-    if debtor == Debtor::Maker {
+    if claim.ends_with_debt_of(debtor) {
         let event = claim.settle_debt(closing, reason.to_owned())?;
         let claim = claims::advance(&mut *conn, claim, vec![event], None, actor, now).await?;
-        stock::keep_replaced(&mut *conn, &claim, actor, now).await?;
+        // What the dealer owed is still its own.
+        if debtor == Debtor::Maker {
+            stock::keep_replaced(&mut *conn, &claim, actor, now).await?;
+        }
     }
     debt(ledger::get(conn, id, debtor).await?, moment.today)
 }

@@ -8,7 +8,7 @@ use super::{MOST_ITEMS, chosen, claim_ids, shipment};
 use crate::{
     contract::v1,
     service::{App, Moment, Reply, claim::answer, fields::Fields, open_write},
-    store::{self, claims, shipments},
+    store::{self, billing, claims, shipments},
 };
 
 pub(super) async fn record(app: &App, request: Request<v1::RecordLossRequest>) -> Reply<v1::RecordLossResponse> {
@@ -54,9 +54,13 @@ pub(super) async fn close(app: &App, request: Request<v1::CloseLostRequest>) -> 
         Box::pin(async move {
             let held = claims::lock(&mut *conn, &moment.actor, claim).await?;
             held.at_version(version)?;
-            let event = held.close_lost(reason)?;
+            let (event, charged) = (held.close_lost(reason)?, held.charged());
             let closed = claims::advance(&mut *conn, held, vec![event], None, &moment.actor, moment.now).await?;
-            Ok(v1::CloseLostResponse { claim: answer::one(conn, closed, moment).await? })
+            let claim = answer::one(&mut *conn, closed.clone(), moment).await?;
+            if let Some(charge) = charged {
+                billing::add(conn, &closed, billing::Kind::ChargeReversed, charge, None, moment.now).await?;
+            }
+            Ok(v1::CloseLostResponse { claim })
         })
     })
     .await

@@ -1,5 +1,7 @@
 //! The depot unpacks a parcel: what is as announced is received, all else is set aside.
 
+use std::collections::{HashMap, HashSet};
+
 use sqlx::PgConnection;
 use tonic::Request;
 use uuid::Uuid;
@@ -20,6 +22,13 @@ use crate::{
 struct Received {
     found: Found,
     arrival: Arrival,
+}
+
+impl Received {
+    /// The serial as it is written, or as it was read where it is none.
+    fn serial(&self) -> Option<String> {
+        self.found.read().1.map(String::from).or_else(|| self.found.serial.clone())
+    }
 }
 
 fn received(fields: &mut Fields, at: usize, item: &v1::ReceivedItem) -> Option<Received> {
@@ -43,14 +52,12 @@ pub(super) async fn receive(app: &App, request: Request<v1::ReceiveReturnRequest
     Fields::at_most("items", &request.items, MOST_ITEMS)?;
     let parcel = fields.uuid("shipment_id", &request.shipment_id);
     fields.entries("items", &request.items);
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     let items: Option<Vec<_>> = fields.each(&request.items, |fields, at, item| {
         let item = received(fields, at, item)?;
-        let both = item.found.read();
-        if matches!(both, (Some(_), Some(_))) && seen.contains(&both) {
-            fields.violate(&format!("items[{at}].return_number"), "must be there once");
+        if item.serial().is_some_and(|serial| !seen.insert(serial)) {
+            fields.violate(&format!("items[{at}].serial"), "must be there once");
         }
-        seen.push(both);
         Some(item)
     });
     let depot = fields.optional_model("depot", &request.depot);
@@ -80,7 +87,7 @@ async fn receive_now(
         judged.iter().filter(|(_, unit)| unit.is_ok()).filter_map(|(place, _)| claim_of(*place)).collect();
     let mut held = claims::lock_all(&mut *conn, &moment.actor, &ids).await?.into_iter();
     let (mut steps, mut arrived, mut apart, mut results) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for (item, (place, unit)) in items.iter().zip(judged) {
+    for (at, (item, (place, unit))) in items.iter().zip(judged).enumerate() {
         // Each unit that fits has its claim among those held, in the same order.
         let claim = unit.is_ok().then(|| held.next()).flatten();
         let difference = match (unit, claim) {
@@ -95,18 +102,32 @@ async fn receive_now(
             (Ok(_), None) => return Err(Error::broken("a claim went missing")),
             (Err(difference), _) => difference,
         };
-        let kept = apart_as(id, item, difference, claim_of(place), moment);
+        let kept = apart_as(id, item, difference, claim_of(place), depot, moment);
         results.push(Became::SetAside(set_aside::on_the_wire(kept.clone())?));
-        apart.push(kept);
+        apart.push((at, kept));
     }
     let received = claims::advance_all(&mut *conn, steps, None, &moment.actor, moment.now).await?;
     shipments::arrive(&mut *conn, id, &arrived, depot, moment.now).await?;
     if !apart.is_empty() {
-        store::set_aside::add(&mut *conn, &apart).await?;
+        keep_apart(&mut *conn, apart).await?;
     }
     let shipment = Some(shipment(&mut *conn, &moment.actor, id).await?);
     let results = results.into_iter().map(|became| v1::ReceivedResult { result: Some(became) }).collect();
     Ok(v1::ReceiveReturnResponse { shipment, claims: answer::claims(conn, received, moment).await?, results })
+}
+
+/// Keeps units apart, each with its place in the request, where none of them is already: one unit has one open record.
+async fn keep_apart(conn: &mut PgConnection, apart: Vec<(usize, SetAside)>) -> store::Result<()> {
+    let serials: Vec<&str> = apart.iter().filter_map(|(_, kept)| kept.serial.as_deref()).collect();
+    let open: HashMap<_, _> = store::set_aside::open(&mut *conn, &serials).await?.into_iter().collect();
+    let again = apart.iter().filter_map(|(at, kept)| Some((at, open.get(kept.serial.as_ref()?)?)));
+    let again: Vec<_> =
+        again.map(|(at, id)| (format!("items[{at}].serial"), format!("is set aside already, as {id}"))).collect();
+    if !again.is_empty() {
+        return Err(Error::Invalid(again));
+    }
+    let apart: Vec<_> = apart.into_iter().map(|(_, kept)| kept).collect();
+    store::set_aside::add(conn, &apart).await
 }
 
 /// The record under which a unit is kept apart.
@@ -115,13 +136,13 @@ fn apart_as(
     item: &Received,
     difference: Difference,
     announced: Option<Uuid>,
+    depot: Option<&str>,
     moment: &Moment,
 ) -> SetAside {
-    let (_, serial) = item.found.read();
     SetAside {
         set_aside_id: Uuid::now_v7(),
         shipment_id: parcel,
-        serial: serial.map(|serial| serial.to_string()).or_else(|| item.found.serial.clone()),
+        serial: item.serial(),
         return_number: item.found.return_number.clone(),
         difference: difference.to_string(),
         announced_claim_id: announced,
@@ -137,5 +158,6 @@ fn apart_as(
         settled_at: None,
         settled_by: None,
         version: 1,
+        depot: depot.map(str::to_owned),
     }
 }

@@ -60,6 +60,7 @@ pub(super) fn on_the_wire(found: SetAside) -> store::Result<v1::SetAside> {
         settled_time: found.settled_at.map(time),
         settled_by: text(found.settled_by),
         version: found.version,
+        depot: text(found.depot),
     })
 }
 
@@ -170,6 +171,6 @@ async fn receive_after_all(
     }
     let claim = claims::advance(&mut *conn, claim, events, None, &moment.actor, moment.now).await?;
     let came_in = claim.inbound.unwrap_or(held.shipment_id);
-    shipments::arrive(conn, came_in, &[(claim.id, &arrival)], None, moment.now).await?;
+    shipments::arrive(conn, came_in, &[(claim.id, &arrival)], held.depot.as_deref(), moment.now).await?;
     Ok(claim)
 }

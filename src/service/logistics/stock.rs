@@ -150,12 +150,12 @@ pub(super) async fn move_stock(app: &App, request: Request<v1::MoveStockRequest>
     let (id, asked) = fields.finish(|| Some((id?, (serial?, goal?, reason?, version?))))?;
     app.write(&call, id, &request, asked, move |conn, (serial, goal, reason, version), moment| {
         Box::pin(async move {
-            let (stood, unused) = stock::lock_to_move(&mut *conn, &serial).await?;
+            let (stood, known) = stock::lock_to_move(&mut *conn, &serial).await?;
             if version != 0 && version != stood.number {
                 return Err(Refusal::VersionMismatch { given: version, current: stood.number }.into());
             }
             let (to, held) = (goal.as_ref().map(|(_, to)| *to), stood.held_at(moment.now).is_some());
-            let may = stood.condition()?.may_become(to, unused, held);
+            let may = stood.condition()?.may_become(to, known.is_unused(), held);
             may.map_err(|rule| Refusal::StockRefused { serial: serial.to_string(), rule })?;
             let moved = match goal {
                 Some((short, to)) => Some(stock::move_to(conn, &stood, &short, to, why(&reason, moment)).await?),
@@ -339,8 +339,8 @@ pub(super) async fn refurbish(
     let (id, asked) = fields.finish(|| Some((id?, (old?, new?, reason?))))?;
     app.write(&call, id, &request, asked, move |conn, (old, new, reason): (Serial, Serial, String), moment| {
         Box::pin(async move {
-            let (stood, _) = stock::lock_to_move(&mut *conn, &old).await?;
-            let may = stood.condition()?.may_be_refurbished();
+            let (stood, known) = stock::lock_to_move(&mut *conn, &old).await?;
+            let may = stood.condition()?.may_be_refurbished(&known);
             may.map_err(|rule| Refusal::StockRefused { serial: old.to_string(), rule })?;
             let was = units::get(&mut *conn, &old).await?;
             let anew = Unit {

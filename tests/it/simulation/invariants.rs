@@ -101,7 +101,6 @@ const INVARIANTS: &[(&str, &str)] = &[
         "a faulty unit is owed until it is received",
         "SELECT FROM ledger_entries o JOIN claims c USING (claim_id)
           WHERE o.debtor = 'DEALER' AND o.kind = 'OPENED' AND c.state NOT IN ('SWAPPED', 'IN_TRANSIT', 'LOST')
-            AND c.outcome IS DISTINCT FROM 'LOST'
             AND NOT EXISTS (SELECT FROM ledger_entries x WHERE (x.claim_id, x.debtor, x.number) = (o.claim_id, o.debtor, o.number + 1))",
     ),
     (
@@ -122,6 +121,7 @@ const INVARIANTS: &[(&str, &str)] = &[
     (
         "billing's feed sums to the claims",
         "SELECT FROM (VALUES ('CHARGE', (SELECT sum(charge_fen) FROM claims WHERE outcome IN ('REPAIRED', 'REPLACED', 'LOST', 'SETTLED'))),
+                ('CHARGE_REVERSED', (SELECT sum(charge_fen) FROM claims WHERE outcome = 'LOST')),
                 ('PAYMENT', (SELECT sum(charge_fen) FROM claims WHERE paid)),
                 ('GOODWILL', (SELECT sum(goodwill_cost_fen) FROM claims))) AS claimed (kind, total)
           WHERE total IS DISTINCT FROM (SELECT sum(amount_fen) FROM billables b WHERE b.kind = claimed.kind)",

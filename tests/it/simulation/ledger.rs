@@ -48,8 +48,9 @@ impl Actor<'_> {
             let claim = self.units[at].claim.as_mut().unwrap();
             let owing = if debtor == Debtor::Dealer { &mut claim.dealer_owes } else { &mut claim.maker_owes };
             Owing::close(owing);
-            if debtor == Debtor::Maker {
-                self.settled(at);
+            match debtor {
+                Debtor::Maker => self.settled(at),
+                _ => self.waited_for_no_more(at),
             }
         }
         Some(())
@@ -57,10 +58,21 @@ impl Actor<'_> {
 
     /// What the maker owed is given up: nothing goes out any more.
     fn settled(&mut self, at: usize) {
+        self.ended(at);
+        self.shelf.keep_replaced(&self.units[at].serial);
+    }
+
+    /// What a dealer owed is given up: what it has not sent in is not waited for.
+    fn waited_for_no_more(&mut self, at: usize) {
+        if self.claim(at).state == ClaimState::Swapped {
+            self.ended(at);
+        }
+    }
+
+    fn ended(&mut self, at: usize) {
         self.events += 1;
         let claim = self.units[at].claim.as_mut().unwrap();
         (claim.state, claim.outcome, claim.version) = (ClaimState::Closed, ClaimOutcome::Settled, claim.version + 1);
-        self.shelf.keep_replaced(&self.units[at].serial);
     }
 
     /// A claim whose faulty unit is owed, and one that a good unit is owed for, by their places.
@@ -92,6 +104,7 @@ impl Actor<'_> {
         if self.tell("Net", Ask::Net(request), predicted).await.is_some() {
             Owing::close(&mut self.units[dealers].claim.as_mut().unwrap().dealer_owes);
             Owing::close(&mut self.units[makers].claim.as_mut().unwrap().maker_owes);
+            self.waited_for_no_more(dealers);
             self.settled(makers);
         }
         Some(())

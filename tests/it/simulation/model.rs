@@ -260,7 +260,10 @@ impl Unit {
                     (claim.outcome, self.superseded) = (ClaimOutcome::Replaced, true);
                 }
             }
-            Act::CloseLost => claim.outcome = ClaimOutcome::Lost,
+            Act::CloseLost => {
+                claim.outcome = ClaimOutcome::Lost;
+                Owing::close(&mut claim.dealer_owes);
+            }
             Act::Pay { .. } => claim.paid = true,
             _ => {}
         }

@@ -176,7 +176,7 @@ impl Actor<'_> {
             match self.rng.random_range(0..10) {
                 0..2 => {}
                 2 => {
-                    items.push(ReceivedItem { serial: "WRONG0001".into(), ..item });
+                    items.push(ReceivedItem { serial: self.fresh_serial(), ..item });
                     expected.push(Err(Difference::WrongSerial));
                 }
                 _ if model.outcome == ClaimOutcome::Lost => {
@@ -198,9 +198,17 @@ impl Actor<'_> {
         }
         if self.rng.random_bool(0.25) {
             let stray = self.units.choose(&mut self.rng).unwrap().serial.clone();
+            if items.iter().any(|item| item.serial == stray) {
+                predicted = Err("INVALID_FIELDS");
+            }
             items.push(ReceivedItem { serial: stray, ..Default::default() });
             expected.push(Err(Difference::Unannounced));
         }
+        let kept = |aside: &&Aside| matches!(aside.settled, Settlement::Unspecified | Settlement::Kept);
+        let kept: Vec<_> = self.aside.iter().filter(kept).map(|aside| &aside.serial).collect();
+        let again = items.iter().zip(&expected).any(|(item, became)| became.is_err() && kept.contains(&&item.serial));
+        // One unit has one open record.
+        predicted = predicted.and(if again { Err("INVALID_FIELDS") } else { Ok(()) });
         if items.is_empty() {
             return None;
         }

@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use super::{Kind, Verdict};
 use crate::{
     contract::v1::{self, ErrorReason as R},
-    domain::actor::Actor,
+    domain::{actor::Actor, stock::HELD_NOT_SOLD},
     service::{
         Moment,
         fields::Fields,
@@ -78,7 +78,7 @@ impl Kind for Sales {
         Box::pin(async move {
             dealers::must_be_active(&mut *conn, &moment.actor).await?;
             let sales: Vec<&ImportedSale> = given.iter().map(|given| &given.sale).collect();
-            let registered = registered_sales(&mut *conn, &sales).await?;
+            let registered = registered_sales(&mut *conn, &sales, moment.now).await?;
             let mut new = HashMap::new();
             let verdicts = given.iter().map(|given| judge(given, &moment.actor, &registered, &mut new)).collect();
             add_sales(conn, new.into_values().collect(), &moment.actor, moment.now).await?;
@@ -115,6 +115,7 @@ fn judge<'g>(
     let stands = new.get(sale.serial.as_str()).map(|(sale, _)| *sale);
     let stands = stands.or(latest.filter(|latest| !latest.cancelled).map(|latest| &latest.sale));
     match stands {
+        None if registered.held.contains(&sale.serial) => Verdict::rejected(R::StockRefused, "serial", HELD_NOT_SOLD),
         None => {
             new.insert(&sale.serial, (sale, latest.map_or(0, |latest| latest.version) + 1));
             Verdict::Created
