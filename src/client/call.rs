@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use super::{
-    Addresses, Credentials,
+    Caller,
     json::{Call, connect},
     refusal,
 };
@@ -23,12 +23,9 @@ pub struct CallArgs {
     /// The request as JSON, `@FILE` to read it from a file, `-` from standard input
     #[arg(default_value = "{}")]
     pub request: String,
-    /// Where the services listen.
+    /// Where to call, and as whom.
     #[command(flatten)]
-    pub addresses: Addresses,
-    /// As whom.
-    #[command(flatten)]
-    pub credentials: Credentials,
+    pub caller: Caller,
     /// Print the call's trace id on standard error
     #[arg(long)]
     pub trace: bool,
@@ -49,8 +46,8 @@ pub async fn call(args: CallArgs) -> Result<ExitCode> {
     if args.trace {
         eprintln!("trace {}", call.trace);
     }
-    let token = args.credentials.token(&args.addresses).await?;
-    let channel = connect(call.address(&args.addresses)).await?;
+    let token = args.caller.token().await?;
+    let channel = connect(call.address(&args.caller.addresses)).await?;
     match call.send(channel, token.as_deref()).await? {
         Ok(reply) => {
             writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&reply)?)?;

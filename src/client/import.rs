@@ -12,7 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, Streaming, transport::Channel};
 use tonic_types::StatusExt;
 
-use super::{Addresses, Credentials, json::connect, refusal, under};
+use super::{Caller, json::connect, refusal, under};
 use crate::contract::v1::{RejectedRow, registry_service_client::RegistryServiceClient};
 use display::Display;
 use rows::{Batch, File, Line, Place, Rejected};
@@ -30,12 +30,9 @@ pub struct ImportArgs {
     /// Where rows that are not taken are written, to be mended and imported [default: FILE with .rejected.csv]
     #[arg(long)]
     pub rejected: Option<PathBuf>,
-    /// Where the services listen.
+    /// Where to call, and as whom.
     #[command(flatten)]
-    pub addresses: Addresses,
-    /// As whom to call.
-    #[command(flatten)]
-    pub credentials: Credentials,
+    pub caller: Caller,
 }
 
 /// What can be imported.
@@ -232,8 +229,8 @@ fn chunks<T>(rows: Vec<T>) -> Vec<Vec<T>> {
 }
 
 async fn open<K: Kind>(args: &ImportArgs, outgoing: ReceiverStream<K::Message>) -> Result<Streaming<K::Reply>, Ended> {
-    let token = args.credentials.clone().token(&args.addresses).await.map_err(Ended::ForGood)?;
-    let channel = connect(&args.addresses.coverage).await.map_err(|error| Ended::Away(format!("{error:#}")))?;
+    let token = args.caller.token().await.map_err(Ended::ForGood)?;
+    let channel = connect(&args.caller.addresses.coverage).await.map_err(|error| Ended::Away(format!("{error:#}")))?;
     let request = under(token.as_deref(), outgoing).map_err(Ended::ForGood)?;
     let replies = K::call(RegistryServiceClient::new(channel), request).await;
     Ok(replies.map_err(|status| ended(&status))?.into_inner())

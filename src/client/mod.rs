@@ -41,9 +41,12 @@ pub struct Addresses {
     pub issuer_url: String,
 }
 
-/// As whom to call.
+/// Where to call, and as whom.
 #[derive(Args, Clone, Debug)]
-pub struct Credentials {
+pub struct Caller {
+    /// Where the services listen.
+    #[command(flatten)]
+    pub addresses: Addresses,
     /// The token to call with
     #[arg(long, env = "WARRANTY_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
@@ -55,12 +58,12 @@ pub struct Credentials {
     pub id: Option<String>,
 }
 
-impl Credentials {
+impl Caller {
     /// The token; none where none was named. Fails where the issuer gives none.
-    pub async fn token(self, addresses: &Addresses) -> Result<Option<String>> {
-        let Some(kind) = self.kind else { return Ok(self.token) };
-        let issuer = TokenSource::Issuer(addresses.issuer_url.clone());
-        issuer.token(&Who { kind, id: self.id }).await.map(Some)
+    pub async fn token(&self) -> Result<Option<String>> {
+        let Some(kind) = self.kind else { return Ok(self.token.clone()) };
+        let issuer = TokenSource::Issuer(self.addresses.issuer_url.clone());
+        issuer.token(&Who { kind, id: self.id.clone() }).await.map(Some)
     }
 }
 

@@ -17,7 +17,7 @@ use serde_json::json;
 use tonic::Status;
 
 use super::{
-    Addresses, Credentials,
+    Caller,
     json::{Call, connect},
     refusal, under,
 };
@@ -51,12 +51,9 @@ enum PolicyCommand {
 struct DraftArgs {
     /// The draft, a JSON document
     file: PathBuf,
-    /// Where the services listen.
+    /// Where to call, and as whom.
     #[command(flatten)]
-    addresses: Addresses,
-    /// As whom.
-    #[command(flatten)]
-    credentials: Credentials,
+    caller: Caller,
 }
 
 /// Runs one of the commands. The exit code is 1 where the draft has faults or the service refuses.
@@ -86,8 +83,8 @@ fn told(outcome: Result<(), Status>) -> Result<ExitCode> {
 async fn publish(args: DraftArgs) -> Result<Result<(), Status>> {
     let request = json!({"document": read(&args.file)?});
     let call = Call::new("RegistryService/PublishPolicy", &request.to_string())?;
-    let token = args.credentials.token(&args.addresses).await?;
-    let channel = connect(&args.addresses.coverage).await?;
+    let token = args.caller.token().await?;
+    let channel = connect(&args.caller.addresses.coverage).await?;
     let reply = match call.send(channel, token.as_deref()).await? {
         Ok(reply) => reply.transcode_to::<v1::PublishPolicyResponse>()?,
         Err(status) => return Ok(Err(status)),
@@ -103,8 +100,8 @@ async fn publish(args: DraftArgs) -> Result<Result<(), Status>> {
 
 async fn simulate(args: DraftArgs) -> Result<Result<(), Status>> {
     let document = read(&args.file)?;
-    let token = args.credentials.token(&args.addresses).await?;
-    let channel = connect(&args.addresses.coverage).await?;
+    let token = args.caller.token().await?;
+    let channel = connect(&args.caller.addresses.coverage).await?;
     let request = under(token.as_deref(), SimulatePolicyRequest { document, from_time: None })?;
     let mut replies = match RegistryServiceClient::new(channel).simulate_policy(request).await {
         Ok(replies) => replies.into_inner(),

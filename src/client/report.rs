@@ -18,7 +18,7 @@ use plotters::{
 };
 use strum::IntoEnumIterator;
 
-use super::{Addresses, Credentials, json::connect, refusal, under};
+use super::{Caller, json::connect, refusal, under};
 use crate::{
     clock::{Clock, civil_date},
     contract::v1::{GetReportRequest, GetReportResponse, logistics_service_client::LogisticsServiceClient},
@@ -51,12 +51,9 @@ pub struct ReportArgs {
     /// Draw it as SVG
     #[arg(long)]
     pub svg: Option<PathBuf>,
-    /// Where the services listen.
+    /// Where to call, and as whom.
     #[command(flatten)]
-    pub addresses: Addresses,
-    /// As whom.
-    #[command(flatten)]
-    pub credentials: Credentials,
+    pub caller: Caller,
 }
 
 /// A report as it is shown: cells by row, and for each row a bar: its name, how long it is, how long its paler part is, what stands
@@ -74,8 +71,8 @@ struct Shown {
 pub async fn report(args: ReportArgs) -> Result<ExitCode> {
     let last = args.last.unwrap_or_else(|| civil_date(Clock::system().now()));
     let first = args.first.unwrap_or(last - Days::new(29));
-    let token = args.credentials.clone().token(&args.addresses).await?;
-    let mut client = LogisticsServiceClient::new(connect(&args.addresses.logistics).await?);
+    let token = args.caller.token().await?;
+    let mut client = LogisticsServiceClient::new(connect(&args.caller.addresses.logistics).await?);
     let mut asked = GetReportRequest {
         kind: number!(args.what),
         by: number!(args.by),

@@ -13,7 +13,7 @@ use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
 use tonic::{Code, Status};
 
-use super::{Addresses, Credentials, json::connect, refusal, under};
+use super::{Caller, json::connect, refusal, under};
 use crate::contract::{
     DESCRIPTORS,
     v1::{WatchClaimsRequest, WatchClaimsResponse, claim_service_client::ClaimServiceClient},
@@ -34,12 +34,9 @@ pub struct WatchArgs {
     /// Print each message as JSON, the cursors among them
     #[arg(long)]
     pub json: bool,
-    /// Where the services listen.
+    /// Where to call, and as whom.
     #[command(flatten)]
-    pub addresses: Addresses,
-    /// As whom.
-    #[command(flatten)]
-    pub credentials: Credentials,
+    pub caller: Caller,
 }
 
 /// Prints one line an event: its time, the claim (or the parcel, where none is told), its unit, what happened, the state it led to, who did it. After a break it goes
@@ -54,7 +51,7 @@ pub async fn watch(args: WatchArgs) -> Result<ExitCode> {
         let for_good = match broken.code() {
             Code::InvalidArgument | Code::PermissionDenied => true,
             // A development issuer gives another token.
-            Code::Unauthenticated => args.credentials.kind.is_none(),
+            Code::Unauthenticated => args.caller.kind.is_none(),
             _ => false,
         };
         if for_good {
@@ -72,8 +69,8 @@ pub async fn watch(args: WatchArgs) -> Result<ExitCode> {
 
 /// Prints until the stream breaks; gives what ended it.
 async fn follow(args: &WatchArgs, shape: &MessageDescriptor, cursor: &mut String) -> Result<Status> {
-    let token = args.credentials.clone().token(&args.addresses).await?;
-    let channel = connect(&args.addresses.claim).await?;
+    let token = args.caller.token().await?;
+    let channel = connect(&args.caller.addresses.claim).await?;
     let request = WatchClaimsRequest {
         cursor: cursor.clone(),
         serial: args.serial.clone(),

@@ -7,18 +7,14 @@ use crate::domain::{actor::Actor, refusal::Refusal};
 
 /// A dealer.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+#[allow(missing_docs)] // Each other field is the column of the same name.
 pub struct Dealer {
-    /// As in its tokens.
     pub dealer_id: String,
-    /// The company's name.
     pub name: String,
     /// Whether it may apply.
     pub active: bool,
-    /// Whether a charged repair may leave before it is paid.
     pub credit_terms: bool,
-    /// How many swapped units it may owe at once.
     pub debt_limit: Option<i32>,
-    /// Counts the changes.
     pub version: i64,
 }
 

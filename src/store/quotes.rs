@@ -13,29 +13,20 @@ use crate::domain::{
 
 /// A quote as stored.
 #[derive(Clone, Debug, FromRow)]
+#[allow(missing_docs)] // Each other field is the column of the same name.
 pub struct Quote {
-    /// A UUIDv7, so quotes sort by time.
     pub quote_id: Uuid,
-    /// The claim.
     pub claim_id: Uuid,
-    /// As recorded: its time may have passed.
     pub state: QuoteState,
     /// Lines, sums and tax.
     #[sqlx(flatten)]
     pub priced: Priced,
-    /// When it was issued.
     pub issued_at: DateTime<Utc>,
-    /// Its last moment.
     pub expires_at: DateTime<Utc>,
-    /// When it was accepted, declined, superseded, or found expired.
     pub decided_at: Option<DateTime<Utc>>,
-    /// Who did that.
     pub decided_by: Option<String>,
-    /// The customer for whom it was accepted.
     pub on_behalf_of: Option<Uuid>,
-    /// Under which token: 32 hexadecimal digits.
     pub token_fingerprint: Option<String>,
-    /// Why it was declined.
     pub reason: Option<String>,
 }
 

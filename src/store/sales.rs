@@ -46,23 +46,6 @@ macro_rules! select_sales {
     };
 }
 
-impl Sale {
-    /// What vouchers are held against.
-    pub fn registered(&self) -> RegisteredSale {
-        let vouchers = Vouchers {
-            invoice_number: self.invoice_number.clone(),
-            warranty_card_number: self.warranty_card_number.clone(),
-            invoice_date: None,
-        };
-        RegisteredSale {
-            dealer_id: self.dealer_id.clone(),
-            customer_id: self.customer_id,
-            sold_on: self.sold_on,
-            vouchers,
-        }
-    }
-}
-
 /// The current sale of the unit's original (T5): whose dealer is the seller, and whose vouchers count.
 pub async fn of_original(db: impl PgExecutor<'_>, serial: &Serial) -> Result<Option<Sale>> {
     let sale = sqlx::query_as(select_sales!(

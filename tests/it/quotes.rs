@@ -116,6 +116,28 @@ async fn prices_hold_from_a_day_on_and_what_has_begun_is_never_changed() {
     assert_eq!(set(&world, vec![part("FAN", Some(1), "2026-07-01")], None).await, in_force);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_sets_one_price_at_once_comes_one_after_the_other() {
+    let world = World::start().await;
+    let all = (1..=6).map(|fen| {
+        let world = &world;
+        async move {
+            // Who met another too often is told to send it again.
+            while let Err(refused) = set(world, vec![part("FAN", Some(fen), "2026-07-01")], None).await {
+                assert_eq!(refused.0, Code::Unavailable);
+            }
+        }
+    });
+    futures::future::join_all(all).await;
+    let numbers = "SELECT count(*) FROM prices p WHERE number BETWEEN 1 AND 6";
+    assert_eq!(count(&world, numbers).await, 6);
+    let last: i64 = sqlx::query_scalar("SELECT amount_fen FROM prices WHERE number = 6")
+        .fetch_one(&mut world.owner().await)
+        .await
+        .unwrap();
+    assert_eq!(listed(&world, "2026-07-01").await, [("FAN".to_owned(), last)]);
+}
+
 // ---- a quote
 
 #[tokio::test(flavor = "multi_thread")]

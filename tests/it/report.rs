@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tonic::{Code, Response};
 use warranty::{
-    client::{Addresses, Credentials, ReportArgs, report},
+    client::{Addresses, Caller, ReportArgs, report},
     contract::v1::*,
     domain::actor::Actor,
 };
@@ -287,13 +287,17 @@ async fn the_command_prints_writes_and_draws_it() {
         model: "PS-1".into(),
         csv: Some(csv.clone()),
         svg: Some(svg.clone()),
-        addresses: Addresses {
-            coverage: format!("http://{}", world.coverage),
-            claim: format!("http://{}", world.claim),
-            logistics: format!("http://{}", world.logistics),
-            issuer_url: String::new(),
+        caller: Caller {
+            addresses: Addresses {
+                coverage: format!("http://{}", world.coverage),
+                claim: format!("http://{}", world.claim),
+                logistics: format!("http://{}", world.logistics),
+                issuer_url: String::new(),
+            },
+            token: Some(token),
+            kind: None,
+            id: None,
         },
-        credentials: Credentials { token: Some(token), kind: None, id: None },
     };
     report(args).await.unwrap();
     let written = std::fs::read_to_string(csv).unwrap();
