@@ -68,7 +68,7 @@ pub(super) async fn set_status(
         DealerStatus::Active => Some(true),
         DealerStatus::Suspended => Some(false),
         DealerStatus::Unspecified => {
-            fields.violate("status", "must be one of the values listed in the contract");
+            fields.not_one_of("status", request.status, ["ACTIVE", "SUSPENDED"].map(str::to_owned).into_iter());
             None
         }
     };
