@@ -124,21 +124,33 @@ pub async fn of_unit(conn: &mut PgConnection, serial: &Serial, for_claim: Option
 /// Reads the facts of many units, as of now: those that the registry knows, by serial. Few have a history or a contract, and
 /// are asked about once more, in full: all that is told of a unit is of one statement.
 pub async fn of_units(conn: &mut PgConnection, serials: &[&str]) -> Result<Units> {
-    let rows = sqlx::query(STANDING).bind(serials).fetch_all(&mut *conn).await?;
-    let (mut units, mut in_full) = (Units::with_capacity(rows.len()), Vec::<&str>::new());
-    let mut insert = |unit: UnitToDecide| units.insert(unit.serial.to_string(), Arc::new(unit));
-    for row in &rows {
-        if row.try_get(14)? {
-            in_full.push(row.try_get(0)?);
-        } else {
-            insert(UnitToDecide::standing(row, 12)?);
-        }
-    }
-    if !in_full.is_empty() {
-        let rows: Vec<UnitToDecide> = sqlx::query_as(FACTS).bind(in_full).bind(None::<Uuid>).fetch_all(conn).await?;
-        rows.into_iter().for_each(|unit| drop(insert(unit)));
+    let (mut units, full) = standing(&mut *conn, serials).await?;
+    if !full.is_empty() {
+        let serials: Vec<&str> = full.iter().map(String::as_str).collect();
+        units.extend(in_full(conn, &serials).await?);
     }
     Ok(units)
+}
+
+/// Reads the facts of those units that have neither history nor contract, and which others there are.
+pub async fn standing(conn: &mut PgConnection, serials: &[&str]) -> Result<(Units, HashSet<String>)> {
+    let rows = sqlx::query(STANDING).bind(serials).fetch_all(conn).await?;
+    let (mut units, mut in_full) = (Units::with_capacity(rows.len()), HashSet::new());
+    for row in &rows {
+        if row.try_get(14)? {
+            in_full.insert(row.try_get(0)?);
+        } else {
+            let unit = UnitToDecide::standing(row, 12)?;
+            units.insert(unit.serial.to_string(), Arc::new(unit));
+        }
+    }
+    Ok((units, in_full))
+}
+
+/// Reads the facts of many units with all that ever happened to them.
+pub async fn in_full(conn: &mut PgConnection, serials: &[&str]) -> Result<Units> {
+    let rows: Vec<UnitToDecide> = sqlx::query_as(FACTS).bind(serials).bind(None::<Uuid>).fetch_all(conn).await?;
+    Ok(rows.into_iter().map(|unit| (unit.serial.to_string(), Arc::new(unit))).collect())
 }
 
 /// Reads the facts of many units as they were known at a moment. The stamp is none: the policies are those of then, too.
@@ -148,8 +160,8 @@ pub async fn as_known(db: impl PgExecutor<'_>, serials: &[&str], known_at: DateT
 }
 
 /// Which of these models have a unit in stock that may be given (T4) and is held for nobody.
-pub async fn in_stock(db: impl PgExecutor<'_>, models: &[&str]) -> Result<HashSet<String>> {
-    let models = sqlx::query_scalar("SELECT models_in_stock($1)").bind(models).fetch_all(db).await?;
+pub async fn in_stock(conn: &mut PgConnection, models: &[&str]) -> Result<HashSet<String>> {
+    let models: Vec<String> = sqlx::query_scalar("SELECT models_in_stock($1)").bind(models).fetch_all(conn).await?;
     Ok(models.into_iter().collect())
 }
 

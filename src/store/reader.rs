@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::{FutureExt, future::BoxFuture};
 use sqlx::{ConnectOptions, Executor, PgConnection, PgPool, postgres::PgConnectOptions};
 use tokio::sync::oneshot;
 
@@ -33,7 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Reader {
     units: flume::Sender<Question>,
-    batches: flume::Sender<Batch>,
+    batches: flume::Sender<Batch<Units>>,
+    stock: flume::Sender<Batch<HashSet<String>>>,
 }
 
 struct Question {
@@ -42,9 +44,10 @@ struct Question {
     answer: oneshot::Sender<Result<Option<Arc<UnitToDecide>>>>,
 }
 
-struct Batch {
-    serials: HashSet<String>,
-    answer: oneshot::Sender<Result<Units>>,
+/// Many keys that are asked about at once.
+struct Batch<T> {
+    keys: HashSet<String>,
+    answer: oneshot::Sender<Result<T>>,
 }
 
 impl Reader {
@@ -56,9 +59,13 @@ impl Reader {
             tokio::spawn(read_units(pool.connect_options(), questions.clone()));
         }
         for _ in 0..BATCH_READERS {
-            tokio::spawn(read_batches(pool.connect_options(), asked.clone()));
+            tokio::spawn(read_batches(pool.connect_options(), asked.clone(), |conn, keys| {
+                facts::of_units(conn, keys).boxed()
+            }));
         }
-        Self { units, batches }
+        let (stock, asked) = flume::bounded(WAITING);
+        tokio::spawn(read_batches(pool.connect_options(), asked, |conn, keys| facts::in_stock(conn, keys).boxed()));
+        Self { units, batches, stock }
     }
 
     /// The facts of a unit as of now. Errors: NotFound, Deadline, Busy, Away.
@@ -72,7 +79,14 @@ impl Reader {
     /// The facts of many units as of now, by serial: those that the registry knows. Errors: Deadline, Busy, Away.
     pub async fn units(&self, serials: HashSet<String>, deadline: Instant) -> Result<Units> {
         let (answer, answered) = oneshot::channel();
-        self.batches.try_send(Batch { serials, answer }).map_err(refused)?;
+        self.batches.try_send(Batch { keys: serials, answer }).map_err(refused)?;
+        within(deadline, answered).await
+    }
+
+    /// Which of these models are in stock as of now, as `facts::in_stock` tells. Errors as of `units`.
+    pub async fn in_stock(&self, models: HashSet<String>, deadline: Instant) -> Result<HashSet<String>> {
+        let (answer, answered) = oneshot::channel();
+        self.stock.try_send(Batch { keys: models, answer }).map_err(refused)?;
         within(deadline, answered).await
     }
 }
@@ -105,36 +119,65 @@ async fn read_units(server: Arc<PgConnectOptions>, questions: flume::Receiver<Qu
             continue;
         }
         let serials: Vec<&str> = waiting.iter().map(|question| question.serial.as_str()).collect();
-        let answers = ask(&server, &mut connection, &serials).await;
-        for Question { serial, answer, .. } in waiting {
-            let unit = answers.as_ref().map(|units| units.get(serial.as_str()).cloned()).map_err(Clone::clone);
-            // Whoever went away is not there to be told.
-            let _ = answer.send(unit);
+        let standing = ask(&server, &mut connection, &serials, |conn, keys| facts::standing(conn, keys).boxed()).await;
+        let (known, in_full) = match standing {
+            Ok((known, in_full)) => (Ok(known), in_full),
+            Err(error) => (Err(error), HashSet::new()),
+        };
+        // Most are answered by then: their answers are made while the few are asked about in full.
+        let (waiting, answered): (Vec<Question>, Vec<Question>) =
+            waiting.into_iter().partition(|question| in_full.contains(question.serial.as_str()));
+        tell(answered, &known);
+        if !waiting.is_empty() {
+            let serials: Vec<&str> = in_full.iter().map(String::as_str).collect();
+            let full = ask(&server, &mut connection, &serials, |conn, keys| facts::in_full(conn, keys).boxed()).await;
+            tell(waiting, &full);
         }
+    }
+}
+
+fn tell(asked: Vec<Question>, answers: &Result<Units>) {
+    for Question { serial, answer, .. } in asked {
+        let unit = answers.as_ref().map(|units| units.get(serial.as_str()).cloned()).map_err(Clone::clone);
+        // Whoever went away is not there to be told.
+        let _ = answer.send(unit);
     }
 }
 
 /// One reader of batches: each is a query of its own.
-async fn read_batches(server: Arc<PgConnectOptions>, batches: flume::Receiver<Batch>) {
+async fn read_batches<T>(server: Arc<PgConnectOptions>, batches: flume::Receiver<Batch<T>>, query: Query<T>) {
     let mut connection = None;
-    while let Ok(Batch { serials, answer }) = batches.recv_async().await {
+    while let Ok(Batch { keys, answer }) = batches.recv_async().await {
         if !answer.is_closed() {
-            let serials: Vec<&str> = serials.iter().map(String::as_str).collect();
-            let _ = answer.send(ask(&server, &mut connection, &serials).await);
+            let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+            let _ = answer.send(ask(&server, &mut connection, &keys, query).await);
         }
     }
 }
 
+/// What is asked of one connection about these keys.
+type Query<T> = for<'c> fn(&'c mut PgConnection, &'c [&'c str]) -> BoxFuture<'c, Result<T>>;
+
 /// Asks on the reader's connection; once more on a new one, where the old one turns out to be dead: a read may be repeated.
-async fn ask(server: &PgConnectOptions, connection: &mut Option<PgConnection>, serials: &[&str]) -> Result<Units> {
+async fn ask<T>(
+    server: &PgConnectOptions,
+    connection: &mut Option<PgConnection>,
+    keys: &[&str],
+    query: Query<T>,
+) -> Result<T> {
     let (had_one, began) = (connection.is_some(), Instant::now());
-    match attempt(server, connection, serials).await {
-        Err(Error::Away(_)) if had_one && began.elapsed() < PATIENCE => attempt(server, connection, serials).await,
+    match attempt(server, connection, keys, query).await {
+        Err(Error::Away(_)) if had_one && began.elapsed() < PATIENCE => attempt(server, connection, keys, query).await,
         outcome => outcome,
     }
 }
 
-async fn attempt(server: &PgConnectOptions, connection: &mut Option<PgConnection>, serials: &[&str]) -> Result<Units> {
+async fn attempt<T>(
+    server: &PgConnectOptions,
+    connection: &mut Option<PgConnection>,
+    keys: &[&str],
+    query: Query<T>,
+) -> Result<T> {
     // Taken out: a query that fails or is given up leaves no connection behind in the middle of an answer.
     let open = connection.take();
     let work = async {
@@ -148,11 +191,11 @@ async fn attempt(server: &PgConnectOptions, connection: &mut Option<PgConnection
                 fresh
             }
         };
-        let units = facts::of_units(&mut open, serials).await?;
-        Ok((open, units))
+        let read = query(&mut open, keys).await?;
+        Ok((open, read))
     };
     let given_up = || Err(Error::Away(format!("a query took longer than {PATIENCE:?}")));
-    let (open, units) = tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| given_up())?;
+    let (open, read) = tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| given_up())?;
     *connection = Some(open);
-    Ok(units)
+    Ok(read)
 }

@@ -183,18 +183,15 @@ impl Beside {
         let models: HashSet<String> = decided.clone().flat_map(Decided::models_to_give).cloned().collect();
         let given = decided.clone().filter(|one| one.question.vouchers.is_some());
         let vouched: Vec<String> = given.map(|one| one.unit.serial.to_string()).collect();
-        if !models.is_empty() || !vouched.is_empty() {
+        if !models.is_empty() {
+            let read = desk.reader.in_stock(models, call.deadline);
+            beside.in_stock = read.await.map_err(|error| status::of(&error))?;
+        }
+        if !vouched.is_empty() {
             let read = store::statement(&desk.app.pool, call.deadline, move |conn| {
-                Box::pin(async move {
-                    let models: Vec<&str> = models.iter().map(String::as_str).collect();
-                    let in_stock =
-                        if models.is_empty() { HashSet::new() } else { facts::in_stock(&mut *conn, &models).await? };
-                    let sales =
-                        if vouched.is_empty() { HashMap::new() } else { sales::of_originals(conn, &vouched).await? };
-                    Ok((in_stock, sales))
-                })
+                Box::pin(async move { sales::of_originals(conn, &vouched).await })
             });
-            (beside.in_stock, beside.sales) = read.await.map_err(|error| status::of(&error))?;
+            beside.sales = read.await.map_err(|error| status::of(&error))?;
         }
         let promised = decided.filter(|one| one.unit.has_promise);
         let promised: Vec<String> = promised.map(|one| one.unit.serial.to_string()).collect();
