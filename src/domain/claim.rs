@@ -95,7 +95,7 @@ impl Outcome {
 }
 
 /// What can be done with a claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, strum::EnumIter)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, strum::EnumIter, strum::IntoStaticStr)]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 #[allow(missing_docs)]
 pub enum Action {

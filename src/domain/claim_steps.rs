@@ -70,7 +70,8 @@ impl Claim {
     }
 
     /// The refusal of an action, with what is open instead.
-    pub(super) fn wrong_state(&self, action: Action) -> Refusal {
+    pub(super) fn wrong_state(&self, action: impl Into<&'static str>) -> Refusal {
+        let action = action.into();
         let allowed = self.next_actions().into_iter().map(|next| next.action).collect();
         Refusal::WrongState { state: self.state_name(), action, allowed }
     }

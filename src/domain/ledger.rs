@@ -45,13 +45,13 @@ impl Owed {
         match self {
             Self::FaultyUnit => "the dealer swapped the unit, and owes the maker the faulty one (M3)".to_owned(),
             Self::GoodUnit if remedy == Some(Remedy::DirectReplacement) => {
-                format!("{by} after a swap: the maker owes the dealer a good unit (M)")
+                format!("{by} after a swap: the maker owes the dealer a good unit (M3)")
             }
             Self::GoodUnit => {
-                format!("{by} after a swap, and the old unit is beyond repair: a good unit in its place (M)")
+                format!("{by} after a swap, and the old unit is beyond repair: a good unit in its place (M3)")
             }
-            Self::OldUnitRepaired => format!("{by} after a swap: the maker owes the old unit, repaired free (M)"),
-            Self::OldUnit => format!("{by} after a swap: the maker owes nothing but the old unit back (M)"),
+            Self::OldUnitRepaired => format!("{by} after a swap: the maker owes the old unit, repaired free (M3)"),
+            Self::OldUnit => format!("{by} after a swap: the maker owes nothing but the old unit back (M3)"),
         }
     }
 }

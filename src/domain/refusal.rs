@@ -19,8 +19,8 @@ pub enum Refusal {
     WrongState {
         /// Where the claim stands.
         state: StateName,
-        /// What was asked.
-        action: Action,
+        /// What was asked, by name.
+        action: &'static str,
         /// What is open instead.
         allowed: Vec<Action>,
     },
@@ -89,6 +89,9 @@ pub enum Refusal {
     /// A dealer applies only while active.
     #[error("the dealer is suspended or not known to the maker")]
     DealerNotActive,
+    /// It comes to the maker, or goes out from it.
+    #[error("the parcel is {0}: this is not for it")]
+    WrongDirection(&'static str),
     /// One parcel, one party.
     #[error("one parcel goes to one dealer or customer")]
     MixedParcel,

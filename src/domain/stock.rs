@@ -105,7 +105,7 @@ impl Claim {
         if self.owes_a_unit() {
             return Ok(());
         }
-        self.allow(Action::Replace)?;
+        self.allow(Action::Replace).map_err(|_| self.wrong_state("ALLOCATE_REPLACEMENT"))?;
         match self.gives() {
             remedy @ Remedy::PaidService => Err(Refusal::RemedyMismatch { remedy }),
             _ => Ok(()),

@@ -75,8 +75,14 @@ impl Fields {
         read.into_iter().collect()
     }
 
+    /// What must be there: none, with a violation, where it is not.
+    fn there(&mut self, field: &str, there: bool) -> Option<()> {
+        self.read(field, there.then_some(()).ok_or("is required"))
+    }
+
     /// A UUID.
     pub fn uuid(&mut self, field: &str, text: &str) -> Option<Uuid> {
+        self.there(field, !text.is_empty())?;
         self.read(field, Uuid::parse_str(text).map_err(|_| "must be a UUID"))
     }
 
@@ -96,6 +102,7 @@ impl Fields {
 
     /// A serial number.
     pub fn serial(&mut self, field: &str, text: &str) -> Option<Serial> {
+        self.there(field, !text.is_empty())?;
         self.read(field, Serial::parse(text))
     }
 
@@ -154,7 +161,7 @@ impl Fields {
     }
 
     /// One of an enum's values; 0 is none.
-    pub fn optional_choice<T: IntoEnumIterator>(&mut self, field: &str, number: i32) -> Option<Option<T>> {
+    pub fn optional_choice<T: IntoEnumIterator + ToString>(&mut self, field: &str, number: i32) -> Option<Option<T>> {
         match number {
             0 => Some(None),
             number => self.choice(field, number).map(Some),
@@ -162,10 +169,20 @@ impl Fields {
     }
 
     /// One of an enum's values, which the contract numbers from 1 in the domain's order.
-    pub fn choice<T: IntoEnumIterator>(&mut self, field: &str, number: i32) -> Option<T> {
+    pub fn choice<T: IntoEnumIterator + ToString>(&mut self, field: &str, number: i32) -> Option<T> {
         let value =
             usize::try_from(number).ok().and_then(|number| number.checked_sub(1)).and_then(|at| T::iter().nth(at));
-        self.read(field, value.ok_or("must be one of the values listed in the contract"))
+        if value.is_none() {
+            self.not_one_of(field, number, T::iter().map(|value| value.to_string()));
+        }
+        value
+    }
+
+    /// A number that is none of an enum's values: names those.
+    pub fn not_one_of(&mut self, field: &str, number: i32, values: impl Iterator<Item = String>) {
+        if self.there(field, number != 0).is_some() {
+            self.violate(field, format!("must be one of {}", values.collect::<Vec<_>>().join(", ")));
+        }
     }
 
     /// Text of at most `most` characters without control characters, trimmed; none where empty.
@@ -192,6 +209,7 @@ impl Fields {
 
     /// A name of 1 to 40 of the characters in `also`, letters and digits.
     pub fn name(&mut self, field: &str, text: &str, also: &str) -> Option<String> {
+        self.there(field, !text.is_empty())?;
         let well_formed =
             (1..=40).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || also.contains(c));
         let rule = format!("has 1 to 40 letters, digits and any of {also}");

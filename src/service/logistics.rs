@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     contract::v1::{logistics_service_server::LogisticsService, *},
-    domain::{actor::Actor, clause::Clause, coverage::Payer},
+    domain::{actor::Actor, claim::Claim, clause::Clause, coverage::Payer, event::Event, refusal::Refusal},
     store::{self, Error, shipments},
 };
 
@@ -158,6 +158,22 @@ fn claim_id(fields: &mut Fields, field: &str, id: &str, seen: &mut HashSet<Uuid>
         fields.violate(field, "must be there once");
     }
     Some(id)
+}
+
+/// The same step of each claim. A refusal says of which: its place in `claim_ids` where those were given, else its id.
+fn steps(
+    claims: Vec<Claim>,
+    given: bool,
+    step: impl Fn(&Claim) -> Result<Event, Refusal>,
+) -> store::Result<Vec<(Claim, Vec<Event>)>> {
+    let taken = claims.into_iter().enumerate().map(|(at, claim)| match step(&claim) {
+        Ok(event) => Ok((claim, vec![event])),
+        Err(refusal) => {
+            let item = if given { format!("claim_ids[{at}]") } else { claim.id.to_string() };
+            Err(Error::from(refusal).of_item(item))
+        }
+    });
+    taken.collect()
 }
 
 /// Which claims of a parcel are meant: those that are named; else those on their way, and where none is, all of them.

@@ -65,6 +65,7 @@ pub fn of(error: &Error) -> Status {
         Error::Refused(refusal) => refused(refusal),
         Error::NotFound { kind, name, suggestions } => not_found(kind, name, suggestions),
         Error::Invalid(violations) => invalid(violations),
+        Error::Item { item, error } => of_item(item, &of(error)),
         Error::Deadline => deadline(),
         Error::Busy => status(Code::Unavailable, ErrorReason::Overloaded, "too many calls at once", &[]),
         Error::Contended | Error::Away(_) => {
@@ -81,6 +82,16 @@ pub fn of(error: &Error) -> Status {
             internal()
         }
     }
+}
+
+/// A refusal that is about one of many.
+fn of_item(item: &str, refused: &Status) -> Status {
+    let mut details = refused.get_error_details();
+    if let Some(mut info) = details.error_info().cloned() {
+        info.metadata.insert("item".to_owned(), item.to_owned());
+        details.set_error_info(info.reason, info.domain, info.metadata);
+    }
+    Status::with_error_details(refused.code(), format!("{item}: {}", refused.message()), details)
 }
 
 /// Unknown, or another tenant's; with what it may have been meant to be.
@@ -149,6 +160,7 @@ pub fn refused(refusal: &Refusal) -> Status {
         Refusal::SetAsideSettled => precondition(R::SetAsideSettled, &[]),
         Refusal::ContractState(_) => precondition(R::ContractState, &[]),
         Refusal::ReplacementChain(_) => precondition(R::ReplacementChain, &[]),
+        Refusal::WrongDirection(direction) => precondition(R::WrongDirection, &[("direction", direction)]),
         Refusal::MixedParcel => precondition(R::MixedParcel, &[]),
         Refusal::RegistryConflict(_) => precondition(R::RegistryConflict, &[]),
         Refusal::CalendarEnds(ends) => precondition(R::CalendarEnds, &[("day", &ends.day.to_string())]),

@@ -27,6 +27,14 @@ pub enum Error {
         /// Each a field's path in the request, and the rule that it breaks.
         Vec<(String, String)>,
     ),
+    /// One of many that a call names is refused.
+    #[error("{item}: {error}")]
+    Item {
+        /// Which: its path in the request, or its name where the request names none.
+        item: String,
+        /// Why.
+        error: Box<Self>,
+    },
     /// The caller's deadline passed during a statement.
     #[error("the deadline passed")]
     Deadline,
@@ -53,6 +61,15 @@ impl Error {
     /// Bad input.
     pub fn invalid(field: impl Into<String>, rule: impl Into<String>) -> Self {
         Self::Invalid(vec![(field.into(), rule.into())])
+    }
+
+    /// The same where a rule or a name refuses, said of one of many.
+    #[must_use]
+    pub fn of_item(self, item: impl Into<String>) -> Self {
+        match self {
+            Self::Refused(_) | Self::NotFound { .. } => Self::Item { item: item.into(), error: Box::new(self) },
+            other => other,
+        }
     }
 
     /// A row that breaks an invariant of the schema.

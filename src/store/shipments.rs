@@ -6,7 +6,7 @@ use sqlx::{FromRow, PgConnection, types::Json};
 use uuid::Uuid;
 
 use super::error::{Error, Result};
-use crate::domain::{actor::Actor, parcel::Arrival};
+use crate::domain::{actor::Actor, parcel::Arrival, refusal::Refusal};
 
 /// A parcel. Its party is a dealer or a customer.
 #[derive(Clone, Debug, FromRow, Serialize)]
@@ -48,6 +48,12 @@ impl Shipment {
     /// Who stands on the label of a parcel from the maker; a dealer is no person.
     pub fn addressed_to(&self) -> Option<Uuid> {
         self.recipient_id.or(self.customer_id).filter(|_| !self.is_inbound())
+    }
+
+    /// Refuses where it travels the other way.
+    pub fn must_travel(&self, direction: &str) -> Result<()> {
+        let travels = if self.is_inbound() { "INBOUND" } else { "OUTBOUND" };
+        if travels == direction { Ok(()) } else { Err(Refusal::WrongDirection(travels).into()) }
     }
 
     /// Whether it travels to the maker.

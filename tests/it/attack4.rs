@@ -211,7 +211,12 @@ async fn an_owner_whom_row_level_security_binds_migrates_claims_that_are_there()
             .await
             .unwrap();
     assert_eq!(forced, 0, "what was let go for it is held again");
-    // What asks and tells across parties does so for an owner whom row-level security binds, too.
+    tells_across_parties(&url.replace(name, &database)).await;
+}
+
+/// What asks and tells across parties does so for an owner whom row-level security binds, too.
+async fn tells_across_parties(database: &str) {
+    let mut superuser = PgConnection::connect(database).await.unwrap();
     for (caller, does) in [
         ("dealer/D1", "INSERT INTO shipments VALUES (gen_random_uuid(), 'INBOUND', 'D1', NULL, 'SF', 'N1', now())"),
         (
@@ -226,7 +231,7 @@ async fn an_owner_whom_row_level_security_binds_migrates_claims_that_are_there()
         ("dealer/D2", "UPDATE shipments SET tracking_number = 'N2'"),
         ("dealer/D2", "UPDATE shipments SET tracking_number = 'N3'"),
     ] {
-        let mut caller_of = PgConnection::connect(&url.replace(name, &database)).await.unwrap();
+        let mut caller_of = PgConnection::connect(database).await.unwrap();
         let sql = format!("SET ROLE warranty_logistics; SET warranty.caller = '{caller}'; {does}");
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut caller_of).await.unwrap();
     }

@@ -221,7 +221,7 @@ async fn what_is_owed_changes_with_goodwill_and_beyond_repair() {
     life.inspect_as(of, &[], scratched).await.unwrap();
     life.replace(of, "STOCK2").await.unwrap();
     let found = ledger(world.dealer("D1"), "", false).await.unwrap().debts.remove(0);
-    let why = "FREE_REPAIR after a swap, and the old unit is beyond repair: a good unit in its place (M)";
+    let why = "FREE_REPAIR after a swap, and the old unit is beyond repair: a good unit in its place (M3)";
     assert_eq!((found.why.as_str(), found.owed()), (why, Owed::GoodUnit));
     life.dispatch(&[(of, "")]).await.unwrap();
     assert_eq!(debts(&world).await[5..], ["MAKER GOOD_UNIT FREE_REPAIR: RETURNED STOCK2"]);
@@ -410,7 +410,7 @@ async fn what_is_given_up_as_lost_is_neither_owed_nor_charged() {
     assert_eq!(feed[0].amount, Some(fen_as_money(14_691)));
     assert_eq!(faults(&world).await, [""; 0]);
     // The migration's own words, on what was given up before.
-    let migration = include_str!("../../migrations/0017_whose_word_counts.sql");
+    let migration = include_str!("../../migrations/0017_what_counts.sql");
     let words = migration.split("ALTER TABLE claim_events NO FORCE ROW LEVEL SECURITY;").nth(1).unwrap();
     let (words, _) = words.split_once("ALTER TABLE billables FORCE").unwrap();
     let before =

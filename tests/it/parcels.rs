@@ -852,6 +852,82 @@ async fn the_database_itself_hides_what_was_set_aside_and_anothers_word() {
     }
 }
 
+// ---- what a refusal says
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_of_one_of_many_says_which() {
+    let world = World::stocked().await;
+    let life = Life(&world);
+    let mut staff = world.staff().logistics;
+    let says = |refused: Status| {
+        let item = metadata(&refused, "item");
+        assert!(refused.message().starts_with(&format!("{item}: ")), "{}", refused.message());
+        (refusal(&refused).1, item)
+    };
+    let fit = life.in_state("FIT00001", 60, ClaimState::Authorized).await.claim_id;
+    let filed = life.in_state("FILED001", 60, ClaimState::Filed).await.claim_id;
+    let refused = life.open_return(&[&fit, &filed]).await.unwrap_err();
+    assert_eq!(metadata(&refused, "allowed"), "GUIDE,CANCEL");
+    assert_eq!(says(refused), ("WRONG_STATE".into(), "claim_ids[1]".into()));
+
+    let (shipment, claims) = parcel(&world, &["BOX00001", "BOX00002"]).await;
+    let of = |at: usize| item(&claims[at].return_number, &claims[at].serial);
+    unpack(&world, &shipment, vec![of(1)]).await.unwrap();
+    let refused = unpack(&world, &shipment, vec![item("", "OTHER001"), of(0), of(1)]).await.unwrap_err();
+    assert_eq!(says(refused), ("WRONG_STATE".into(), "items[2]".into()));
+    let both = [claims[0].claim_id.as_str(), claims[1].claim_id.as_str()];
+    assert_eq!(says(life.lose(&shipment, &both).await.unwrap_err()), ("WRONG_STATE".into(), "claim_ids[1]".into()));
+    unpack(&world, &shipment, vec![of(0)]).await.unwrap();
+    // Where the call names none, the claim does.
+    let (reason, item) = says(life.lose(&shipment, &[]).await.unwrap_err());
+    assert!(reason == "WRONG_STATE" && both.contains(&item.as_str()), "{reason} {item}");
+
+    let ready = [
+        life.in_state("READY001", 60, ClaimState::Ready).await.claim_id,
+        life.in_state("READY002", 60, ClaimState::Received).await.claim_id,
+    ];
+    let refused = life.dispatch(&[(&ready[0], ""), (&ready[1], "")]).await.unwrap_err();
+    assert_eq!(says(refused), ("WRONG_STATE".into(), "items[1]".into()));
+    let refused = life.dispatch(&[(&ready[0], "GOOD0001"), (&ready[1], "good-0001")]).await.unwrap_err();
+    assert_eq!(violations(&refused), [("items[1].given_serial".into(), "must be there once".into())]);
+    let theirs = of_d2(&world, "YOUR0001").await;
+    let refused = life.dispatch(&[(&ready[0], ""), (&theirs, "")]).await.unwrap_err();
+    assert_eq!(says(refused), ("MIXED_PARCEL".into(), "items[1]".into()));
+    let refused =
+        staff.allocate_replacement(AllocateReplacementRequest { request_id: id(), claim_id: fit }).await.unwrap_err();
+    let expected = "a claim that is AUTHORIZED does not allow ALLOCATE_REPLACEMENT; it allows OPEN_RETURN, CANCEL";
+    assert_eq!(refused.message(), expected);
+
+    // A parcel that travels the other way is no secret to whoever sees it.
+    let refused = life.deliver(&shipment).await.unwrap_err();
+    assert_eq!(
+        (refusal(&refused).1.as_str(), metadata(&refused, "direction").as_str()),
+        ("WRONG_DIRECTION", "INBOUND")
+    );
+    let sent = life.dispatch(&[(&ready[0], "")]).await.unwrap().shipment_id;
+    let refused = unpack(&world, &sent, vec![of(0)]).await.unwrap_err();
+    assert_eq!(
+        (refusal(&refused).1.as_str(), metadata(&refused, "direction").as_str()),
+        ("WRONG_DIRECTION", "OUTBOUND")
+    );
+
+    // What is missing is required, and what is no value of an enum is told those that are.
+    let refused = staff.receive_stock(ReceiveStockRequest { serials: vec![String::new()], ..Default::default() }).await;
+    let required =
+        ["request_id", "serials[0]", "location", "condition", "reason"].map(|path| (path.into(), "is required".into()));
+    assert_eq!(violations(&refused.unwrap_err()), required);
+    let request = ReceiveStockRequest {
+        request_id: id(),
+        serials: vec!["FIT00001".into()],
+        location: "SHELF".into(),
+        condition: 9,
+        reason: "x".into(),
+    };
+    let refused = staff.receive_stock(request).await.unwrap_err();
+    let rule = "must be one of NEW, GOOD, FAULTY, QUARANTINE, SCRAPPED";
+    assert_eq!(violations(&refused), [("condition".into(), rule.into())]);
+}
+
 // ---- the packing list
 
 #[tokio::test(flavor = "multi_thread")]
@@ -896,7 +972,9 @@ async fn a_packing_list_is_one_page_with_a_code_of_each_number() {
     // Another's parcel is not there, nor for the dealer the maker's own list.
     assert_eq!(refusal(&list(&mut world.dealer("D2"), &opened.shipment_id).await.unwrap_err()).1, "NOT_FOUND");
     let sent = life.in_state("PACK0003", 60, ClaimState::Dispatched).await.outbound_shipment_id;
-    assert_eq!(refusal(&list(&mut world.dealer("D1"), &sent).await.unwrap_err()).1, "NOT_FOUND");
+    let refused = list(&mut world.dealer("D1"), &sent).await.unwrap_err();
+    assert_eq!(refusal(&refused), (Code::FailedPrecondition, "WRONG_DIRECTION".into()));
+    assert_eq!(metadata(&refused, "direction"), "OUTBOUND");
     assert!(list(&mut world.staff(), &sent).await.unwrap().contains("PACK0003"));
 }
 

@@ -202,11 +202,13 @@ pub(super) async fn watch(
 const NO_CURSOR: &str = "must be empty, 0, or a cursor that was told";
 
 fn type_name(fields: &mut Fields, at: usize, number: i32) -> Option<&'static str> {
+    let short = |known: ClaimEventType| known.as_str_name().trim_start_matches("CLAIM_EVENT_TYPE_");
     let known = ClaimEventType::try_from(number).ok().filter(|known| *known != ClaimEventType::Unspecified);
     if known.is_none() {
-        fields.violate(&format!("types[{at}]"), "must be one of the values listed in the contract");
+        let all = (1..).map_while(|number| ClaimEventType::try_from(number).ok()).map(short).map(str::to_owned);
+        fields.not_one_of(&format!("types[{at}]"), number, all);
     }
-    known.map(|known| known.as_str_name().trim_start_matches("CLAIM_EVENT_TYPE_"))
+    known.map(short)
 }
 
 fn cursor_alone(at: i64) -> WatchClaimsResponse {

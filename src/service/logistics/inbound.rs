@@ -4,7 +4,7 @@ use sqlx::PgConnection;
 use tonic::Request;
 use uuid::Uuid;
 
-use super::{MOST_ITEMS, Parcel, claim_ids, parcel, shipment};
+use super::{MOST_ITEMS, Parcel, claim_ids, parcel, shipment, steps};
 use crate::{
     contract::v1,
     domain::{claim::Claim, clause::Clause, coverage::Payer},
@@ -36,13 +36,11 @@ async fn open_now(
 ) -> store::Result<v1::OpenReturnResponse> {
     let found = claims::lock_all(&mut *conn, &moment.actor, ids).await?;
     let opened = parcel.open("INBOUND", &moment.actor, moment.now);
-    let (mut items, mut steps) = (Vec::new(), Vec::new());
-    for claim in found {
+    let items: Vec<_> = found.iter().map(announced).collect();
+    let steps = steps(found, true, |claim| {
         claim.applied_by(&moment.actor)?;
-        let event = claim.open_return(opened.shipment_id)?;
-        items.push(announced(&claim));
-        steps.push((claim, vec![event]));
-    }
+        claim.open_return(opened.shipment_id)
+    })?;
     shipments::open(&mut *conn, &opened, &items).await?;
     claims::advance_all(&mut *conn, steps, None, &moment.actor, moment.now).await?;
     Ok(v1::OpenReturnResponse { shipment: Some(shipment(conn, &moment.actor, opened.shipment_id).await?) })

@@ -141,8 +141,10 @@ pub(super) async fn net(app: &App, request: Request<v1::NetDebtsRequest>) -> Rep
                 return Err(Refusal::DebtsDoNotMatch.into());
             }
             let mut debts = Vec::new();
-            for (claim, debtor) in held.into_iter().zip([Debtor::Dealer, Debtor::Maker]) {
-                debts.push(settle(&mut *conn, claim, debtor, Closing::Netted, &reason, moment).await?);
+            let both = [(Debtor::Dealer, "dealer_claim_id"), (Debtor::Maker, "maker_claim_id")];
+            for (claim, (debtor, field)) in held.into_iter().zip(both) {
+                let settled = settle(&mut *conn, claim, debtor, Closing::Netted, &reason, moment).await;
+                debts.push(settled.map_err(|error| error.of_item(field))?);
             }
             Ok(v1::NetDebtsResponse { debts })
         })

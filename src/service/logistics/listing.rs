@@ -40,7 +40,7 @@ pub(super) async fn list(app: &App, request: Request<v1::ListShipmentsRequest>) 
         Ok(ShipmentDirection::Inbound) => Some("INBOUND".to_owned()),
         Ok(ShipmentDirection::Outbound) => Some("OUTBOUND".to_owned()),
         Err(_) => {
-            fields.violate("direction", "must be one of the values listed in the contract");
+            fields.not_one_of("direction", request.direction, ["INBOUND", "OUTBOUND"].map(str::to_owned).into_iter());
             None
         }
     };

@@ -4,7 +4,7 @@ use sqlx::PgConnection;
 use tonic::Request;
 use uuid::Uuid;
 
-use super::{MOST_ITEMS, chosen, claim_ids, shipment};
+use super::{MOST_ITEMS, chosen, claim_ids, shipment, steps};
 use crate::{
     contract::v1,
     service::{App, Moment, Reply, claim::answer, fields::Fields, open_write},
@@ -32,12 +32,10 @@ async fn record_now(
     moment: &Moment,
 ) -> store::Result<v1::RecordLossResponse> {
     let (_, items) = shipments::get(&mut *conn, &moment.actor, id).await?;
+    let given = !named.is_empty();
     let ids = chosen(&items, named)?;
-    let mut steps = Vec::new();
-    for claim in claims::lock_all(&mut *conn, &moment.actor, &ids).await? {
-        let event = claim.lose(id, reason.to_owned())?;
-        steps.push((claim, vec![event]));
-    }
+    let held = claims::lock_all(&mut *conn, &moment.actor, &ids).await?;
+    let steps = steps(held, given, |claim| claim.lose(id, reason.to_owned()))?;
     let lost = claims::advance_all(&mut *conn, steps, None, &moment.actor, moment.now).await?;
     shipments::lose(&mut *conn, id, &ids, moment.now).await?;
     let shipment = Some(shipment(&mut *conn, &moment.actor, id).await?);

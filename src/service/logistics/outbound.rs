@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use tonic::Request;
 use uuid::Uuid;
 
-use super::{MOST_ITEMS, Parcel, chosen, claim_id, claim_ids, parcel, shipment};
+use super::{MOST_ITEMS, Parcel, chosen, claim_id, claim_ids, parcel, shipment, steps};
 use crate::{
     contract::v1,
     domain::{
@@ -33,10 +33,14 @@ pub(super) async fn dispatch(
     let (call, request, id, mut fields) = open_write(request)?;
     Fields::at_most("items", &request.items, MOST_ITEMS)?;
     fields.entries("items", &request.items);
-    let mut seen = HashSet::new();
+    let (mut seen, mut units) = (HashSet::new(), HashSet::new());
     let items: Option<Vec<_>> = fields.each(&request.items, |fields, at, item| {
         let claim = claim_id(fields, &format!("items[{at}].claim_id"), &item.claim_id, &mut seen);
-        let given = fields.optional_serial(&format!("items[{at}].given_serial"), &item.given_serial);
+        let field = format!("items[{at}].given_serial");
+        let given = fields.optional_serial(&field, &item.given_serial);
+        if given.clone().flatten().is_some_and(|given| !units.insert(given)) {
+            fields.violate(&field, "must be there once");
+        }
         claim.zip(given)
     });
     let parcel = parcel(&mut fields, &request.carrier, &request.tracking_number);
@@ -73,8 +77,8 @@ async fn dispatch_now(
     // A list with an entry at least: the fields were read.
     let party =
         found.first().map(|claim| claim.filing.applicant.clone()).ok_or_else(|| Error::broken("an empty parcel"))?;
-    if found.iter().any(|claim| claim.filing.applicant != party) {
-        return Err(Refusal::MixedParcel.into());
+    if let Some(at) = found.iter().position(|claim| claim.filing.applicant != party) {
+        return Err(Error::from(Refusal::MixedParcel).of_item(format!("items[{at}]")));
     }
     let credit_terms = match party.dealer_id() {
         Some(dealer) => dealers::get(&mut *conn, dealer).await?.credit_terms,
@@ -85,10 +89,12 @@ async fn dispatch_now(
         opened.recipient_id = Some(recipient(&mut *conn, to, &party, moment).await?);
     }
     let (mut places, mut steps) = (Vec::new(), Vec::new());
-    for (claim, (_, given)) in found.into_iter().zip(items) {
-        let event = claim.dispatch(opened.shipment_id, given.clone(), credit_terms)?;
+    for (at, (claim, (_, given))) in found.into_iter().zip(items).enumerate() {
+        let of_item = |error: Error| error.of_item(format!("items[{at}]"));
+        let event = claim.dispatch(opened.shipment_id, given.clone(), credit_terms);
+        let event = event.map_err(|refusal| of_item(refusal.into()))?;
         if let Some(given) = given {
-            send(&mut *conn, &claim, given, moment).await?;
+            send(&mut *conn, &claim, given, moment).await.map_err(of_item)?;
         }
         places.push(place(&claim, given.as_ref()));
         steps.push((claim, vec![event]));
@@ -145,15 +151,11 @@ async fn deliver_now(
     moment: &Moment,
 ) -> store::Result<v1::ConfirmDeliveryResponse> {
     let (parcel, items) = shipments::get(&mut *conn, &moment.actor, id).await?;
-    if parcel.is_inbound() {
-        return Err(Error::not_found("shipment", id));
-    }
+    parcel.must_travel("OUTBOUND")?;
+    let given = !named.is_empty();
     let ids = chosen(&items, named)?;
-    let mut steps = Vec::new();
-    for claim in claims::lock_all(&mut *conn, &moment.actor, &ids).await? {
-        let event = claim.deliver(id)?;
-        steps.push((claim, vec![event]));
-    }
+    let held = claims::lock_all(&mut *conn, &moment.actor, &ids).await?;
+    let steps = steps(held, given, |claim| claim.deliver(id))?;
     claims::advance_all(&mut *conn, steps, None, &moment.actor, moment.now).await?;
     let whole = Arrival::default();
     let arrived: Vec<_> = ids.iter().map(|id| (*id, &whole)).collect();

@@ -76,9 +76,7 @@ async fn receive_now(
     moment: &Moment,
 ) -> store::Result<v1::ReceiveReturnResponse> {
     let (parcel, announced) = shipments::get(&mut *conn, &moment.actor, id).await?;
-    if !parcel.is_inbound() {
-        return Err(Error::not_found("shipment", id));
-    }
+    parcel.must_travel("INBOUND")?;
     let places: Vec<_> =
         announced.iter().map(|place| (place.return_number.as_deref(), place.serial.as_deref())).collect();
     let judged: Vec<_> = items.iter().map(|item| item.found.among(&places)).collect();
@@ -93,7 +91,8 @@ async fn receive_now(
         let difference = match (unit, claim) {
             (Ok(_), Some(claim)) if claim.outcome() == Some(&Outcome::Lost) => Difference::GivenUp,
             (Ok(serial), Some(claim)) => {
-                let event = claim.receive(id, &serial, &item.arrival)?;
+                let event = claim.receive(id, &serial, &item.arrival);
+                let event = event.map_err(|refusal| Error::from(refusal).of_item(format!("items[{at}]")))?;
                 results.push(Became::ClaimId(claim.id.to_string()));
                 arrived.push((claim.id, &item.arrival));
                 steps.push((claim, vec![event]));

@@ -82,7 +82,7 @@ changes!(set_status(SetDealerStatusRequest) -> SetDealerStatusResponse = |fields
         DealerStatus::Active => Some(true),
         DealerStatus::Suspended => Some(false),
         DealerStatus::Unspecified => {
-            fields.violate("status", "must be one of the values listed in the contract");
+            fields.not_one_of("status", request.status, ["ACTIVE", "SUSPENDED"].map(str::to_owned).into_iter());
             None
         }
     };

@@ -164,6 +164,7 @@ impl Actor<'_> {
     }
 
     /// One box is unpacked: each unit as announced, under another serial, left out, damaged, or one that nobody announced.
+    #[allow(clippy::too_many_lines)] // One box, unit by unit.
     pub async fn unpack(&mut self) -> Option<()> {
         let at = self.a_parcel(Some(true))?;
         let parcel = self.parcels[at].clone();
@@ -198,17 +199,15 @@ impl Actor<'_> {
         }
         if self.rng.random_bool(0.25) {
             let stray = self.units.choose(&mut self.rng).unwrap().serial.clone();
-            if items.iter().any(|item| item.serial == stray) {
-                predicted = Err("INVALID_FIELDS");
-            }
+            let twice = items.iter().any(|item| item.serial == stray);
+            predicted = if twice { Err("INVALID_FIELDS") } else { predicted };
             items.push(ReceivedItem { serial: stray, ..Default::default() });
             expected.push(Err(Difference::Unannounced));
         }
-        let kept = |aside: &&Aside| matches!(aside.settled, Settlement::Unspecified | Settlement::Kept);
-        let kept: Vec<_> = self.aside.iter().filter(kept).map(|aside| &aside.serial).collect();
-        let again = items.iter().zip(&expected).any(|(item, became)| became.is_err() && kept.contains(&&item.serial));
         // One unit has one open record.
-        predicted = predicted.and(if again { Err("INVALID_FIELDS") } else { Ok(()) });
+        if items.iter().zip(&expected).any(|(item, became)| became.is_err() && self.keeps(&item.serial)) {
+            predicted = predicted.and(Err("INVALID_FIELDS"));
+        }
         if items.is_empty() {
             return None;
         }
@@ -239,6 +238,12 @@ impl Actor<'_> {
             self.became(place, &Act::Receive, ClaimState::Received, &done, "");
         }
         Some(())
+    }
+
+    /// Whether a unit is set aside, and not settled for good.
+    fn keeps(&self, serial: &str) -> bool {
+        let open = |aside: &Aside| matches!(aside.settled, Settlement::Unspecified | Settlement::Kept);
+        self.aside.iter().any(|aside| aside.serial == serial && open(aside))
     }
 
     pub async fn settle_set_aside(&mut self) -> Option<()> {

@@ -1,3 +1,5 @@
+-- What counts: whose word on a carrier's number, what stands in stock after a sale, what is owed and charged after a loss.
+
 -- What staff says of a carrier's number counts for whose parcel has it, and for nobody who gave its own parcel another's number.
 
 CREATE FUNCTION tracking_key(of_carrier text, of_number text) RETURNS text LANGUAGE sql IMMUTABLE
