@@ -74,12 +74,13 @@ pub enum Stage {
 }
 
 /// What is counted by the clock's work: its name there, that of the metric, of its label, and what it says.
-const COUNTS: [(&str, &str, &str, &str); 5] = [
+const COUNTS: [(&str, &str, &str, &str); 6] = [
     ("claims", "warranty_claims", "state", "Open claims by state, and how long they have been in it"),
     ("late", "warranty_claims_late", "state", "Open claims whose next action is late, by state"),
     ("stuck", "warranty_claims_stuck", "", "Claims that the clock should have ended more than a day ago"),
     ("debts", "warranty_debts", "debtor", "Units owed after swaps, by who owes them and for how long"),
     ("debts_late", "warranty_debts_late", "debtor", "Units owed after swaps whose day is over, by who owes them"),
+    ("imbalance", "warranty_ledger_imbalance", "", "By how many units the accounts differ from the open debts: 0"),
 ];
 
 impl Metrics {

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use sqlx::Executor;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -245,20 +246,31 @@ async fn claims_debts_what_is_late_and_what_is_stuck_are_counted_by_one_process(
         counts.sort();
         counts
     };
-    let nothing_stuck = [count("stuck", "", "", 0)];
+    let (balanced, nothing_stuck) = (count("imbalance", "", "", 0), [count("stuck", "", "", 0)]);
     let open = |age: &str| ["AUTHORIZED", "FILED", "SWAPPED"].map(|state| count("claims", state, age, 1));
-    let owed = |age: &str| [count("debts", "DEALER", age, 1)];
+    let owed = |age: &str| [count("debts", "DEALER", age, 1), balanced.clone()];
     assert_eq!(counted(0).await, [&open("1d")[..], &owed("1d"), &nothing_stuck].concat());
     // Guidance is due in two days.
     let late = [count("late", "FILED", "", 1)];
     assert_eq!(counted(3).await, [&open("7d")[..], &owed("7d"), &late, &nothing_stuck].concat());
     // An authorization lapses after 30 days, by the clock: one that did not for two days is stuck.
     let late = ["AUTHORIZED", "FILED", "SWAPPED"].map(|state| count("late", state, "", 1));
-    let overdue = [count("debts", "DEALER", "90d", 1), count("debts_late", "DEALER", "", 1)];
+    let overdue = [count("debts", "DEALER", "90d", 1), count("debts_late", "DEALER", "", 1), balanced.clone()];
     assert_eq!(counted(32).await, [&open("90d")[..], &overdue, &late, &[count("stuck", "", "", 1)]].concat());
 
     // Another process asks in vain.
     assert_eq!(counts::read(&mut second, now, civil_date(now)).await.unwrap(), []);
+    // An entry that went missing behind the system's back is told.
+    let mut owner = world.owner().await;
+    owner.execute("ALTER TABLE ledger_entries NO FORCE ROW LEVEL SECURITY").await.unwrap();
+    let written =
+        "INSERT INTO ledger_entries (claim_id, debtor, number, dealer_id, kind, owed, recorded_at, recorded_by)
+        SELECT claim_id, debtor, 2, dealer_id, 'RETURNED', owed, now(), 'staff/S1' FROM ledger_entries";
+    owner.execute(written).await.unwrap();
+    assert_eq!(counted(0).await[3], balanced, "it was closed");
+    owner.execute("ALTER TABLE ledger_entries DROP CONSTRAINT ledger_without_gaps").await.unwrap();
+    owner.execute("DELETE FROM ledger_entries WHERE number = 1").await.unwrap();
+    assert_eq!(counted(0).await[3], count("imbalance", "", "", 1));
     // The one that counted is gone: another takes its place, once the server has noticed.
     first.close().await.unwrap();
     let taken = async {

@@ -243,7 +243,7 @@ fn what_stands_in_the_way() {
             ]),
         ),
         (
-            Refusal::WrongState { state: StateName::Closed, action: Action::Cancel, allowed: vec![] },
+            Refusal::WrongState { state: StateName::Closed, action: Action::Cancel.into(), allowed: vec![] },
             Some(["申请已有进展，现在不能这样做。", "The claim has moved on. This is not possible now."]),
         ),
         (
