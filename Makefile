@@ -14,7 +14,7 @@ PAGE := target/gateway/web
 # The customer's page, as the gateway serves it.
 CUSTOMERS := web/dist/index.html
 
-.PHONY: up up-gateway test test-gateway test-web simulation lint chart test-observability image deps
+.PHONY: up up-gateway test test-gateway gateway-cost test-web simulation lint chart test-observability image deps
 .DEFAULT_GOAL := up
 
 up: deps
@@ -37,6 +37,14 @@ test-gateway: deps $(GATEWAY) $(PAGE)/page.js $(CUSTOMERS)
 	cargo build --locked
 	cd tests/gateway && ../../target/tools/bin/python -m unittest -v test_gateway
 	cd web && WARRANTY_ENVOY=../$(ENVOY) npm test
+
+# What the gateway costs, beside direct calls in the same minute.
+gateway-cost: deps $(GATEWAY)
+	@missing=''; command -v openssl >/dev/null || missing=' openssl'; \
+	command -v h2load >/dev/null || missing="$$missing nghttp2-client"; \
+	$(install)
+	cargo build --release --locked
+	WARRANTY=$$PWD/target/release/warranty target/tools/bin/python tests/gateway/cost.py
 
 test: deps lint chart
 	cargo test --locked

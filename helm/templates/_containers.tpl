@@ -104,7 +104,7 @@ lifecycle:
     "secret" "/etc/envoy/certificate.yaml" "page" "/etc/page" "descriptors" "/etc/contracts/contract.binpb"
     "issuer" .Values.auth.issuer "audience" .Values.auth.audience "jwks_url" .Values.auth.jwks "jwks_scheme" $jwks.scheme
     "jwks_host" (first $issuer) "jwks_port" (ternary (last $issuer) $https (gt (len $issuer) 1))
-    "origins" (default "none" (join "|" $origins)) "burst" (toString .Values.gateway.burst)
+    "origins" (default "none" (join "|" $origins)) "rate" (toString .Values.gateway.rate) "burst" (toString .Values.gateway.burst)
     "trace_percent" (toString (ternary (mulf 100 .Values.telemetry.traceRatio) 0 (ne .Values.telemetry.otlpEndpoint "")))
     "otlp_host" (first $otlp) "otlp_port" (ternary (last $otlp) "4317" (gt (len $otlp) 1)) -}}
 {{- range list "coverage" "claim" "logistics" "ratelimit" -}}

@@ -84,7 +84,8 @@ fn reached(place: &Place, front: &Front) -> Vec<(&'static str, String)> {
         ("issuer", issuer),
         ("audience", AUDIENCE.to_owned()),
         ("origins", origins),
-        ("burst", front.burst.to_string()),
+        ("rate", front.rate.to_string()),
+        ("burst", front.rate.div_ceil(4).to_string()),
         ("trace_percent", "100".to_owned()),
     ];
     for (host, port, number) in [

@@ -51,9 +51,9 @@ pub struct UpArgs {
 /// What of the gateway may be chosen.
 #[derive(Args, Clone, Debug)]
 pub struct Front {
-    /// Calls of one caller that the gateway lets through in a second
+    /// Calls of one caller that the gateway lets through in a second, a quarter of them at once
     #[arg(long, default_value_t = 100, requires = "gateway", value_parser = value_parser!(u32).range(1..))]
-    pub burst: u32,
+    pub rate: u32,
     /// The folder of the customer's page, which the gateway serves at /
     #[arg(long, value_name = "FOLDER", requires = "gateway")]
     pub page: Option<PathBuf>,

@@ -175,7 +175,7 @@ class World:
         (page / "index.html").write_text("<!doctype html>" + "<p>page</p>" * 100)
         (page / "main.js").write_text("// page\n" * 100)
         (self.data / "beside.html").write_text("not of the page")
-        command = [self.binary, "up", "--gateway", ENVOY, "--page", str(page), "--burst", "100", "--port", str(self.port), "--data", str(self.data)]
+        command = [self.binary, "up", "--gateway", ENVOY, "--page", str(page), "--port", str(self.port), "--data", str(self.data)]
         self.log = open(self.data / "up.log", "w")
         self.up = subprocess.Popen(command, stdout=self.log, stderr=self.log, env=environment)
         self.cafile = str(self.data / "gateway/tls/127.0.0.1/tls.crt")
@@ -191,8 +191,8 @@ class World:
         return "The gateway is at" in (self.data / "up.log").read_text() and http(self.gateway.admin + "/ready")[0] == 200
 
     def another(self, **changed):
-        """An Envoy of the same file; `coverage=[7051, 7052]` has these backends, `burst=1000` that burst, `ratelimit=1` that port,
-        `tls=folder` the certificate there."""
+        """An Envoy of the same file; `coverage=[7051, 7052]` has these backends, `rate=1000` that many calls of one caller, `ratelimit=1` that port,
+        `tls=folder` the certificate there; `traced=True` tells the collector."""
         first = free_ports(3)
         text = (self.data / "gateway/envoy.yaml").read_text()
 
@@ -204,7 +204,8 @@ class World:
         replace(f"port_value: {self.port + 9} ", f"port_value: {first} ")
         replace(f"port_value: {self.port + 10} ", f"port_value: {first + 1} ")
         replace(f"port_value: {self.port + 11} ", f"port_value: {first + 2} ")
-        replace("port_value: 4317 ", f"port_value: {self.collector.port} ")
+        if changed.get("traced"):
+            replace("port_value: 4317 ", f"port_value: {self.collector.port} ")
         endpoint = '{ endpoint: { address: { socket_address: { address: "127.0.0.1", port_value: %d } } } }'
         if backends := changed.get("coverage"):
             replace(endpoint % (self.port + 1), ", ".join(endpoint % backend for backend in backends))
@@ -214,8 +215,8 @@ class World:
             secret = (self.data / "gateway/certificate.yaml").read_text()
             (tls / "certificate.yaml").write_text(secret.replace(str(self.data / "gateway/tls/127.0.0.1"), str(tls)))
             replace(str(self.data / "gateway/certificate.yaml"), str(tls / "certificate.yaml"))
-        if burst := changed.get("burst"):
-            replace("max_tokens: 100, tokens_per_fill: 100,", f"max_tokens: {burst}, tokens_per_fill: {burst},")
+        if rate := changed.get("rate"):
+            replace("max_tokens: 25, tokens_per_fill: 100,", f"max_tokens: {rate}, tokens_per_fill: {rate},")
         path = self.data / f"envoy-{first}.yaml"
         path.write_text(text)
         gateway = Gateway(first, first + 1, self.cafile)
@@ -225,6 +226,11 @@ class World:
         self.gateways.append(gateway)
         until(lambda: http(gateway.admin + "/ready")[0] == 200)
         return gateway
+
+    def metrics(self, service):
+        """What a service's own port tells."""
+        number = ["coverage", "claim", "logistics"].index(service)
+        return http(f"http://127.0.0.1:{self.port + 4 + number}/metrics")[2]
 
     def token(self, kind="dealer", id=None, **claims):
         """The development issuer's; with `claims` changed, signed anew with its key."""
