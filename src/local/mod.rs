@@ -1,6 +1,6 @@
 //! `warranty up`: the whole system on one machine, with nothing to set up; and `warranty token`, for trying it.
 
-use std::path::PathBuf;
+use std::{net::Ipv4Addr, path::PathBuf};
 
 use clap::{Args, value_parser};
 
@@ -25,9 +25,9 @@ pub struct Place {
     pub data: Option<PathBuf>,
     #[arg(long, env = "HOME", hide = true)]
     home: Option<PathBuf>,
-    /// The first of eleven ports in a row: the issuer, coverage, claim, logistics, the probes of these three, PostgreSQL, and with
-    /// a gateway its limits, itself, and its Envoy's own
-    #[arg(long, default_value_t = 7050, value_parser = value_parser!(u16).range(1..=65525))]
+    /// The first of twelve ports in a row: the issuer, coverage, claim, logistics, the probes of these three, PostgreSQL, and with
+    /// a gateway its limits, itself, and two of its Envoy's own
+    #[arg(long, default_value_t = 7050, value_parser = value_parser!(u16).range(1..=65524))]
     pub port: u16,
 }
 
@@ -49,9 +49,23 @@ pub struct UpArgs {
     /// Put the gateway before the services: the path of an Envoy
     #[arg(long, value_name = "ENVOY")]
     pub gateway: Option<PathBuf>,
-    /// Calls of one caller that the gateway lets through in a second
+    /// How the gateway stands there.
+    #[command(flatten)]
+    pub front: Front,
+}
+
+/// What of the gateway may be chosen.
+#[derive(Args, Clone, Debug)]
+pub struct Front {
+    /// Calls of one caller that the gateway lets through in a second, a quarter of them at once
     #[arg(long, default_value_t = 100, requires = "gateway", value_parser = value_parser!(u32).range(1..))]
-    pub burst: u32,
+    pub rate: u32,
+    /// The folder of the customer's page, which the gateway serves at /
+    #[arg(long, value_name = "FOLDER", requires = "gateway")]
+    pub page: Option<PathBuf>,
+    /// This machine's address in a network, such as 192.168.1.20: the gateway listens to all of it, so that a phone can call
+    #[arg(long, value_name = "ADDRESS", requires = "gateway", default_value_t = Ipv4Addr::LOCALHOST)]
+    pub host: Ipv4Addr,
 }
 
 /// What `warranty token` needs.

@@ -128,7 +128,7 @@ impl System {
         let serial = sample::sell(&url, today).await?;
         let mut welcome = welcome::text(place, &data, &url, &desk, serial.as_deref())?;
         if with_gateway {
-            welcome.push_str(&welcome::gateway(place, &data, serial.as_deref()));
+            welcome.push_str(&welcome::gateway(place, &args.front, &data, &desk, serial.as_deref())?);
         }
         let mut system = Self { services: Vec::new(), cluster, welcome };
         listener.set_nonblocking(true)?;
@@ -141,7 +141,7 @@ impl System {
         }
         if let Some(envoy) = &args.gateway {
             system.services.push(ratelimit(place, &data, &url)?);
-            let mut gateway = gateway::start(place, &data, envoy, args.burst)?;
+            let mut gateway = gateway::start(place, &data, envoy, &args.front)?;
             let ready = format!("http://127.0.0.1:{}/ready", gateway::ports(place).1);
             wait_until_ready(&mut gateway, &ready).await?;
             system.services.push(gateway);

@@ -7,10 +7,11 @@ use std::{
 };
 
 use anyhow::Result;
+use qrcode::{EcLevel, QrCode, render::unicode::Dense1x2};
 use strum::VariantArray;
 
 use super::{
-    Place, gateway,
+    Front, Place, gateway,
     issuer::{Desk, HOURS, Kind, Who},
     up::{SERVICES, this_binary},
 };
@@ -60,23 +61,38 @@ pub(super) fn text(place: &Place, data: &Path, database: &str, desk: &Desk, seri
     Ok(text)
 }
 
-/// What to try through the gateway: gRPC by TLS, JSON, and what a browser shows.
-pub(super) fn gateway(place: &Place, data: &Path, serial: Option<&str>) -> String {
-    let url = format!("https://127.0.0.1:{}", gateway::ports(place).0);
-    let certificate = data.join("gateway/certificate.pem");
+/// What to try through the gateway: gRPC by TLS, JSON, and the customer's page.
+pub(super) fn gateway(place: &Place, front: &Front, data: &Path, desk: &Desk, serial: Option<&str>) -> Result<String> {
+    let url = gateway::url(place, front);
+    let certificate = gateway::certificate(data, front);
     let certificate = certificate.display();
     let serial = serial.unwrap_or("VT2008003979");
-    format!(
+    let mut text = format!(
         r#"
 The gateway is at {url} (gRPC, grpc-web, JSON); its Envoy tells of itself at http://127.0.0.1:{admin}
 
   buf curl --cacert {certificate} --schema proto -H "authorization: Bearer $DEALER_TOKEN" -d '{{"serial": "{serial}"}}' \
       {url}/aopre.warranty.v1.CoverageService/CheckCoverage
   curl --cacert {certificate} -H "authorization: Bearer $DEALER_TOKEN" '{url}/v1/claims?page_size=10'
-  a browser: {url}/healthz (its certificate is nobody's: take it for this machine)
 "#,
         admin = gateway::ports(place).1,
-    )
+    );
+    if front.page.is_some() {
+        let page = format!("{url}/#token={}", desk.token(&Who::of(Kind::Customer))?);
+        let phone = if front.host.is_loopback() { String::new() } else { drawn(&page)? };
+        writeln!(
+            text,
+            "\nThe customer's page, signed in as the sample's customer, whose unit is {serial}. The certificate is\n\
+             nobody's: let the browser take it for this machine.\n\n  {page}\n{phone}"
+        )?;
+    }
+    Ok(text)
+}
+
+/// An address as a QR code for a phone's camera: black on white, also where the terminal writes white on black.
+fn drawn(address: &str) -> Result<String> {
+    let code = QrCode::with_error_correction_level(address, EcLevel::L)?.render::<Dense1x2>().build();
+    Ok(code.lines().map(|line| format!("\n\x1b[30;107m{line}\x1b[0m")).collect())
 }
 
 fn exports(text: &mut String, place: &Place) -> Result<(), Error> {

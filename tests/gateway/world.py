@@ -1,10 +1,10 @@
 """The system behind its real gateway, for the tests: `warranty up --gateway` on ports of its own, and further Envoys with the same
 file before backends that misbehave on purpose."""
-import collections, concurrent.futures, json, os, pathlib, re, shutil, signal, socket, ssl, subprocess, sys, tempfile, time, urllib.error, urllib.request
+import collections, concurrent.futures, gzip, json, os, pathlib, re, shutil, signal, socket, ssl, subprocess, sys, tempfile, time
+import urllib.error, urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 GENERATED = ROOT / "target/gateway/python"
-sys.path.insert(0, str(GENERATED))
 
 
 def generate():
@@ -18,6 +18,8 @@ def generate():
 
 
 generate()
+# Not before: Python remembers that a folder was not there.
+sys.path.insert(0, str(GENERATED))
 import envoy, grpc, jwt  # noqa: E402
 from cryptography.hazmat.primitives.serialization import load_der_private_key  # noqa: E402
 from grpc_health.v1 import health_pb2  # noqa: E402
@@ -71,7 +73,8 @@ def http(url, method="GET", body=None, token=None, headers=(), cafile=None):
         answer = urllib.request.urlopen(request, context=context, timeout=30)
     except urllib.error.HTTPError as refused:
         answer = refused
-    text = answer.read().decode()
+    text = answer.read()
+    text = (gzip.decompress(text) if answer.headers["content-encoding"] == "gzip" else text).decode()
     try:
         text = json.loads(text)
     except ValueError:
@@ -160,17 +163,22 @@ class World:
         self.collector = Collector()
         self.data = pathlib.Path(tempfile.mkdtemp(prefix="warranty-gateway-"))
         self.data.chmod(0o755)
-        self.port = free_ports(11)
+        self.port = free_ports(12)
         # The system's own Envoy tells nobody; those of the tests tell this collector.
         environment = os.environ | {
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{self.collector.port}",
             "WARRANTY_LIMITS": "*=1000000/hour,ListFaults=5/hour",
         }
         self.binary = os.environ.get("WARRANTY", str(ROOT / "target/debug/warranty"))
-        command = [self.binary, "up", "--gateway", ENVOY, "--burst", "100", "--port", str(self.port), "--data", str(self.data)]
+        page = self.data / "page"
+        page.mkdir()
+        (page / "index.html").write_text("<!doctype html>" + "<p>page</p>" * 100)
+        (page / "main.js").write_text("// page\n" * 100)
+        (self.data / "beside.html").write_text("not of the page")
+        command = [self.binary, "up", "--gateway", ENVOY, "--page", str(page), "--port", str(self.port), "--data", str(self.data)]
         self.log = open(self.data / "up.log", "w")
         self.up = subprocess.Popen(command, stdout=self.log, stderr=self.log, env=environment)
-        self.cafile = str(self.data / "gateway/certificate.pem")
+        self.cafile = str(self.data / "gateway/tls/127.0.0.1/tls.crt")
         self.gateway = Gateway(self.port + 9, self.port + 10, self.cafile)
         self.gateways = []
         until(self.is_up, 120)
@@ -183,8 +191,9 @@ class World:
         return "The gateway is at" in (self.data / "up.log").read_text() and http(self.gateway.admin + "/ready")[0] == 200
 
     def another(self, **changed):
-        """An Envoy of the same file; `coverage=[7051, 7052]` has these backends, `burst=1000` that burst, `ratelimit=1` that port."""
-        first = free_ports(2)
+        """An Envoy of the same file; `coverage=[7051, 7052]` has these backends, `rate=1000` that many calls of one caller, `ratelimit=1` that port,
+        `tls=folder` the certificate there; `traced=True` tells the collector."""
+        first = free_ports(3)
         text = (self.data / "gateway/envoy.yaml").read_text()
 
         def replace(old, new):
@@ -194,22 +203,34 @@ class World:
 
         replace(f"port_value: {self.port + 9} ", f"port_value: {first} ")
         replace(f"port_value: {self.port + 10} ", f"port_value: {first + 1} ")
-        replace("port_value: 4317 ", f"port_value: {self.collector.port} ")
+        replace(f"port_value: {self.port + 11} ", f"port_value: {first + 2} ")
+        if changed.get("traced"):
+            replace("port_value: 4317 ", f"port_value: {self.collector.port} ")
         endpoint = '{ endpoint: { address: { socket_address: { address: "127.0.0.1", port_value: %d } } } }'
         if backends := changed.get("coverage"):
             replace(endpoint % (self.port + 1), ", ".join(endpoint % backend for backend in backends))
         if port := changed.get("ratelimit"):
             replace(endpoint % (self.port + 8), endpoint % port)
-        if burst := changed.get("burst"):
-            replace("max_tokens: 100, tokens_per_fill: 100,", f"max_tokens: {burst}, tokens_per_fill: {burst},")
+        if tls := changed.get("tls"):
+            secret = (self.data / "gateway/certificate.yaml").read_text()
+            (tls / "certificate.yaml").write_text(secret.replace(str(self.data / "gateway/tls/127.0.0.1"), str(tls)))
+            replace(str(self.data / "gateway/certificate.yaml"), str(tls / "certificate.yaml"))
+        if rate := changed.get("rate"):
+            replace("max_tokens: 25, tokens_per_fill: 100,", f"max_tokens: {rate}, tokens_per_fill: {rate},")
         path = self.data / f"envoy-{first}.yaml"
         path.write_text(text)
         gateway = Gateway(first, first + 1, self.cafile)
         command = [ENVOY, "-c", str(path), "--use-dynamic-base-id", "--log-level", "warning", "--drain-time-s", "3"]
-        gateway.process = subprocess.Popen(command, stdout=open(self.data / f"envoy-{first}.log", "w"), stderr=subprocess.STDOUT)
+        with open(self.data / f"envoy-{first}.log", "w") as log:
+            gateway.process = subprocess.Popen(command, stdout=log, stderr=log)
         self.gateways.append(gateway)
         until(lambda: http(gateway.admin + "/ready")[0] == 200)
         return gateway
+
+    def metrics(self, service):
+        """What a service's own port tells."""
+        number = ["coverage", "claim", "logistics"].index(service)
+        return http(f"http://127.0.0.1:{self.port + 4 + number}/metrics")[2]
 
     def token(self, kind="dealer", id=None, **claims):
         """The development issuer's; with `claims` changed, signed anew with its key."""

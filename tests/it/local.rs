@@ -13,8 +13,8 @@ use std::{
 use uuid::Uuid;
 use warranty::local::postgres::Cluster;
 
-/// The issuer, coverage, claim, logistics, their probes, PostgreSQL: this many ports in a row.
-const PORTS: u16 = 8;
+/// The issuer, coverage, claim, logistics, their probes, PostgreSQL, and a gateway's four: this many ports in a row.
+const PORTS: u16 = 12;
 const CLAIM: u16 = 2;
 const POSTGRES: u16 = 7;
 
@@ -43,11 +43,15 @@ impl Place {
 
     /// Starts `up` and waits for the last thing that it prints.
     fn up(&self) -> Up {
+        self.up_with(&[], "warranty walk")
+    }
+
+    fn up_with(&self, flags: &[&str], last: &str) -> Up {
         let began = Instant::now();
-        let mut process = self.command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut process = self.command().args(flags).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut output = BufReader::new(process.stdout.take().unwrap());
         let mut welcome = String::new();
-        while !welcome.contains("warranty walk") {
+        while !welcome.contains(last) {
             let read = output.read_line(&mut welcome).unwrap();
             assert!(read > 0, "it ended at once, having said: {welcome}");
         }
@@ -187,7 +191,7 @@ fn it_starts_is_alone_in_its_folder_stops_and_starts_again_within_seconds() {
 fn killed_it_leaves_nothing_behind_and_starts_again() {
     let place = Place::new();
     let mut up = place.up();
-    let connections = connect(place.port..place.port + PORTS);
+    let connections = connect(place.port..=place.port + POSTGRES);
     up.end("KILL");
     gone(connections);
     assert!(place.up().end("TERM").1);
@@ -263,4 +267,33 @@ fn a_throwaway_cluster_dies_with_a_killed_process() {
     process.kill().unwrap();
     process.wait().unwrap();
     gone(connection);
+}
+
+#[test]
+fn a_gateway_before_it_serves_the_page_and_its_file_is_sound() {
+    let envoy = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/bin/envoy");
+    assert!(Path::new(envoy).exists(), "`make lint` fetches what is missing: {envoy}");
+    let place = Place::new();
+    let page = place.data.join("page");
+    fs::create_dir_all(&page).unwrap();
+    fs::write(page.join("index.html"), "<!doctype html>").unwrap();
+    let up = place.up_with(&["--gateway", envoy, "--page", page.to_str().unwrap(), "--host", "127.0.0.2"], "/#token=");
+
+    let certificate = place.data.join("gateway/tls/127.0.0.2/tls.crt");
+    let asked = |url: &str| {
+        let answer = Command::new("curl").args(["--silent", "--cacert"]).arg(&certificate).arg(url).output().unwrap();
+        String::from_utf8(answer.stdout).unwrap()
+    };
+    let url = up.welcome.lines().find_map(|line| line.trim().strip_prefix("The gateway is at ")).unwrap();
+    let url = url.split(' ').next().unwrap();
+    assert_eq!(asked(&format!("{url}/")), "<!doctype html>");
+    assert_eq!(asked(&format!("{url}/v1/claims")).matches("TOKEN_REFUSED").count(), 1);
+    let signed_in = up.welcome.lines().find(|line| line.starts_with(&format!("  {url}/#token="))).unwrap();
+    assert_eq!(signed_in.split('.').count(), 3 + 3, "an address and a token");
+
+    let file = place.data.join("gateway/envoy.yaml");
+    assert!(!fs::read_to_string(&file).unwrap().contains("{{"), "a placeholder is left");
+    let judged =
+        Command::new(envoy).args(["--mode", "validate", "--use-dynamic-base-id", "-c"]).arg(&file).output().unwrap();
+    assert!(judged.status.success(), "{}", String::from_utf8_lossy(&judged.stderr));
 }
