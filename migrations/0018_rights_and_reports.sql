@@ -41,7 +41,6 @@ CREATE POLICY vat_rates_set_by_staff ON vat_rates FOR INSERT WITH CHECK (caller_
 DROP POLICY requests_of_worker ON request_log;
 CREATE POLICY requests_seen_by_worker ON request_log FOR SELECT TO warranty_worker USING (true);
 CREATE POLICY requests_forgotten_by_worker ON request_log FOR DELETE TO warranty_worker USING (recorded_at < now() - interval '90 days');
-REVOKE SELECT (debit_account, credit_account) ON ledger_entries FROM warranty_worker;
 ALTER POLICY stock_released_by_worker ON stock_units USING (held_until <= now());
 
 -- ---- what is found by what
