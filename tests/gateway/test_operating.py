@@ -1,12 +1,13 @@
 """What is done to the running system, and no caller notices: processes replaced one by one, the issuer's keys rotated."""
 import base64, json, time, unittest, uuid
 
-from world import World, until  # noqa: I001 (makes the contracts' modules)
+from world import ROOT, World, until  # noqa: I001 (makes the contracts' modules)
 from fleet import Fleet, Keys, Load, sold_units
 import grpc, jwt
 from aopre.warranty.v1 import coverage_pb2, coverage_pb2_grpc
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 world = None
 
@@ -134,6 +135,35 @@ class KeyRotation(Case):
         load.stop()
         print(f"\n{load.calls()} calls under both keys, {load.failures.total()} failed")
         self.nothing_failed(load)
+
+
+class OldClient(Case):
+    def test_a_client_of_the_released_contracts_calls_the_new_processes(self):
+        pool = descriptor_pool.DescriptorPool()
+        for file in descriptor_pb2.FileDescriptorSet.FromString((ROOT / "proto/released.binpb").read_bytes()).file:
+            pool.Add(file)
+
+        def call(method, kind, more=b"", **fields):
+            """As a client that was generated from the released contracts; `more` are fields that only a later one has."""
+            found = pool.FindMethodByName(f"aopre.warranty.v1.{method.replace('/', '.')}")
+            asked, told = (message_factory.GetMessageClass(message) for message in (found.input_type, found.output_type))
+            with world.gateway.channel() as channel:
+                one = channel.unary_unary(f"/aopre.warranty.v1.{method}", response_deserializer=told.FromString)
+                return one(asked(**fields).SerializeToString() + more, metadata=[("authorization", f"Bearer {world.token(kind)}")], timeout=20)
+
+        serial = sold_units(world, "OC", 1)[0]
+        answer = call("CoverageService/CheckCoverage", "dealer", serial=serial)
+        self.assertEqual(answer.serial, serial)
+        # Field 5000, a text: neither side knows it, and it changes nothing.
+        later = bytes([0xC2, 0xB8, 0x02, 4]) + b"more"
+        fields = dict(request_id=str(uuid.uuid4()), serial=serial, report={"fault_code": "NO_POWER"})
+        fields["customer"] = {"customer_id": "00000000-0000-4000-8000-000000000001"}
+        filed = call("ClaimService/FileClaim", "dealer", later, **fields).claim
+        self.assertEqual(call("ClaimService/FileClaim", "dealer", later, **fields).claim.claim_id, filed.claim_id)
+        listed = call("ClaimService/ListClaims", "dealer", page_size=1).claims
+        self.assertEqual([claim.claim_id for claim in listed], [filed.claim_id])
+        self.assertEqual(call("RegistryService/GetUnit", "dealer", serial=serial).unit.serial, serial)
+        self.assertIsNotNone(call("LogisticsService/ListShipments", "dealer"))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ use crate::{
         wire::{date, money, number, text, time},
     },
     store::{
+        self,
         billing::{self, Entry, Kind},
         claims,
         prices::{self, Price, VatRate},
@@ -163,6 +164,7 @@ pub(super) async fn feed(
     let page = fields.finish(|| page)?;
     app.read(&call, page.size, move |conn, size, _| {
         Box::pin(async move {
+            store::given_out(conn, "billable_number", request.after_sequence).await?;
             let entries = billing::list(conn, request.after_sequence, size).await?;
             Ok(v1::ListBillableRepairsResponse { entries: entries.into_iter().map(entry).collect() })
         })

@@ -14,7 +14,7 @@ use crate::{
         wire::{date, money, number, text, time},
     },
     store::{
-        Error, dealers,
+        self, Error, dealers,
         freight::{self, Entry, Period, Total},
         shipments,
     },
@@ -137,6 +137,7 @@ pub(super) async fn export(app: &App, request: Request<v1::ExportFreightRequest>
     let page = fields.finish(|| page)?;
     app.read(&call, page.size, move |conn, size, _| {
         Box::pin(async move {
+            store::given_out(conn, "freight_number", request.after_sequence).await?;
             let entries = freight::list(conn, request.after_sequence, size).await?;
             Ok(v1::ExportFreightResponse { entries: entries.into_iter().map(entry).collect() })
         })
