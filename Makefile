@@ -14,7 +14,7 @@ PAGE := target/gateway/web
 # The customer's page, as the gateway serves it.
 CUSTOMERS := web/dist/index.html
 
-.PHONY: up up-gateway test test-gateway gateway-cost test-web simulation lint chart test-observability image deps
+.PHONY: up up-gateway test test-gateway gateway-cost test-operating test-web page simulation lint release-contract chart test-observability image deps
 .DEFAULT_GOAL := up
 
 up: deps
@@ -46,6 +46,14 @@ gateway-cost: deps $(GATEWAY)
 	cargo build --release --locked
 	WARRANTY=$$PWD/target/release/warranty target/tools/bin/python tests/gateway/cost.py
 
+# What is done to the running system, behind the real gateway: processes replaced, keys rotated,
+# a backup restored; and a client of the released contracts. Five minutes.
+test-operating: deps $(GATEWAY)
+	@missing=''; command -v openssl >/dev/null || missing=' openssl'; \
+	$(install)
+	cargo build --locked
+	cd tests/gateway && ../../target/tools/bin/python -m unittest -v test_operating test_restore
+
 test: deps lint chart
 	cargo test --locked
 
@@ -54,7 +62,6 @@ chart: $(BUF)
 	helm/check
 
 # The customer's page beside a running `make up`, whose first port may be named: make page UP=7350
-.PHONY: page
 page: UP = 7050
 page:
 	@missing=''; command -v npm >/dev/null || missing=' nodejs npm'; \
@@ -96,6 +103,12 @@ lint: $(BUF)
 	cargo clippy --locked --all-targets -- -D warnings
 	$(BUF) lint proto
 	$(BUF) format --diff --exit-code proto
+	$(BUF) breaking proto --against proto/released.binpb
+
+# The contracts as callers have them from now on: what breaks them fails `make lint`. For each release.
+release-contract: $(BUF)
+	$(BUF) breaking proto --against proto/released.binpb
+	$(BUF) build proto --exclude-source-info -o proto/released.binpb
 
 # PostgreSQL, and a C compiler for the cryptography.
 deps:

@@ -15,7 +15,7 @@ use crate::server::request_log::name;
 /// The percentiles of the plotted curve.
 const CURVE: [f64; 14] = [1.0, 10.0, 25.0, 50.0, 75.0, 80.0, 90.0, 95.0, 98.0, 99.0, 99.5, 99.9, 99.95, 99.99];
 
-/// Milliseconds that calls took which were answered with OK.
+/// Milliseconds that calls took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Latency {
     /// The median.
@@ -30,6 +30,13 @@ pub struct Latency {
     pub max: f64,
 }
 
+impl Latency {
+    fn of(took: &Histogram<u64>) -> Self {
+        let [p50, p90, p99, p999, max] = [50.0, 90.0, 99.0, 99.9, 100.0].map(|percent| at(took, percent));
+        Self { p50, p90, p99, p999, max }
+    }
+}
+
 /// What calls of one kind showed.
 #[derive(Clone, Debug, Serialize)]
 pub struct OfKind {
@@ -41,8 +48,10 @@ pub struct OfKind {
     pub calls_per_second: f64,
     /// Serials answered.
     pub serials: u64,
-    /// Milliseconds.
+    /// Of calls that were answered with OK.
     pub latency_ms: Latency,
+    /// Of the others.
+    pub refused_ms: Latency,
     /// Percent and milliseconds.
     pub curve: Vec<(f64, f64)>,
     /// How calls ended, by gRPC's names.
@@ -64,6 +73,7 @@ pub struct Second {
 
 struct Kept {
     took: Histogram<u64>,
+    refused: Histogram<u64>,
     codes: BTreeMap<i32, u64>,
     serials: u64,
     wrong: u64,
@@ -94,6 +104,7 @@ impl Measured {
         self.end = self.end.max(ended);
         let of_kind = self.kinds.entry(kind).or_insert_with(|| Kept {
             took: new_histogram(3),
+            refused: new_histogram(3),
             codes: BTreeMap::new(),
             serials: 0,
             wrong: 0,
@@ -109,6 +120,8 @@ impl Measured {
         if outcome.code == Code::Ok {
             of_kind.took.saturating_record(took);
             second.saturating_record(took);
+        } else {
+            of_kind.refused.saturating_record(took);
         }
     }
 
@@ -126,13 +139,8 @@ impl Measured {
                 calls,
                 calls_per_second: calls as f64 / self.time().as_secs_f64().max(1e-9),
                 serials: kept.serials,
-                latency_ms: Latency {
-                    p50: at(&kept.took, 50.0),
-                    p90: at(&kept.took, 90.0),
-                    p99: at(&kept.took, 99.0),
-                    p999: at(&kept.took, 99.9),
-                    max: at(&kept.took, 100.0),
-                },
+                latency_ms: Latency::of(&kept.took),
+                refused_ms: Latency::of(&kept.refused),
                 curve: CURVE.map(|percent| (percent, at(&kept.took, percent))).to_vec(),
                 codes: kept.codes.iter().map(|(code, count)| (name(Code::from_i32(*code)), *count)).collect(),
                 wrong: kept.wrong,

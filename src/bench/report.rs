@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::{
-    latency::{OfKind, Second},
+    latency::{Latency, OfKind, Second},
     processes::Usage,
 };
 
@@ -152,6 +152,15 @@ impl Display for Report {
     }
 }
 
+/// A line of a phase's table.
+fn row(f: &mut Formatter<'_>, name: &str, calls_per_second: f64, took: Latency, told: &str) -> fmt::Result {
+    write!(f, "  {name:<7} {calls_per_second:>10.0}")?;
+    for ms in [took.p50, took.p90, took.p99, took.p999, took.max] {
+        write!(f, " {ms:>9.2}")?;
+    }
+    writeln!(f, "  {told}")
+}
+
 impl Display for Phase {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let latencies = match self.corrected {
@@ -162,13 +171,12 @@ impl Display for Phase {
         let [calls, p50, p90, p99, p999, max] = ["calls/s", "p50 ms", "p90", "p99", "p99.9", "max"];
         writeln!(f, "  kind    {calls:>10} {p50:>9} {p90:>9} {p99:>9} {p999:>9} {max:>9}  codes")?;
         for of_kind in &self.kinds {
-            let took = of_kind.latency_ms;
-            write!(f, "  {:<7} {:>10.0}", of_kind.kind.to_string(), of_kind.calls_per_second)?;
-            for ms in [took.p50, took.p90, took.p99, took.p999, took.max] {
-                write!(f, " {ms:>9.2}")?;
-            }
             let codes: Vec<String> = of_kind.codes.iter().map(|(code, count)| format!("{code} {count}")).collect();
-            writeln!(f, "  {}", codes.join(", "))?;
+            row(f, &of_kind.kind.to_string(), of_kind.calls_per_second, of_kind.latency_ms, &codes.join(", "))?;
+            let refused = of_kind.calls - of_kind.codes.get("OK").copied().unwrap_or_default();
+            if refused > 0 {
+                row(f, "not OK", refused as f64 / self.seconds.max(1e-9), of_kind.refused_ms, "of these")?;
+            }
             if of_kind.wrong > 0 {
                 writeln!(
                     f,

@@ -1,6 +1,14 @@
 //! The one ladder that every call climbs before its handler. A rung refuses with a status that carries its reason.
 
-use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    collections::HashMap,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{
     body::Body,
@@ -50,6 +58,38 @@ pub(super) struct Gate {
     pub(super) unknown: Arc<metrics::Calls>,
     /// Cancelled when nothing new is accepted any more: streams, which may have no end of their own, end then.
     pub(super) stop: CancellationToken,
+    /// Tells calls that are too many.
+    pub(super) full: Full,
+}
+
+/// What a call that is one too many is told: made once, for refusing must cost little, or it takes what answering needs. Such a
+/// call has no span and no log line of its own; a line a second says that there are any.
+pub(super) struct Full {
+    headers: HeaderMap,
+    begin: std::time::Instant,
+    told: AtomicU64,
+}
+
+impl Default for Full {
+    fn default() -> Self {
+        let refused = refuse(Code::Unavailable, ErrorReason::Overloaded, "too many calls at once");
+        let headers = refused.into_http::<Body>().into_parts().0.headers;
+        Self { headers, begin: std::time::Instant::now(), told: AtomicU64::new(u64::MAX) }
+    }
+}
+
+impl Full {
+    fn answer(&self, calls: &metrics::Calls) -> Response {
+        metrics::shed();
+        calls.ended(Code::Unavailable as usize, Duration::ZERO);
+        let second = self.begin.elapsed().as_secs();
+        if self.told.swap(second, Ordering::Relaxed) != second {
+            tracing::warn!("too many calls at once: some of this second were refused");
+        }
+        let mut answer = Response::new(Body::empty());
+        *answer.headers_mut() = self.headers.clone();
+        answer
+    }
 }
 
 /// The middleware. tonic would serve GET and `application/json`; health and reflection are for everybody, always.
@@ -66,6 +106,9 @@ pub(super) async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: 
         return next.run(request).await;
     }
     let known = gate.methods.get(path);
+    let calls = known.map_or(&gate.unknown, |(_, calls)| calls);
+    let Ok(place) = Arc::clone(&gate.places).try_acquire_owned() else { return gate.full.answer(calls) };
+    let calls = Arc::clone(calls);
     let method = known.map(|(served, _)| *served);
     // A path that nobody serves is no name for a span or a log line: callers make them up.
     let name = method.map_or("unknown", |served| served.method.path);
@@ -73,10 +116,9 @@ pub(super) async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: 
     let trace_id = telemetry::trace_id(&span);
     span.record("trace_id", &trace_id);
     let start = std::time::Instant::now();
-    let calls = Arc::clone(known.map_or(&gate.unknown, |(_, calls)| calls));
     let mut log =
         RequestLog { span: span.clone(), method: name, trace_id, caller: None, code: Code::Cancelled, start, calls };
-    let answer = gate.answer(method, request, next, &mut log).instrument(span).await;
+    let answer = gate.answer(method, request, next, &mut log, place).instrument(span).await;
     let (answer, life) = answer.unwrap_or_else(|refused| (refused.into_http(), None));
     log.code = code(&answer);
     match life {
@@ -106,7 +148,7 @@ fn span(path: &'static str, headers: &HeaderMap) -> Span {
 }
 
 impl Gate {
-    /// Within the caller's deadline and the process's limit; a panic is an answer too. The answer of a call that streams
+    /// Within the caller's deadline; a panic is an answer too. The answer of a call that streams
     /// comes with what it lives on.
     async fn answer(
         &self,
@@ -114,14 +156,10 @@ impl Gate {
         request: Request,
         next: Next,
         log: &mut RequestLog,
+        place: OwnedSemaphorePermit,
     ) -> Result<(Response, Option<Life>), Status> {
         let asked = request::timeout(request.headers())?;
         let deadline = Instant::now() + request::budget(asked, &self.limits);
-        let place = self.places.clone().try_acquire_owned();
-        let place = place.map_err(|_| {
-            metrics::shed();
-            refuse(Code::Unavailable, ErrorReason::Overloaded, "too many calls at once")
-        })?;
         let stream = asked.map(|asked| Instant::now() + asked);
         let work = self.admit(method, request, next, log, (deadline, stream, Arc::new(place)));
         match timeout_at(deadline, AssertUnwindSafe(work).catch_unwind()).await {

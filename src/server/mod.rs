@@ -176,6 +176,7 @@ fn router(
         methods: methods.into_iter().map(|(path, served)| (path, (served, metrics::Calls::of(path)))).collect(),
         unknown: metrics::Calls::of("unknown"),
         stop,
+        full: gate::Full::default(),
     });
     let origins: Arc<[HeaderValue]> = chassis.origins.into();
     // In one, the first outermost: for each layer that axum is given by itself it boxes and clones the route once more.

@@ -103,15 +103,28 @@ async fn prepare(connection: &mut PgConnection, role: Role) -> sqlx::Result<()> 
     Ok(())
 }
 
-/// Brings the schema up to this binary's version and publishes the standard policy. `url` is the owner's.
+/// Brings the schema up to this binary's version and publishes the standard policy; one that a newer binary migrated stays as it is.
+/// `url` is the owner's.
 pub async fn migrate(url: &str) -> anyhow::Result<()> {
     let mut connection = PgConnection::connect(url).await?;
-    MIGRATIONS.run(&mut connection).await?;
+    let mut migrations = sqlx::migrate::Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
+    migrations.set_ignore_missing(true).run(&mut connection).await?;
     policies::publish_standard(&mut connection).await?;
     // The login that migrates locally also serves: it must be able to take each process's role.
     connection.execute("GRANT warranty_coverage, warranty_claim, warranty_logistics, warranty_worker, warranty_watch, warranty_ratelimit TO CURRENT_USER").await?;
     connection.close().await?;
     Ok(())
+}
+
+/// Refuses to read a feed on from a number that `sequence` never gave out: after a restore its reader is ahead of what is left, and
+/// would take the silence for the end.
+pub async fn given_out(conn: &mut PgConnection, sequence: &'static str, after: i64) -> Result<()> {
+    let last = "SELECT coalesce(pg_sequence_last_value($1::text::regclass), 0)";
+    let last: i64 = sqlx::query_scalar(last).bind(sequence).fetch_one(conn).await?;
+    match after <= last {
+        true => Ok(()),
+        false => Err(Error::invalid("after_sequence", "must be 0 or a number that was told")),
+    }
 }
 
 /// The least version of the schema that this binary works with: its latest migration's.

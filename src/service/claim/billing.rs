@@ -20,6 +20,7 @@ use crate::{
         wire::{date, money, number, text, time},
     },
     store::{
+        self,
         billing::{self, Entry, Kind},
         claims,
         prices::{self, Price, VatRate},
@@ -157,6 +158,7 @@ pub(super) async fn feed(
     let asked = Page::feed(&call, request.page_size, request.after_sequence)?;
     app.read(&call, asked, |conn, (after, size), _| {
         Box::pin(async move {
+            store::given_out(conn, "billable_number", after).await?;
             let entries = billing::list(conn, after, size).await?.into_iter().map(entry).collect();
             Ok(v1::ListBillableRepairsResponse { entries })
         })

@@ -14,7 +14,7 @@ use crate::{
         wire::{date, money, number, text, time},
     },
     store::{
-        Error, dealers,
+        self, Error, dealers,
         freight::{self, Entry, Period, Total},
         people::{self, NamedCustomer},
         shipments,
@@ -138,6 +138,7 @@ pub(super) async fn export(app: &App, request: Request<v1::ExportFreightRequest>
     let asked = Page::feed(&call, request.page_size, request.after_sequence)?;
     app.read(&call, asked, |conn, (after, size), _| {
         Box::pin(async move {
+            store::given_out(conn, "freight_number", after).await?;
             let entries = freight::list(conn, after, size).await?.into_iter().map(entry).collect();
             Ok(v1::ExportFreightResponse { entries })
         })
