@@ -14,6 +14,7 @@ use super::{
     ledger,
     people::Person,
     stock,
+    transaction::about,
 };
 use crate::{
     domain::{
@@ -138,6 +139,7 @@ pub async fn file(
         .bind(person.and_then(|person| person.address.as_ref()))
         .execute(conn)
         .await?;
+    about(claim.id);
     Ok(())
 }
 
@@ -184,6 +186,9 @@ pub async fn advance_all(
         }
     }
     row::update(&mut *conn, &claims).await?;
+    if let [claim] = claims.as_slice() {
+        about(claim.id);
+    }
     let over = claims.iter().zip(could_hold).filter(|(claim, could)| *could && claim.may_be_allocated().is_err());
     let over: Vec<Uuid> = over.map(|(claim, _)| claim.id).collect();
     if !over.is_empty() {

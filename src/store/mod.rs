@@ -29,6 +29,7 @@ pub mod requests;
 pub mod sales;
 pub mod set_aside;
 pub mod shipments;
+pub mod statements;
 pub mod stock;
 mod texts;
 pub mod tracking;

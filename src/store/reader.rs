@@ -9,6 +9,7 @@ use std::{
 
 use sqlx::{ConnectOptions, Executor, PgConnection, PgPool, postgres::PgConnectOptions};
 use tokio::sync::oneshot;
+use tracing::{Instrument, Span};
 
 use super::{
     Role,
@@ -16,7 +17,7 @@ use super::{
     facts::{self, UnitToDecide, Units},
     prepare,
 };
-use crate::{domain::serial::Serial, metrics};
+use crate::{domain::serial::Serial, metrics, telemetry};
 
 /// Readers of single questions. One: a query costs as much as several questions in it, and two would halve what each answers.
 const UNIT_READERS: usize = 1;
@@ -40,11 +41,14 @@ struct Question {
     serial: Serial,
     deadline: Instant,
     answer: oneshot::Sender<Result<Option<Arc<UnitToDecide>>>>,
+    /// Whose question it is, where that is recorded.
+    by: Option<Span>,
 }
 
 struct Batch {
     serials: HashSet<String>,
     answer: oneshot::Sender<Result<Units>>,
+    by: Option<Span>,
 }
 
 impl Reader {
@@ -64,7 +68,9 @@ impl Reader {
     /// The facts of a unit as of now. Errors: NotFound, Deadline, Busy, Away.
     pub async fn unit(&self, serial: &Serial, deadline: Instant) -> Result<Arc<UnitToDecide>> {
         let (answer, answered) = oneshot::channel();
-        self.units.try_send(Question { serial: serial.clone(), deadline, answer }).map_err(refused)?;
+        self.units
+            .try_send(Question { serial: serial.clone(), deadline, answer, by: telemetry::recorded() })
+            .map_err(refused)?;
         let unit = within(deadline, answered).await?;
         unit.ok_or_else(|| Error::not_found("unit", serial))
     }
@@ -72,7 +78,7 @@ impl Reader {
     /// The facts of many units as of now, by serial: those that the registry knows. Errors: Deadline, Busy, Away.
     pub async fn units(&self, serials: HashSet<String>, deadline: Instant) -> Result<Units> {
         let (answer, answered) = oneshot::channel();
-        self.batches.try_send(Batch { serials, answer }).map_err(refused)?;
+        self.batches.try_send(Batch { serials, answer, by: telemetry::recorded() }).map_err(refused)?;
         within(deadline, answered).await
     }
 }
@@ -105,8 +111,11 @@ async fn read_units(server: Arc<PgConnectOptions>, questions: flume::Receiver<Qu
             continue;
         }
         let serials: Vec<&str> = waiting.iter().map(|question| question.serial.as_str()).collect();
-        let answers = ask(&server, &mut connection, &serials).await;
-        for Question { serial, answer, .. } in waiting {
+        let query = telemetry::shared("UnitFacts", waiting.iter().filter_map(|question| question.by.as_ref()));
+        let answers = ask(&server, &mut connection, &serials).instrument(query).await;
+        for Question { serial, answer, by, .. } in waiting {
+            // The call's span ends with its answer, not later.
+            drop(by);
             let unit = answers.as_ref().map(|units| units.get(serial.as_str()).cloned()).map_err(Clone::clone);
             // Whoever went away is not there to be told.
             let _ = answer.send(unit);
@@ -117,10 +126,11 @@ async fn read_units(server: Arc<PgConnectOptions>, questions: flume::Receiver<Qu
 /// One reader of batches: each is a query of its own.
 async fn read_batches(server: Arc<PgConnectOptions>, batches: flume::Receiver<Batch>) {
     let mut connection = None;
-    while let Ok(Batch { serials, answer }) = batches.recv_async().await {
+    while let Ok(Batch { serials, answer, by }) = batches.recv_async().await {
         if !answer.is_closed() {
             let serials: Vec<&str> = serials.iter().map(String::as_str).collect();
-            let _ = answer.send(ask(&server, &mut connection, &serials).await);
+            let asked = ask(&server, &mut connection, &serials).instrument(by.unwrap_or_else(Span::none));
+            let _ = answer.send(asked.await);
         }
     }
 }

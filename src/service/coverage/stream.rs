@@ -5,6 +5,7 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream};
 use tonic::{Status, Streaming};
+use tracing::{Instrument, Span};
 
 use super::{
     Coverage,
@@ -16,10 +17,13 @@ use crate::{
     contract::v1,
     domain::fact::Language,
     service::{Replies, decision, fields::Fields, next, wire::time},
+    telemetry,
 };
 
 /// Questions in the air: more are not read from the connection.
 const IN_THE_AIR: usize = 1000;
+/// Questions of a stream that have a span of their own where it is recorded: the first tell what the rest is like.
+const TRACED: i64 = 100;
 
 /// One question's answer, and in which language.
 struct Answered {
@@ -39,12 +43,14 @@ pub(super) fn answers(
     let mut told = decision::TextsTold::default();
     let asked =
         stream::unfold(questions, |mut questions| async move { Some((next(&mut questions).await?, questions)) });
-    let answered = asked.map(move |asked| {
+    let answered = asked.zip(stream::iter(0..)).map(move |(asked, number)| {
         let (desk, mut call) = (desk.clone(), call.clone());
-        async move {
+        let question = if number < TRACED { telemetry::part("question", number) } else { Span::none() };
+        let answer = async move {
             call.deadline = Instant::now() + call.patience;
             Ok::<_, Status>(answer_one(&desk, &call, asked?).await)
-        }
+        };
+        answer.instrument(question)
     });
     let replies = answered.buffer_unordered(IN_THE_AIR).map(move |answered| {
         let Answered { correlation_id, answer, language, now } = answered?;
