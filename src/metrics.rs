@@ -69,6 +69,8 @@ struct Metrics {
     decided: Family<[Label; 3], Counter>,
     turnaround: Family<[Label; 1], Histogram, fn() -> Histogram>,
     failures: Counter,
+    replica: Family<[Label; 1], Counter>,
+    replica_age: Gauge,
     watch_lag: Gauge,
     keys: Gauge,
     keys_read_at: Gauge,
@@ -124,6 +126,8 @@ impl Metrics {
             decided: Family::default(),
             turnaround: Family::new_with_constructor(|| Histogram::new(TURNAROUND_DAYS)),
             failures: Counter::default(),
+            replica: Family::default(),
+            replica_age: Gauge::default(),
             watch_lag: Gauge::default(),
             keys: Gauge::default(),
             keys_read_at: Gauge::default(),
@@ -148,6 +152,16 @@ impl Metrics {
         of.register("db_client_connection_wait_time_seconds", "Waits for a connection of a pool", self.waits.clone());
         of.register("warranty_decisions", "Decisions by stage, remedy and first deciding clause", self.decided.clone());
         of.register("warranty_claim_turnaround_days", "From filing to the end, by remedy", self.turnaround.clone());
+        of.register(
+            "warranty_replica_questions",
+            "Questions that a replica might answer, by who did",
+            self.replica.clone(),
+        );
+        of.register(
+            "warranty_replica_age_milliseconds",
+            "How old a replica's facts were at most",
+            self.replica_age.clone(),
+        );
         of.register("warranty_clock_failures", "Steps of the clock's work that failed", self.failures.clone());
         of.register(
             "warranty_watch_lag_milliseconds",
@@ -298,6 +312,17 @@ pub fn tell_counts(counts: Vec<Count>) {
 /// Tells how old the newest event was when it was handed on.
 pub fn tell_watch_lag(lag: chrono::Duration) {
     METRICS.watch_lag.set(lag.num_milliseconds().max(0));
+}
+
+/// A replica was asked; where it could not prove its facts young enough, the primary answered.
+pub fn replica_asked(answered: bool) {
+    let by = if answered { "replica" } else { "primary" };
+    METRICS.replica.get_or_create(&[("answered_by", by)]).inc();
+}
+
+/// Tells how old a replica's facts were at most when it was last asked.
+pub fn tell_replica_age(age: Duration) {
+    METRICS.replica_age.set(i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
 }
 
 /// A call was refused because too many were at work.

@@ -24,6 +24,7 @@ pub mod promises;
 pub mod quotes;
 pub mod rates;
 pub mod reader;
+pub mod replica;
 pub mod report;
 pub mod requests;
 pub mod sales;

@@ -27,6 +27,9 @@ const BATCH_READERS: usize = 2;
 const MOST: usize = 128;
 /// Questions that wait; one more is told that the process is busy.
 const WAITING: usize = 10_000;
+/// Few rows by their keys out of millions: a hash of a whole table never pays, and the plan is made once.
+pub(super) const PLANS: &str =
+    "SET enable_hashjoin = off; SET enable_mergejoin = off; SET plan_cache_mode = force_generic_plan";
 /// A query that has not ended by then is given up with its connection, and whoever asked is told to ask again.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -153,8 +156,7 @@ async fn attempt(server: &PgConnectOptions, connection: &mut Option<PgConnection
             None => {
                 let mut fresh = server.connect().await?;
                 prepare(&mut fresh, Role::Coverage).await?;
-                // Few rows by their keys out of millions: a hash of a whole table never pays, and the plan is made once.
-                fresh.execute("SET enable_hashjoin = off; SET enable_mergejoin = off; SET plan_cache_mode = force_generic_plan").await?;
+                fresh.execute(PLANS).await?;
                 fresh
             }
         };

@@ -30,8 +30,8 @@ struct Answered {
     correlation_id: String,
     answer: Result<Answer, Status>,
     language: Option<Language>,
-    /// Before the facts were read.
-    now: DateTime<Utc>,
+    /// Of the facts.
+    as_of: DateTime<Utc>,
 }
 
 /// The answers to what is asked, until the caller's side ends.
@@ -53,14 +53,14 @@ pub(super) fn answers(
         answer.instrument(question)
     });
     let replies = answered.buffer_unordered(IN_THE_AIR).map(move |answered| {
-        let Answered { correlation_id, answer, language, now } = answered?;
+        let Answered { correlation_id, answer, language, as_of } = answered?;
         let policies =
             answer.as_ref().ok().and_then(|Answer { decision, policies, .. }| told.tell(policies, decision, language));
         Ok(v1::StreamCoverageResponse {
             correlation_id,
             result: Some(answer::result(answer)),
             policies: policies.into_iter().collect(),
-            data_as_of_time: Some(time(now)),
+            data_as_of_time: Some(time(as_of)),
         })
     });
     replies.boxed()
@@ -79,5 +79,6 @@ async fn answer_one(desk: &Coverage, call: &Call, asked: v1::StreamCoverageReque
         answer::one(desk, call, question).await
     };
     let answer = answer.await;
-    Answered { correlation_id: asked.correlation_id, answer, language, now }
+    let as_of = now - answer.as_ref().map(|answer| answer.age).unwrap_or_default();
+    Answered { correlation_id: asked.correlation_id, answer, language, as_of }
 }
