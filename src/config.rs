@@ -73,6 +73,9 @@ pub struct ServeConfig {
     /// PostgreSQL, postgres://user:password@host/database
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: String,
+    /// A replica of it, which answers coverage to those who say how old it may be (max_staleness); none if left out
+    #[arg(long, env = "WARRANTY_REPLICA_URL", hide_env_values = true)]
+    pub replica_url: Option<String>,
     /// Where gRPC and grpc-web are served
     #[arg(long, env = "WARRANTY_LISTEN", default_value = "127.0.0.1:7051")]
     pub listen: SocketAddr,

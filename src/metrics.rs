@@ -32,20 +32,38 @@ type Count = (String, String, String, i64);
 /// A label's name and value.
 type Label = (&'static str, &'static str);
 
-/// Upper bounds of a call's duration, ms: fine where the targets are.
-const CALL_MS: [f64; 13] = [1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10_000.0];
+/// Upper bounds of a call's duration, seconds: fine where the targets are.
+const CALL_SECONDS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 /// Upper bounds of the wait for a connection, seconds.
 const WAIT_SECONDS: [f64; 8] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 3.0];
 /// Upper bounds of a claim's life, days.
 const TURNAROUND_DAYS: [f64; 8] = [1.0, 3.0, 7.0, 14.0, 21.0, 30.0, 60.0, 90.0];
-/// gRPC's codes, as the semantic conventions write them.
-const CODES: [&str; 17] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16"];
+/// gRPC's codes by their numbers, as its documents and the semantic conventions write them.
+pub const CODES: [&str; 17] = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
 
 static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
 
 struct Metrics {
     registry: Mutex<Registry>,
-    calls: Family<[Label; 4], Histogram, fn() -> Histogram>,
+    calls: Family<[Label; 3], Histogram, fn() -> Histogram>,
     shed: Counter,
     retries: Family<[Label; 1], Counter>,
     waits: Histogram,
@@ -53,6 +71,8 @@ struct Metrics {
     decided: Family<[Label; 3], Counter>,
     turnaround: Family<[Label; 1], Histogram, fn() -> Histogram>,
     failures: Counter,
+    replica: Family<[Label; 1], Counter>,
+    replica_age: Gauge,
     watch_lag: Gauge,
     keys: Gauge,
     keys_read_at: Gauge,
@@ -87,7 +107,7 @@ impl Metrics {
     fn new() -> Self {
         let metrics = Self {
             registry: Mutex::new(Registry::default()),
-            calls: Family::new_with_constructor(|| Histogram::new(CALL_MS)),
+            calls: Family::new_with_constructor(|| Histogram::new(CALL_SECONDS)),
             shed: Counter::default(),
             retries: Family::default(),
             waits: Histogram::new(WAIT_SECONDS),
@@ -95,6 +115,8 @@ impl Metrics {
             decided: Family::default(),
             turnaround: Family::new_with_constructor(|| Histogram::new(TURNAROUND_DAYS)),
             failures: Counter::default(),
+            replica: Family::default(),
+            replica_age: Gauge::default(),
             watch_lag: Gauge::default(),
             keys: Gauge::default(),
             keys_read_at: Gauge::default(),
@@ -109,7 +131,7 @@ impl Metrics {
     fn register(&self) {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         let of = &mut *registry;
-        of.register("rpc_server_duration_milliseconds", "Calls by service, method and code", self.calls.clone());
+        of.register("rpc_server_call_duration_seconds", "Calls by method and code", self.calls.clone());
         of.register("warranty_calls_shed", "Calls refused because too many were at work", self.shed.clone());
         of.register(
             "warranty_transaction_retries",
@@ -119,6 +141,16 @@ impl Metrics {
         of.register("db_client_connection_wait_time_seconds", "Waits for a connection of a pool", self.waits.clone());
         of.register("warranty_decisions", "Decisions by stage, remedy and first deciding clause", self.decided.clone());
         of.register("warranty_claim_turnaround_days", "From filing to the end, by remedy", self.turnaround.clone());
+        of.register(
+            "warranty_replica_questions",
+            "Questions that a replica might answer, by who did",
+            self.replica.clone(),
+        );
+        of.register(
+            "warranty_replica_age_milliseconds",
+            "How old a replica's facts were at most",
+            self.replica_age.clone(),
+        );
         of.register("warranty_clock_failures", "Steps of the clock's work that failed", self.failures.clone());
         of.register(
             "warranty_watch_lag_milliseconds",
@@ -264,6 +296,17 @@ pub fn tell_watch_lag(lag: chrono::Duration) {
     METRICS.watch_lag.set(lag.num_milliseconds().max(0));
 }
 
+/// A replica was asked; where it could not prove its facts young enough, the primary answered.
+pub fn replica_asked(answered: bool) {
+    let by = if answered { "replica" } else { "primary" };
+    METRICS.replica.get_or_create(&[("answered_by", by)]).inc();
+}
+
+/// Tells how old a replica's facts were at most when it was last asked.
+pub fn tell_replica_age(age: Duration) {
+    METRICS.replica_age.set(i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
+}
+
 /// A call was refused because too many were at work.
 pub fn shed() {
     METRICS.shed.inc();
@@ -303,7 +346,6 @@ pub fn decided(stage: Stage, decision: &Decision) {
 
 /// Measures the calls of one method.
 pub struct Calls {
-    service: &'static str,
     method: &'static str,
     by_code: [OnceLock<Histogram>; CODES.len()],
 }
@@ -311,23 +353,17 @@ pub struct Calls {
 impl Calls {
     /// Of a path as it is called: `/aopre.warranty.v1.ClaimService/FileClaim`.
     pub fn of(path: &'static str) -> Arc<Self> {
-        let path = path.trim_start_matches('/');
-        let (service, method) = path.split_once('/').unwrap_or((path, path));
-        Arc::new(Self { service, method, by_code: [const { OnceLock::new() }; CODES.len()] })
+        let method = path.trim_start_matches('/');
+        Arc::new(Self { method, by_code: [const { OnceLock::new() }; CODES.len()] })
     }
 
     /// One ended with gRPC's `code`.
     pub fn ended(&self, code: usize, took: Duration) {
         let code = code.min(CODES.len() - 1);
         let histogram = self.by_code[code].get_or_init(|| {
-            let labels = [
-                ("rpc_system", "grpc"),
-                ("rpc_service", self.service),
-                ("rpc_method", self.method),
-                ("rpc_grpc_status_code", CODES[code]),
-            ];
+            let labels = [("rpc_system_name", "grpc"), ("rpc_method", self.method), ("rpc_status_code", CODES[code])];
             METRICS.calls.get_or_create(&labels).clone()
         });
-        histogram.observe(took.as_secs_f64() * 1000.0);
+        histogram.observe(took.as_secs_f64());
     }
 }

@@ -25,7 +25,7 @@ use crate::{
         logistics::Logistics,
         registry::Registry,
     },
-    store::{self, Role, objects::Objects},
+    store::{self, Role, objects::Objects, replica::Replica},
     telemetry,
 };
 
@@ -63,8 +63,13 @@ impl Process {
 }
 
 /// The services that these apps serve, and their full names; each app works under its own role. Scans and photos are kept in
-/// `evidence`.
-pub fn routes(apps: &[(Role, App)], evidence: &Objects, max_message_bytes: usize) -> (Routes, Vec<&'static str>) {
+/// `evidence`; `replica` answers coverage to those who name how old it may be.
+pub fn routes(
+    apps: &[(Role, App)],
+    evidence: &Objects,
+    replica: Option<&Replica>,
+    max_message_bytes: usize,
+) -> (Routes, Vec<&'static str>) {
     let (mut routes, mut names) = (Routes::default(), Vec::new());
     macro_rules! add {
         ($server:ident, $service:expr) => {{
@@ -77,7 +82,7 @@ pub fn routes(apps: &[(Role, App)], evidence: &Objects, max_message_bytes: usize
     for (role, app) in apps {
         match role {
             Role::Coverage => {
-                add!(CoverageServiceServer, Coverage::new(app.clone()));
+                add!(CoverageServiceServer, Coverage::new(app.clone(), replica.cloned()));
                 add!(RegistryServiceServer, Registry(app.clone()));
             }
             Role::Claim => {
@@ -125,7 +130,10 @@ async fn listen(process: Process, config: &ServeConfig) -> anyhow::Result<()> {
     let apps = process.roles().iter().map(app).collect::<anyhow::Result<Vec<_>>>()?;
     metrics::tell_schema_needed(store::schema_needed());
     let evidence = Objects::open(&config.evidence, config::aws_settings())?;
-    let (routes, services) = routes(&apps, &evidence, config.limits.max_message_bytes);
+    let replica = config.replica_url.as_deref().filter(|url| !url.is_empty());
+    let coverage = apps.iter().find(|(role, _)| *role == Role::Coverage);
+    let replica = replica.zip(coverage).map(|(url, (_, app))| Replica::start(url, &app.pool)).transpose()?;
+    let (routes, services) = routes(&apps, &evidence, replica.as_ref(), config.limits.max_message_bytes);
     let chassis = Chassis {
         routes,
         services,

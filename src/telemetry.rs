@@ -3,15 +3,15 @@
 use anyhow::Context as _;
 use axum::http::{HeaderMap, HeaderName};
 use opentelemetry::{
-    Context, global,
+    Context, KeyValue, global,
     propagation::Extractor,
-    trace::{TraceContextExt, TracerProvider},
+    trace::{Link, SpanKind, TraceContextExt, TraceId, TracerProvider},
 };
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::{
     Resource,
     propagation::TraceContextPropagator,
-    trace::{Sampler, SdkTracerProvider},
+    trace::{Sampler, SamplingResult, SdkTracerProvider, ShouldSample},
 };
 use tracing::{Level, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
@@ -23,7 +23,10 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use crate::config::TelemetryConfig;
+use crate::{
+    config::TelemetryConfig,
+    store::statements::{self, Work},
+};
 
 /// Starts logs and traces for the whole process named `service` (`warranty-coverage`). Needs a tokio runtime, which carries
 /// the exporter; [`stop`] sends what it still holds.
@@ -57,19 +60,46 @@ pub fn start(service: &'static str, config: &TelemetryConfig) -> anyhow::Result<
                 .with_target("warranty", Level::INFO)
                 .with_target("warranty::server::request_log", LevelFilter::OFF),
         );
-    tracing_subscriber::registry().with(traces).with(logs).try_init()?;
+    let work = Work::default();
+    let statements = collector(config).map(|_| statements::layer(provider.tracer("warranty"), work.clone()));
+    tracing_subscriber::registry().with(traces).with(statements).with(logs).try_init()?;
+    tracing::dispatcher::get_default(|telemetry| work.is_told_to(telemetry));
     Ok(provider)
 }
 
 /// Without a collector no span is recorded, but trace ids are still given.
 fn provider(service: &'static str, config: &TelemetryConfig) -> anyhow::Result<SdkTracerProvider> {
     let builder = SdkTracerProvider::builder().with_resource(Resource::builder().with_service_name(service).build());
-    let Some(endpoint) = config.otlp_endpoint.as_ref().filter(|url| !url.is_empty()) else {
+    let Some(endpoint) = collector(config) else {
         return Ok(builder.with_sampler(Sampler::AlwaysOff).build());
     };
     let exporter = SpanExporter::builder().with_tonic().with_endpoint(endpoint).build().context("the OTLP exporter")?;
-    let root = Sampler::TraceIdRatioBased(config.trace_ratio);
+    let root = LinkedOr(Sampler::TraceIdRatioBased(config.trace_ratio));
     Ok(builder.with_sampler(Sampler::ParentBased(Box::new(root))).with_batch_exporter(exporter).build())
+}
+
+fn collector(config: &TelemetryConfig) -> Option<&str> {
+    config.otlp_endpoint.as_deref().filter(|url| !url.is_empty())
+}
+
+/// What is done for work that is recorded is recorded, too; else the other sampler says.
+#[derive(Clone, Debug)]
+struct LinkedOr(Sampler);
+
+impl ShouldSample for LinkedOr {
+    fn should_sample(
+        &self,
+        parent: Option<&Context>,
+        trace: TraceId,
+        name: &str,
+        kind: &SpanKind,
+        attributes: &[KeyValue],
+        links: &[Link],
+    ) -> SamplingResult {
+        let linked = links.iter().any(|link| link.span_context.is_sampled());
+        let sampler = if linked { &Sampler::AlwaysOn } else { &self.0 };
+        sampler.should_sample(parent, trace, name, kind, attributes, links)
+    }
 }
 
 /// Sends what is held, and stops. The exporter needs the runtime's threads: waiting on one of them could last for ever.
@@ -110,6 +140,36 @@ pub fn join(span: &Span, headers: &HeaderMap) {
         // Fails only without the tracing layer: then there is nothing to join.
         let _ = span.set_parent(parent);
     }
+}
+
+/// The current span, where it is recorded.
+pub fn recorded() -> Option<Span> {
+    let span = Span::current();
+    let recorded = span.context().span().span_context().is_sampled();
+    recorded.then_some(span)
+}
+
+/// A part of the current span's work, where that is recorded, by its number in it; else none, which costs nothing.
+pub fn part(name: &'static str, number: i64) -> Span {
+    match recorded() {
+        Some(whole) => tracing::info_span!(parent: &whole, "part", otel.name = name, warranty.number = number),
+        None => Span::none(),
+    }
+}
+
+/// Work for several spans at once: a trace of its own, linked with each both ways. None where there are none.
+pub fn shared<'a>(name: &'static str, by: impl IntoIterator<Item = &'a Span>) -> Span {
+    let mut by = by.into_iter().peekable();
+    if by.peek().is_none() {
+        return Span::none();
+    }
+    let (shared, by) = (tracing::info_span!(parent: None, "shared", otel.name = name), by.collect::<Vec<_>>());
+    let place = |span: &Span| span.context().span().span_context().clone();
+    // Before it begins: by its links it is recorded.
+    by.iter().for_each(|span| shared.add_link(place(span)));
+    let own = place(&shared);
+    by.iter().for_each(|span| span.add_link(own.clone()));
+    shared
 }
 
 struct Incoming<'a>(&'a HeaderMap);

@@ -28,7 +28,7 @@ labels: {{- include "warranty.labels" . | nindent 2 }}
 {{/* What a process holds beside its pool: coverage its readers, claim and logistics what hints to those who watch, claim the
 clock's work and the watch. */}}
 {{- define "warranty.connections" -}}
-{{- $own := dict "coverage" 3 "claim" 3 "logistics" 1 "ratelimit" 0 -}}
+{{- $own := dict "coverage" (ternary 4 3 .replica) "claim" 3 "logistics" 1 "ratelimit" 0 -}}
 {{- add .of.poolSize (get $own .name) -}}
 {{- end -}}
 
@@ -47,6 +47,14 @@ clock's work and the watch. */}}
   valueFrom: { secretKeyRef: { name: {{ .root.Release.Name }}-login-{{ .name }}, key: password } }
 - name: DATABASE_URL
   value: postgres://{{ .name }}_login:$(DATABASE_PASSWORD)@{{ .root.Release.Name }}-database-rw:5432/warranty?sslmode=require
+{{- end }}
+{{- if and $database.replica (eq .name "coverage") }}
+- name: WARRANTY_REPLICA_URL
+  {{- if eq $database.mode "url" }}
+  valueFrom: { secretKeyRef: { name: {{ $database.secrets.replica.name }}, key: {{ $database.secrets.replica.key }} } }
+  {{- else }}
+  value: postgres://coverage_login:$(DATABASE_PASSWORD)@{{ .root.Release.Name }}-database-ro:5432/warranty?sslmode=require
+  {{- end }}
 {{- end }}
 {{- end -}}
 

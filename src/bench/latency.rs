@@ -10,7 +10,7 @@ use serde::Serialize;
 use tonic::Code;
 
 use super::{caller::Outcome, questions::Kind};
-use crate::server::request_log::name;
+use crate::metrics::CODES;
 
 /// The percentiles of the plotted curve.
 const CURVE: [f64; 14] = [1.0, 10.0, 25.0, 50.0, 75.0, 80.0, 90.0, 95.0, 98.0, 99.0, 99.5, 99.9, 99.95, 99.99];
@@ -142,7 +142,11 @@ impl Measured {
                 latency_ms: Latency::of(&kept.took),
                 refused_ms: Latency::of(&kept.refused),
                 curve: CURVE.map(|percent| (percent, at(&kept.took, percent))).to_vec(),
-                codes: kept.codes.iter().map(|(code, count)| (name(Code::from_i32(*code)), *count)).collect(),
+                codes: kept
+                    .codes
+                    .iter()
+                    .map(|(code, count)| (CODES[Code::from_i32(*code) as usize].to_owned(), *count))
+                    .collect(),
                 wrong: kept.wrong,
             }
         };

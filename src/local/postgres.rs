@@ -56,6 +56,22 @@ impl Cluster {
         started.inspect_err(|_| drop(fs::remove_dir_all(&data)))
     }
 
+    /// Starts a throwaway replica of it, which streams from it.
+    pub fn start_replica(&self) -> Result<Self> {
+        let data = roomy_folder().join(format!("warranty-{}", random_letters(12)));
+        let started = Site::open(&data, true).and_then(|site| {
+            // Its roles are the primary's, password and all.
+            let password = self.url.split([':', '@']).nth(2).context("the primary's password")?;
+            write_secret(&data.join("password"), password.as_bytes())?;
+            let mut copy = site.command("pg_basebackup");
+            copy.args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "--dbname", &self.url, "--pgdata"]);
+            copy.arg(&site.pg);
+            succeed(copy, "")?;
+            site.start(0)
+        });
+        started.inspect_err(|_| drop(fs::remove_dir_all(&data)))
+    }
+
     /// The owner's URL, with its password.
     pub fn url(&self) -> &str {
         &self.url

@@ -92,6 +92,9 @@ impl Full {
     }
 }
 
+/// What a method that nobody serves is called.
+pub(super) const OTHER: &str = "_OTHER";
+
 /// The middleware. tonic would serve GET and `application/json`; health and reflection are for everybody, always.
 pub(super) async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     if request.method() != http::Method::POST {
@@ -111,7 +114,7 @@ pub(super) async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: 
     let calls = Arc::clone(calls);
     let method = known.map(|(served, _)| *served);
     // A path that nobody serves is no name for a span or a log line: callers make them up.
-    let name = method.map_or("unknown", |served| served.method.path);
+    let name = method.map_or(OTHER, |served| served.method.path);
     let span = span(name, request.headers());
     let trace_id = telemetry::trace_id(&span);
     span.record("trace_id", &trace_id);
@@ -128,19 +131,18 @@ pub(super) async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: 
     }
 }
 
-/// The call's span, child of the caller's.
+/// The call's span, child of the caller's; by the semantic conventions' names.
 fn span(path: &'static str, headers: &HeaderMap) -> Span {
-    let path = path.trim_start_matches('/');
-    let (service, method) = path.split_once('/').unwrap_or((path, path));
+    let method = path.trim_start_matches('/');
     let span = tracing::info_span!(
         "rpc",
-        otel.name = path,
+        otel.name = if method == OTHER { "grpc" } else { method },
         otel.kind = "server",
         otel.status_code = Empty,
-        rpc.system = "grpc",
-        rpc.service = service,
+        rpc.system.name = "grpc",
         rpc.method = method,
-        rpc.grpc.status_code = Empty,
+        rpc.status_code = Empty,
+        "error.type" = Empty,
         trace_id = Empty,
     );
     telemetry::join(&span, headers);

@@ -5,7 +5,7 @@ mod connections;
 mod gate;
 pub mod probe;
 mod request;
-pub(crate) mod request_log;
+mod request_log;
 pub mod signals;
 mod stream;
 mod web;
@@ -174,7 +174,7 @@ fn router(
         places,
         limits: chassis.limits,
         methods: methods.into_iter().map(|(path, served)| (path, (served, metrics::Calls::of(path)))).collect(),
-        unknown: metrics::Calls::of("unknown"),
+        unknown: metrics::Calls::of(gate::OTHER),
         stop,
         full: gate::Full::default(),
     });

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use tonic::Code;
 use tracing::Span;
 
-use crate::metrics::Calls;
+use crate::metrics::{CODES, Calls};
 
 /// Written when dropped: as CANCELLED, unless [`RequestLog::code`] was set to how the call ended.
 pub(super) struct RequestLog {
@@ -23,17 +23,20 @@ impl Drop for RequestLog {
     fn drop(&mut self) {
         let _entered = self.span.enter();
         let method = self.method;
-        let code = name(self.code);
+        let code = CODES[self.code as usize];
         let took = self.start.elapsed();
         self.calls.ended(self.code as usize, took);
         let ms = took.as_micros() as f64 / 1000.0;
         let caller = self.caller.as_deref().unwrap_or("-");
         let trace_id = &self.trace_id;
-        self.span.record("rpc.grpc.status_code", i64::from(self.code as i32));
+        self.span.record("rpc.status_code", code);
+        if is_servers(self.code) {
+            self.span.record("error.type", code);
+            self.span.record("otel.status_code", "ERROR");
+        }
         // The level says who must act: nobody or the caller, the operator, us.
         match self.code {
             Code::Internal | Code::Unknown | Code::DataLoss => {
-                self.span.record("otel.status_code", "ERROR");
                 tracing::error!(method, code, ms, caller, trace_id, "call");
             }
             Code::Unavailable => tracing::warn!(method, code, ms, caller, trace_id, "call"),
@@ -42,14 +45,8 @@ impl Drop for RequestLog {
     }
 }
 
-/// The code as gRPC's documents write it: `InvalidArgument` is INVALID_ARGUMENT.
-pub(crate) fn name(code: Code) -> String {
-    let mut name = String::new();
-    for letter in format!("{code:?}").chars() {
-        if letter.is_ascii_uppercase() && !name.is_empty() {
-            name.push('_');
-        }
-        name.push(letter.to_ascii_uppercase());
-    }
-    name
+/// Whether a code is the server's error, by the semantic conventions: any other is an answer.
+fn is_servers(code: Code) -> bool {
+    use Code::{DataLoss, DeadlineExceeded, Internal, Unavailable, Unimplemented, Unknown};
+    matches!(code, Unknown | DeadlineExceeded | Unimplemented | Internal | Unavailable | DataLoss)
 }

@@ -9,7 +9,7 @@ use tonic::{Request, Response, Streaming};
 use super::{App, Replies, Reply, decision, fields::Fields, open, wire::time};
 use crate::{
     contract::v1::{self, coverage_service_server::CoverageService},
-    store::reader::Reader,
+    store::{reader::Reader, replica::Replica},
 };
 use answer::Answer;
 use question::Question;
@@ -24,13 +24,15 @@ pub struct Coverage {
     pub app: App,
     /// Where single questions meet.
     pub reader: Reader,
+    /// Who answers where older facts will do.
+    pub replica: Option<Replica>,
 }
 
 impl Coverage {
     /// With readers of its own beside the app's pool.
-    pub fn new(app: App) -> Self {
+    pub fn new(app: App, replica: Option<Replica>) -> Self {
         let reader = Reader::start(&app.pool);
-        Self { app, reader }
+        Self { app, reader, replica }
     }
 }
 
@@ -41,10 +43,10 @@ impl CoverageService for Coverage {
         let now = self.app.clock.now();
         let question = Question::read(&request, now)?;
         let language = question.language;
-        let Answer { mut response, decision, policies } = answer::one(self, &call, question).await?;
+        let Answer { mut response, decision, policies, age } = answer::one(self, &call, question).await?;
         response.texts = decision::texts(&policies, &decision, language);
         response.contact = decision::contact(&policies, decision.remedy, &decision.policy_version);
-        response.data_as_of_time = Some(time(now));
+        response.data_as_of_time = Some(time(now - age));
         Ok(Response::new(response))
     }
 
@@ -59,10 +61,11 @@ impl CoverageService for Coverage {
         fields.entries("requests", &request.requests);
         let language = fields.optional_choice("language", request.language);
         let known_at = fields.past_time("known_time", request.known_time.as_ref(), now);
-        let (language, known_at) = fields.finish(|| Some((language?, known_at?)))?;
+        let max_staleness = fields.staleness("max_staleness", request.max_staleness.as_ref());
+        let (language, known_at, max_staleness) = fields.finish(|| Some((language?, known_at?, max_staleness?)))?;
         let questions = request.requests.iter().map(|one| {
             let question = Question::read_in_batch(one, now)?;
-            Ok(Question { language, known_at, ..question })
+            Ok(Question { language, known_at, max_staleness, ..question })
         });
         let answers = answer::many(self, &call, questions.collect()).await?;
         let mut told = decision::TextsTold::default();
@@ -74,8 +77,10 @@ impl CoverageService for Coverage {
                 None => texts.push(new),
             }
         }
+        let age = answers.iter().flatten().map(|answer| answer.age).max().unwrap_or_default();
         let results = answers.into_iter().map(answer::result).collect();
-        Ok(Response::new(v1::BatchCheckCoverageResponse { results, policies: texts, data_as_of_time: Some(time(now)) }))
+        let data_as_of_time = Some(time(now - age));
+        Ok(Response::new(v1::BatchCheckCoverageResponse { results, policies: texts, data_as_of_time }))
     }
 
     type StreamCoverageStream = Replies<v1::StreamCoverageResponse>;

@@ -1,6 +1,6 @@
 //! Reads a request's fields and gathers every violation, each with its path, before anything is done.
 
-use std::sync::LazyLock;
+use std::{sync::LazyLock, time::Duration};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use prost_types::Timestamp;
@@ -17,7 +17,10 @@ use crate::{
     domain::{
         clause::Clause, event::Vouchers, facts::Told, money::Fen, period::is_plausible, region::Region, serial::Serial,
     },
-    store::people::{NamedCustomer, Person},
+    store::{
+        people::{NamedCustomer, Person},
+        replica::OLDEST,
+    },
 };
 
 /// A request's violations so far.
@@ -158,6 +161,13 @@ impl Fields {
         let read = read.filter(|at| is_plausible(at.date_naive())).ok_or("must be a moment of the years 1990 to 2100");
         let at = self.read(field, read)?;
         self.read(field, if at > now { Err("must not be in the future") } else { Ok(Some(at)) })
+    }
+
+    /// How old facts may be, or none where left out.
+    pub fn staleness(&mut self, field: &str, given: Option<&prost_types::Duration>) -> Option<Option<Duration>> {
+        let Some(given) = given else { return Some(None) };
+        let read = Duration::try_from(*given).ok().filter(|age| *age <= OLDEST);
+        self.read(field, read.map(Some).ok_or("must be 0 to 600 seconds"))
     }
 
     /// One of an enum's values; 0 is none.

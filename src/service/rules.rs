@@ -31,9 +31,9 @@ impl Rules {
         }
     }
 
-    /// Those that were read last, where they are the ones of this stamp.
+    /// Those that were read last, where they are the ones of this stamp or newer: a replica's may be behind.
     pub(super) fn read_at(&self, stamp: i64) -> Option<Arc<Policies>> {
-        self.0.load().as_ref().filter(|known| known.stamp == stamp).map(|known| Arc::clone(&known.policies))
+        self.0.load().as_ref().filter(|known| known.stamp >= stamp).map(|known| Arc::clone(&known.policies))
     }
 
     /// Reads them anew. Of two that read at once the later may keep the older: its stamp tells the next call.

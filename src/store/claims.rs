@@ -14,6 +14,7 @@ use super::{
     ledger,
     people::Person,
     stock,
+    transaction::about,
 };
 use crate::{
     domain::{
@@ -134,6 +135,7 @@ pub async fn file(
         .bind(person.and_then(|person| person.address.as_ref()))
         .execute(conn)
         .await?;
+    about(claim.id);
     Ok(())
 }
 
@@ -181,6 +183,9 @@ pub async fn advance_all(
         }
     }
     row::update(&mut *conn, &claims).await?;
+    if let [claim] = claims.as_slice() {
+        about(claim.id);
+    }
     let mut over = Vec::new();
     for (claim, (could_hold, was_closed)) in claims.iter().zip(before) {
         if could_hold && claim.may_be_allocated().is_err() {

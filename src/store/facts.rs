@@ -41,7 +41,7 @@ const STANDING: &str = "
            CASE WHEN p.discontinued THEN
                ARRAY(SELECT e.equivalent_model FROM product_equivalents e WHERE e.model = u.model ORDER BY e.position) END,
            p.product_type, u.manufactured_on, u.ex_factory_on, u.sold_by_maker, u.sold_on, u.has_invoice, u.sale_region,
-           (SELECT count(*) FROM policies) + (SELECT count(*) FROM calendar_years), pg_is_in_recovery(),
+           (SELECT count(*) FROM policies) + (SELECT count(*) FROM calendar_years), pg_is_in_recovery() AND current_setting('warranty.replica', true) IS NULL,
            u.has_history OR u.contract_number IS NOT NULL
       FROM units u JOIN products p ON p.model = u.model
      WHERE u.serial = ANY ($1)";
@@ -49,7 +49,8 @@ const STANDING: &str = "
 /// Of the units in `$1`. `$2` is the claim being decided, whose own swap or replacement does not count.
 ///
 /// A key that is null ends an index lookup before it begins: repairs, lineage and contract cost nothing where there are none.
-/// A server in recovery was demoted, or is a replica: its answer may be older than what was acknowledged.
+/// A server in recovery was demoted, or is a replica: its answer may be older than what was acknowledged. Only who asks a replica
+/// on purpose (`warranty.replica`) takes it.
 const FACTS: &str = "
     SELECT u.serial, u.model, u.has_promise, p.discontinued,
            CASE WHEN p.discontinued OR $2 IS NOT NULL THEN
@@ -68,7 +69,8 @@ const FACTS: &str = "
                    AND r.serial = ANY (u.serial || ARRAY(SELECT x.replaced_serial FROM replacements x
                        WHERE x.origin_serial = own.origin_serial AND x.generation <= own.generation))) END,
            successor.replacement_serial,
-           (SELECT count(*) FROM policies) + (SELECT count(*) FROM calendar_years), pg_is_in_recovery()
+           (SELECT count(*) FROM policies) + (SELECT count(*) FROM calendar_years),
+           pg_is_in_recovery() AND current_setting('warranty.replica', true) IS NULL
       FROM units u
       JOIN products p ON p.model = u.model
       LEFT JOIN replacements own ON own.replacement_serial = CASE WHEN u.has_history THEN u.serial END

@@ -10,6 +10,7 @@ use std::{
 use futures::{FutureExt, future::BoxFuture};
 use sqlx::{ConnectOptions, Executor, PgConnection, PgPool, postgres::PgConnectOptions};
 use tokio::sync::oneshot;
+use tracing::{Instrument, Span};
 
 use super::{
     Role,
@@ -17,7 +18,7 @@ use super::{
     facts::{self, UnitToDecide, Units},
     prepare,
 };
-use crate::{domain::serial::Serial, metrics};
+use crate::{domain::serial::Serial, metrics, telemetry};
 
 /// Readers of single questions. One: a query costs as much as several questions in it, and two would halve what each answers.
 const UNIT_READERS: usize = 1;
@@ -27,6 +28,9 @@ const BATCH_READERS: usize = 2;
 const MOST: usize = 128;
 /// Questions that wait; one more is told that the process is busy.
 const WAITING: usize = 10_000;
+/// Few rows by their keys out of millions: a hash of a whole table never pays, and the plan is made once.
+pub(super) const PLANS: &str =
+    "SET enable_hashjoin = off; SET enable_mergejoin = off; SET plan_cache_mode = force_generic_plan";
 /// A query that has not ended by then is given up with its connection, and whoever asked is told to ask again.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -42,12 +46,15 @@ struct Question {
     serial: Serial,
     deadline: Instant,
     answer: oneshot::Sender<Result<Option<Arc<UnitToDecide>>>>,
+    /// Whose question it is, where that is recorded.
+    by: Option<Span>,
 }
 
 /// Many keys that are asked about at once.
 struct Batch<T> {
     keys: HashSet<String>,
     answer: oneshot::Sender<Result<T>>,
+    by: Option<Span>,
 }
 
 impl Reader {
@@ -71,7 +78,9 @@ impl Reader {
     /// The facts of a unit as of now. Errors: NotFound, Deadline, Busy, Away.
     pub async fn unit(&self, serial: &Serial, deadline: Instant) -> Result<Arc<UnitToDecide>> {
         let (answer, answered) = oneshot::channel();
-        self.units.try_send(Question { serial: serial.clone(), deadline, answer }).map_err(refused)?;
+        self.units
+            .try_send(Question { serial: serial.clone(), deadline, answer, by: telemetry::recorded() })
+            .map_err(refused)?;
         let unit = within(deadline, answered).await?;
         unit.ok_or_else(|| Error::not_found("unit", serial))
     }
@@ -79,14 +88,14 @@ impl Reader {
     /// The facts of many units as of now, by serial: those that the registry knows. Errors: Deadline, Busy, Away.
     pub async fn units(&self, serials: HashSet<String>, deadline: Instant) -> Result<Units> {
         let (answer, answered) = oneshot::channel();
-        self.batches.try_send(Batch { keys: serials, answer }).map_err(refused)?;
+        self.batches.try_send(Batch { keys: serials, answer, by: telemetry::recorded() }).map_err(refused)?;
         within(deadline, answered).await
     }
 
     /// Which of these models are in stock as of now, as `facts::in_stock` tells. Errors as of `units`.
     pub async fn in_stock(&self, models: HashSet<String>, deadline: Instant) -> Result<HashSet<String>> {
         let (answer, answered) = oneshot::channel();
-        self.stock.try_send(Batch { keys: models, answer }).map_err(refused)?;
+        self.stock.try_send(Batch { keys: models, answer, by: telemetry::recorded() }).map_err(refused)?;
         within(deadline, answered).await
     }
 }
@@ -119,8 +128,9 @@ async fn read_units(server: Arc<PgConnectOptions>, questions: flume::Receiver<Qu
             continue;
         }
         let serials: Vec<&str> = waiting.iter().map(|question| question.serial.as_str()).collect();
-        let standing = ask(&server, &mut connection, &serials, |conn, keys| facts::standing(conn, keys).boxed()).await;
-        let (known, in_full) = match standing {
+        let query = telemetry::shared("UnitFacts", waiting.iter().filter_map(|question| question.by.as_ref()));
+        let standing = ask(&server, &mut connection, &serials, |conn, keys| facts::standing(conn, keys).boxed());
+        let (known, in_full) = match standing.instrument(query).await {
             Ok((known, in_full)) => (Ok(known), in_full),
             Err(error) => (Err(error), HashSet::new()),
         };
@@ -130,14 +140,18 @@ async fn read_units(server: Arc<PgConnectOptions>, questions: flume::Receiver<Qu
         tell(answered, &known);
         if !waiting.is_empty() {
             let serials: Vec<&str> = in_full.iter().map(String::as_str).collect();
-            let full = ask(&server, &mut connection, &serials, |conn, keys| facts::in_full(conn, keys).boxed()).await;
+            let query = telemetry::shared("UnitFactsInFull", waiting.iter().filter_map(|question| question.by.as_ref()));
+            let full = ask(&server, &mut connection, &serials, |conn, keys| facts::in_full(conn, keys).boxed());
+            let full = full.instrument(query).await;
             tell(waiting, &full);
         }
     }
 }
 
 fn tell(asked: Vec<Question>, answers: &Result<Units>) {
-    for Question { serial, answer, .. } in asked {
+    for Question { serial, answer, by, .. } in asked {
+        // The call's span ends with its answer, not later.
+        drop(by);
         let unit = answers.as_ref().map(|units| units.get(serial.as_str()).cloned()).map_err(Clone::clone);
         // Whoever went away is not there to be told.
         let _ = answer.send(unit);
@@ -147,10 +161,11 @@ fn tell(asked: Vec<Question>, answers: &Result<Units>) {
 /// One reader of batches: each is a query of its own.
 async fn read_batches<T>(server: Arc<PgConnectOptions>, batches: flume::Receiver<Batch<T>>, query: Query<T>) {
     let mut connection = None;
-    while let Ok(Batch { keys, answer }) = batches.recv_async().await {
+    while let Ok(Batch { keys, answer, by }) = batches.recv_async().await {
         if !answer.is_closed() {
             let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-            let _ = answer.send(ask(&server, &mut connection, &keys, query).await);
+            let asked = ask(&server, &mut connection, &keys, query).instrument(by.unwrap_or_else(Span::none));
+            let _ = answer.send(asked.await);
         }
     }
 }
@@ -186,8 +201,7 @@ async fn attempt<T>(
             None => {
                 let mut fresh = server.connect().await?;
                 prepare(&mut fresh, Role::Coverage).await?;
-                // Few rows by their keys out of millions: a hash of a whole table never pays, and the plan is made once.
-                fresh.execute("SET enable_hashjoin = off; SET enable_mergejoin = off; SET plan_cache_mode = force_generic_plan").await?;
+                fresh.execute(PLANS).await?;
                 fresh
             }
         };

@@ -8,7 +8,8 @@ use std::{
 use futures::future::BoxFuture;
 use rand::Rng;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, Postgres, pool::PoolConnection};
-use tracing::Instrument;
+use tracing::{Instrument, Span, field::Empty};
+use uuid::Uuid;
 
 use super::error::{Error, Result};
 use crate::{domain::actor::Actor, metrics};
@@ -31,13 +32,12 @@ where
     F: for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, Result<T>> + Send + Sync + 'static,
 {
     let (pool, actor, work) = (pool.clone(), actor.clone(), Arc::new(work));
-    let span =
-        tracing::info_span!("transaction", otel.name = name, db.system = "postgresql", tries = tracing::field::Empty);
+    let span = tracing::info_span!("transaction", otel.name = name, tries = Empty, warranty.claim_id = Empty);
     let task = async move {
         let mut tries = 1;
         loop {
             let outcome = attempt(&pool, &actor, deadline, work.as_ref()).await;
-            tracing::Span::current().record("tries", tries);
+            Span::current().record("tries", tries);
             match outcome {
                 Err(Error::Contended) if tries < TRIES => {
                     metrics::retried(name);
@@ -118,6 +118,11 @@ fn begin(actor: &Actor, deadline: Instant) -> String {
     let caller = actor.to_string().replace('\'', "''");
     let left = deadline.saturating_duration_since(Instant::now()).as_millis().max(1);
     format!("BEGIN; SET LOCAL warranty.caller = '{caller}'; SET LOCAL statement_timeout = {left}")
+}
+
+/// Names the claim that the transaction is about in its span: what was done to a claim, by callers and by the clock, is found by it.
+pub(super) fn about(claim: Uuid) {
+    Span::current().record("warranty.claim_id", tracing::field::display(claim));
 }
 
 /// Runs statements that belong to no caller, outside a transaction: a round trip each. Where they have not ended by `deadline`

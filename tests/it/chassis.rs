@@ -968,7 +968,9 @@ async fn a_call_joins_its_callers_trace() {
     assert_eq!(service, "warranty-coverage");
     assert_eq!(span.name, CHECK.trim_start_matches('/'));
     assert_eq!(hex(&span.parent_span_id), parent);
-    for (key, value) in [("rpc.system", "grpc"), ("rpc.service", SERVICE), ("rpc.method", "CheckCoverage")] {
+    for (key, value) in
+        [("rpc.system.name", "grpc"), ("rpc.method", CHECK.trim_start_matches('/')), ("rpc.status_code", "OK")]
+    {
         let found = span.attributes.iter().find(|attribute| attribute.key == key);
         assert!(format!("{found:?}").contains(&format!("{value:?}")), "{key}: {found:?}");
     }
@@ -1037,7 +1039,7 @@ async fn each_call_is_one_log_line_also_one_whose_caller_went_away() {
         ["INFO", CHECK, "OK", "dealer/D1"],
         ["ERROR", CHECK, "INTERNAL", "dealer/D1"],
         ["INFO", CHECK, "UNAUTHENTICATED", "-"],
-        ["INFO", "unknown", "UNIMPLEMENTED", "dealer/D1"],
+        ["INFO", "_OTHER", "UNIMPLEMENTED", "dealer/D1"],
         ["INFO", CHECK, "CANCELLED", "dealer/D1"],
         ["INFO", "/aopre.warranty.v1.CoverageService/StreamCoverage", "OK", "dealer/D1"],
     ];

@@ -34,6 +34,7 @@ mod parcels;
 mod policies;
 mod quotes;
 mod registry;
+mod replica;
 mod report;
 mod rules;
 mod simulation;

@@ -123,18 +123,18 @@ async fn a_process_tells_its_calls_its_decisions_its_pools_and_itself() {
         .await;
     assert_eq!(barred.unwrap_err().code(), Code::PermissionDenied);
 
-    let told = process.until("rpc_server_duration_milliseconds_count{rpc_system=\"grpc\",rpc_service=\"aopre.warranty.v1.CoverageService\",rpc_method=\"CheckCoverage\",rpc_grpc_status_code=\"7\"} 1").await;
+    let told = process.until("rpc_server_call_duration_seconds_count{rpc_system_name=\"grpc\",rpc_method=\"aopre.warranty.v1.CoverageService/CheckCoverage\",rpc_status_code=\"PERMISSION_DENIED\"} 1").await;
     assert!(told.contains("\r\ncontent-type: text/plain; version=0.0.4; charset=utf-8\r\n"));
-    let calls = lines(&told, &["rpc_server_duration_milliseconds_count"]);
+    let calls = lines(&told, &["rpc_server_call_duration_seconds_count"]);
     let calls = calls.into_iter().filter(|line| !line.contains("RegistryService"));
     let calls: Vec<_> = calls.map(|line| line.split_once("aopre.warranty.v1.").unwrap().1).collect();
     assert_eq!(
         calls,
         [
-            r#"ClaimService",rpc_method="FileClaim",rpc_grpc_status_code="0"} 2"#,
-            r#"ClaimService",rpc_method="GetClaim",rpc_grpc_status_code="5"} 1"#,
-            r#"CoverageService",rpc_method="CheckCoverage",rpc_grpc_status_code="0"} 2"#,
-            r#"CoverageService",rpc_method="CheckCoverage",rpc_grpc_status_code="7"} 1"#,
+            r#"ClaimService/FileClaim",rpc_status_code="OK"} 2"#,
+            r#"ClaimService/GetClaim",rpc_status_code="NOT_FOUND"} 1"#,
+            r#"CoverageService/CheckCoverage",rpc_status_code="OK"} 2"#,
+            r#"CoverageService/CheckCoverage",rpc_status_code="PERMISSION_DENIED"} 1"#,
         ]
     );
     // The second filing was answered from the first: nothing was decided.

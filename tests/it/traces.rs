@@ -1,21 +1,41 @@
-//! One trace from the caller to the transaction, by OTLP and with the W3C context.
+//! One trace from the caller to the statement, by OTLP and with the W3C context.
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, OnceLock},
+    time::Duration,
+};
 
+use axum::http::HeaderMap;
+use futures::{StreamExt, future::join_all};
 use opentelemetry_proto::tonic::{
     collector::trace::v1::{
         ExportTraceServiceRequest, ExportTraceServiceResponse,
         trace_service_server::{TraceService, TraceServiceServer},
     },
-    trace::v1::{ResourceSpans, Span},
+    common::v1::any_value::Value,
+    trace::v1::{ResourceSpans, Span, span::SpanKind},
 };
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, transport::Server};
-use warranty::{config::TelemetryConfig, telemetry};
+use tracing::Instrument;
+use uuid::Uuid;
+use warranty::{
+    config::TelemetryConfig,
+    contract::v1::{
+        BatchCheckCoverageRequest, CancelClaimRequest, CheckCoverageRequest, GuidanceOutcome, StreamCoverageRequest,
+        WatchClaimsRequest,
+    },
+    service::claim::worker,
+    telemetry,
+};
 
-use crate::world::{World, filing};
+use crate::{
+    claims::Life,
+    world::{World, filing, id},
+};
 
 /// An in-process OTLP collector, and telemetry that sends to it. On a runtime that outlives each test.
 pub struct Traces {
@@ -86,19 +106,246 @@ fn service_name(of: &ResourceSpans) -> String {
         .unwrap_or_default()
 }
 
+impl Traces {
+    /// A trace's spans once the call of this name has ended, in the order of their beginning; without those that set a new
+    /// connection up.
+    async fn whole(&self, trace: &Trace, call: &str) -> Vec<Span> {
+        let ended = async {
+            loop {
+                let mut spans: Vec<Span> = self.spans(&trace.id).await.into_iter().map(|(span, _)| span).collect();
+                if spans.iter().any(|span| span.name == call) {
+                    spans.retain(|span| span.name != "SET");
+                    spans.sort_by_key(|span| span.start_time_unix_nano);
+                    return spans;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), ended).await.unwrap()
+    }
+}
+
+/// A trace that a caller began.
+struct Trace {
+    id: String,
+    parent: String,
+}
+
+impl Trace {
+    fn begin() -> Self {
+        let id = Uuid::new_v4().simple().to_string();
+        Self { parent: id[16..].to_owned(), id }
+    }
+
+    /// Sends a request in it: recorded, or not.
+    fn send<T>(&self, message: T, recorded: bool) -> Request<T> {
+        let mut request = Request::new(message);
+        let context = format!("00-{}-{}-0{}", self.id, self.parent, i32::from(recorded));
+        request.metadata_mut().insert("traceparent", context.parse().unwrap());
+        request
+    }
+}
+
+/// The spans as a tree, below the caller's.
+fn tree(spans: &[Span], trace: &Trace) -> Vec<String> {
+    fn below(spans: &[Span], parent: &str, depth: usize, tree: &mut Vec<String>) {
+        for span in spans.iter().filter(|span| hex(&span.parent_span_id) == parent) {
+            tree.push(format!("{}{}", "  ".repeat(depth), span.name));
+            below(spans, &hex(&span.span_id), depth + 1, tree);
+        }
+    }
+    let mut tree = Vec::new();
+    below(spans, &trace.parent, 0, &mut tree);
+    assert_eq!(tree.len(), spans.len(), "every span hangs on the caller's: {spans:?}");
+    tree
+}
+
+fn attribute(span: &Span, key: &str) -> String {
+    let found = span.attributes.iter().find(|attribute| attribute.key == key);
+    match found.and_then(|attribute| attribute.value.clone()).and_then(|value| value.value) {
+        Some(Value::StringValue(text)) => text,
+        other => format!("{other:?}"),
+    }
+}
+
+/// What a statement tells, and that no value is in it.
+fn assert_statement(span: &Span, operation: &str, secret: &str) {
+    assert_eq!(span.kind, SpanKind::Client as i32);
+    assert_eq!(attribute(span, "db.system.name"), "postgresql");
+    assert_eq!(attribute(span, "db.operation.name"), operation);
+    assert!(attribute(span, "db.query.text").contains("$1"), "{span:?}");
+    assert!(!format!("{span:?}").contains(secret), "{span:?}");
+    assert!(span.end_time_unix_nano > span.start_time_unix_nano);
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_write_is_traced_down_to_its_transaction() {
+async fn a_write_is_traced_down_to_its_statements_in_one_trace() {
     let traces = traces();
     let world = World::stocked().await;
     world.sold("TRACE001", 3).await;
-    let (trace_id, parent) = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7");
-    let mut request = Request::new(filing("TRACE001"));
-    request.metadata_mut().insert("traceparent", format!("00-{trace_id}-{parent}-01").parse().unwrap());
-    world.dealer("D1").claims.file_claim(request).await.unwrap();
-    let mut spans: Vec<Span> = traces.spans(trace_id).await.into_iter().map(|(span, _)| span).collect();
-    spans.sort_by_key(|span| span.start_time_unix_nano);
-    let names: Vec<&str> = spans.iter().map(|span| span.name.as_str()).collect();
-    assert_eq!(names, ["aopre.warranty.v1.ClaimService/FileClaim", "FileClaim"]);
-    assert_eq!(hex(&spans[0].parent_span_id), parent);
-    assert_eq!(spans[1].parent_span_id, spans[0].span_id, "the transaction is the call's child");
+    // The policies are read once in a process.
+    world.filed("TRACE101", 3).await;
+    let trace = Trace::begin();
+    world.dealer("D1").claims.file_claim(trace.send(filing("TRACE001"), true)).await.unwrap();
+    let spans = traces.whole(&trace, "aopre.warranty.v1.ClaimService/FileClaim").await;
+    assert_eq!(
+        tree(&spans, &trace),
+        [
+            "aopre.warranty.v1.ClaimService/FileClaim",
+            "  FileClaim",
+            // The request and the claim that may be there, and the facts; the claim with its event and its decision.
+            "    SELECT",
+            "    SELECT units",
+            "    INSERT claim_decisions",
+            "    INSERT request_log",
+            "    COMMIT",
+        ]
+    );
+    for (at, operation) in [(2, "SELECT"), (3, "SELECT"), (4, "INSERT"), (5, "INSERT")] {
+        assert_statement(&spans[at], operation, "TRACE001");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_recorded_makes_no_spans() {
+    let traces = traces();
+    let world = World::stocked().await;
+    world.sold("TRACE002", 3).await;
+    let trace = Trace::begin();
+    world.dealer("D1").claims.file_claim(trace.send(filing("TRACE002"), false)).await.unwrap();
+    world.dealer("D1").coverage.check_coverage(trace.send(asked("TRACE002"), false)).await.unwrap();
+    // A later trace is whole: what was before it would be there, too.
+    let later = Trace::begin();
+    world.dealer("D1").coverage.check_coverage(later.send(asked("TRACE002"), true)).await.unwrap();
+    traces.whole(&later, CHECK).await;
+    assert_eq!(traces.spans(&trace.id).await, []);
+}
+
+const CHECK: &str = "aopre.warranty.v1.CoverageService/CheckCoverage";
+
+fn asked(serial: &str) -> CheckCoverageRequest {
+    CheckCoverageRequest { serial: serial.into(), ..Default::default() }
+}
+
+/// The query that answered a question: linked with it both ways, and a trace of its own with its statement.
+async fn query(traces: &Traces, asker: &Span) -> (String, usize) {
+    let [link] = &asker.links[..] else { panic!("one query answers: {asker:?}") };
+    let query = hex(&link.trace_id);
+    let spans = traces.whole(&Trace { id: query.clone(), parent: String::new() }, "UnitFacts").await;
+    let [facts, statement] = &spans[..] else { panic!("{spans:?}") };
+    assert_eq!((facts.name.as_str(), hex(&facts.parent_span_id).as_str()), ("UnitFacts", ""));
+    assert_eq!(facts.span_id, link.span_id);
+    assert!(facts.links.iter().any(|link| link.trace_id == asker.trace_id && link.span_id == asker.span_id));
+    assert_eq!((statement.name.as_str(), &statement.parent_span_id), ("SELECT units", &facts.span_id));
+    assert_statement(statement, "SELECT", "TRACE003");
+    (query, facts.links.len())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn questions_that_met_in_one_query_are_linked_with_it() {
+    let traces = traces();
+    let world = World::stocked().await;
+    world.sold("TRACE003", 3).await;
+    let mut dealer = world.dealer("D1");
+    dealer.coverage.check_coverage(asked("TRACE003")).await.unwrap();
+    let met = async || {
+        let callers: Vec<Trace> = (0..8).map(|_| Trace::begin()).collect();
+        let calls = callers.iter().map(async |trace| {
+            dealer.coverage.clone().check_coverage(trace.send(asked("TRACE003"), true)).await.unwrap();
+        });
+        join_all(calls).await;
+        let mut queries = HashMap::new();
+        for trace in &callers {
+            let spans = traces.whole(trace, CHECK).await;
+            assert_eq!(tree(&spans, trace), [CHECK]);
+            let (query, links) = query(traces, &spans[0]).await;
+            queries.entry(query).or_insert((links, 0)).1 += 1;
+        }
+        assert!(queries.values().all(|(links, asked)| links == asked), "a link for each question: {queries:?}");
+        queries.len() < callers.len()
+    };
+    let until_they_meet = async { while !met().await {} };
+    tokio::time::timeout(Duration::from_secs(60), until_they_meet).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_and_a_stream_are_traced_with_each_of_their_questions() {
+    let traces = traces();
+    let world = World::stocked().await;
+    world.sold("TRACE003", 3).await;
+    let mut dealer = world.dealer("D1");
+    let request = BatchCheckCoverageRequest { requests: vec![asked("TRACE003")], ..Default::default() };
+    // Each of the readers opens its connection first.
+    dealer.coverage.check_coverage(asked("TRACE003")).await.unwrap();
+    for _ in 0..2 {
+        dealer.coverage.batch_check_coverage(request.clone()).await.unwrap();
+    }
+    let batch = Trace::begin();
+    dealer.coverage.batch_check_coverage(batch.send(request, true)).await.unwrap();
+    let name = "aopre.warranty.v1.CoverageService/BatchCheckCoverage";
+    let spans = traces.whole(&batch, name).await;
+    assert_eq!(tree(&spans, &batch), [name, "  SELECT units"]);
+
+    let stream = Trace::begin();
+    let question = |name: &str| StreamCoverageRequest { correlation_id: name.into(), request: Some(asked("TRACE003")) };
+    let questions = tokio_stream::iter([question("A"), question("B")]);
+    let answers = dealer.coverage.stream_coverage(stream.send(questions, true)).await.unwrap().into_inner();
+    assert_eq!(answers.count().await, 2);
+    let name = "aopre.warranty.v1.CoverageService/StreamCoverage";
+    let spans = traces.whole(&stream, name).await;
+    assert_eq!(tree(&spans, &stream), [name, "  question", "  question"]);
+    for question in &spans[1..] {
+        query(traces, question).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_watches_has_each_message_in_his_trace() {
+    let traces = traces();
+    let world = World::stocked().await;
+    let claim = world.filed("TRACE004", 3).await.claim_id;
+    let trace = Trace::begin();
+    let request = WatchClaimsRequest { cursor: "0".into(), ..Default::default() };
+    let mut events = world.dealer("D1").claims.watch_claims(trace.send(request, true)).await.unwrap().into_inner();
+    events.message().await.unwrap();
+    assert_eq!(events.message().await.unwrap().unwrap().claim_id, claim);
+    // Past the backlog: the next comes by the poller.
+    world
+        .dealer("D1")
+        .claims
+        .cancel_claim(CancelClaimRequest { request_id: id(), claim_id: claim, ..Default::default() })
+        .await
+        .unwrap();
+    events.message().await.unwrap();
+    drop(events);
+    let name = "aopre.warranty.v1.ClaimService/WatchClaims";
+    let spans = traces.whole(&trace, name).await;
+    let messages = ["  message", "  WatchClaims", "    SELECT", "    COMMIT", "  message", "  message"];
+    assert_eq!(tree(&spans, &trace), [&[name], &messages[..]].concat());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_clock_does_is_found_by_the_claim_that_a_request_filed() {
+    let traces = traces();
+    let world = World::stocked().await;
+    world.sold("TRACE005", 3).await;
+    let (filing_trace, clock) = (Trace::begin(), Trace::begin());
+    let claim = world.dealer("D1").claims.file_claim(filing_trace.send(filing("TRACE005"), true)).await.unwrap();
+    let claim = claim.into_inner().claim.unwrap().claim_id;
+    Life(&world).guide(&claim, GuidanceOutcome::Confirmed).await.unwrap();
+    // The authorization lapses.
+    let (later, worker) = (world.clock.now() + chrono::Duration::days(40), world.worker());
+    let span = tracing::info_span!(target: "warranty::test", "clock");
+    let mut headers = HeaderMap::new();
+    headers.insert("traceparent", format!("00-{}-{}-01", clock.id, clock.parent).parse().unwrap());
+    telemetry::join(&span, &headers);
+    let done = worker::step(&worker, &world.evidence, later).instrument(span).await.unwrap();
+    assert_eq!(done.lapsed, 1);
+    let spans = traces.whole(&clock, "clock").await;
+    let filed = traces.whole(&filing_trace, "aopre.warranty.v1.ClaimService/FileClaim").await;
+    let about = |spans: &[Span]| -> Vec<String> {
+        let transactions = spans.iter().filter(|span| attribute(span, "warranty.claim_id") == claim);
+        transactions.map(|span| span.name.clone()).collect()
+    };
+    assert_eq!((about(&filed), about(&spans)), (vec!["FileClaim".to_owned()], vec!["worker".to_owned()]));
+    assert!(tree(&spans, &clock).contains(&"    UPDATE claims".to_owned()), "{:?}", tree(&spans, &clock));
 }

@@ -36,7 +36,7 @@ use warranty::{
     process::routes,
     server::{Chassis, serve},
     service::App,
-    store::{self, Role, objects::Objects},
+    store::{self, Role, objects::Objects, replica::Replica},
 };
 
 pub const ISSUER: &str = "https://issuer.test";
@@ -110,7 +110,11 @@ pub fn limits() -> Limits {
 
 impl World {
     pub async fn start() -> Self {
-        let url = fresh_database().await;
+        Self::over(fresh_database().await, None).await
+    }
+
+    /// Over a migrated database, and where there is one a replica of it for coverage.
+    pub async fn over(url: String, replica: Option<&str>) -> Self {
         let clock = Clock::fixed("2026-06-15T04:00:00Z".parse().unwrap());
         let issuer = Arc::new(Issuer::ephemeral().unwrap());
         let stop = CancellationToken::new();
@@ -124,7 +128,9 @@ impl World {
         let mut addresses = Vec::new();
         for role in [Role::Coverage, Role::Claim, Role::Logistics] {
             let app = App::new(store::pool(&url, 8, role).unwrap(), clock.clone());
-            let (routes, services) = routes(&[(role, app)], &evidence, limits().max_message_bytes);
+            let replica = replica.filter(|_| role == Role::Coverage);
+            let replica = replica.map(|replica| Replica::start(replica, &app.pool).unwrap());
+            let (routes, services) = routes(&[(role, app)], &evidence, replica.as_ref(), limits().max_message_bytes);
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             addresses.push(listener.local_addr().unwrap());
             let chassis = Chassis {
@@ -217,7 +223,11 @@ impl World {
 
     /// The dealers D1 and D2, and the models PS-1 and PS-2.
     pub async fn stocked() -> Self {
-        let world = Self::start().await;
+        Self::start().await.with_stock().await
+    }
+
+    pub async fn with_stock(self) -> Self {
+        let world = self;
         for dealer in ["D1", "D2"] {
             let request =
                 CreateDealerRequest { request_id: id(), dealer_id: dealer.into(), name: format!("Dealer {dealer}") };

@@ -26,6 +26,7 @@ use crate::{
         self, Error,
         watch::{Feed, Happened, LogisticsEvent, Safe, Wanted, Watched, backlog, last_drawn},
     },
+    telemetry,
 };
 
 /// How often a stream tells how far it is where nothing else is told.
@@ -233,6 +234,7 @@ impl Watcher {
     async fn next(mut self) -> Result<Option<(WatchClaimsResponse, Self)>, Status> {
         loop {
             if let Some(reply) = self.queue.pop_front() {
+                drop(telemetry::part("message", reply.cursor.parse().unwrap_or_default()));
                 return Ok(Some((reply, self)));
             }
             if Instant::now() >= self.tell_at {

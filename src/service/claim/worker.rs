@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::{
@@ -54,7 +55,8 @@ pub async fn run(pool: PgPool, objects: Objects, clock: Clock, every: Duration, 
         loop {
             count(&pool, clock.now()).await;
             tokio::time::sleep(every).await;
-            match step(&pool, &objects, clock.now()).await {
+            let step = step(&pool, &objects, clock.now()).instrument(tracing::info_span!("clock"));
+            match step.await {
                 Ok(done) if done == Done::default() => {}
                 Ok(done) => tracing::info!(?done, "the clock's work"),
                 Err(error) => {

@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 use chrono::{DateTime, Utc};
@@ -35,6 +36,19 @@ pub(super) struct Answer {
     pub response: v1::CheckCoverageResponse,
     pub decision: Decision,
     pub policies: Arc<Policies>,
+    /// How old its facts are at most; zero where they are of now.
+    pub age: Duration,
+}
+
+/// The facts of these units by the replica, where older ones will do for the question and the replica has them; and their age.
+async fn by_replica(
+    desk: &Coverage,
+    call: &Call,
+    question: Option<&Question>,
+    serials: impl FnOnce() -> HashSet<String>,
+) -> Option<(Arc<Units>, Duration)> {
+    let (replica, at_most) = desk.replica.as_ref().zip(question?.max_staleness)?;
+    replica.units(serials(), at_most, call.deadline).await
 }
 
 /// Answers one question. As of now it meets others of the same moment in one query.
@@ -43,8 +57,14 @@ pub(super) async fn one(desk: &Coverage, call: &Call, question: Question) -> Res
         let mut answers = many(desk, call, vec![Ok(question)]).await?;
         return answers.pop().unwrap_or_else(|| Err(status::internal()));
     }
-    let unit = match desk.reader.unit(&question.serial, call.deadline).await {
-        Ok(unit) => unit,
+    let serials = || HashSet::from([question.serial.to_string()]);
+    let replicated = by_replica(desk, call, Some(&question), serials).await;
+    let read = match replicated.and_then(|(units, age)| Some((Arc::clone(units.get(question.serial.as_str())?), age))) {
+        Some(read) => Ok(read),
+        None => desk.reader.unit(&question.serial, call.deadline).await.map(|unit| (unit, Duration::ZERO)),
+    };
+    let (unit, age) = match read {
+        Ok(read) => read,
         Err(Error::NotFound { .. }) => {
             let unknown = unknown(desk, call, vec![question.serial]).await?;
             return Err(unknown.into_values().next().unwrap_or_else(status::internal));
@@ -54,7 +74,7 @@ pub(super) async fn one(desk: &Coverage, call: &Call, question: Question) -> Res
     let policies = desk.app.rules(unit.stamp, call.deadline).await.map_err(|error| status::of(&error))?;
     let decided = Decided::by(&policies, question, &unit)?;
     let beside = Beside::read(desk, call, std::iter::once(&decided)).await?;
-    Ok(beside.answer(decided, call, policies))
+    Ok(beside.answer(decided, call, policies, age))
 }
 
 /// Answers many questions that are of one moment: the one that the first names. Each gets an answer or its refusal, in order.
@@ -65,11 +85,16 @@ pub(super) async fn many(
 ) -> Result<Vec<Result<Answer, Status>>, Status> {
     let known_at = questions.iter().flatten().find_map(|question| question.known_at);
     let serials: HashSet<String> = questions.iter().flatten().map(|question| question.serial.to_string()).collect();
-    let (units, known) = match known_at {
-        None => (desk.reader.units(serials, call.deadline).await, None),
-        Some(at) => match as_known(desk, call, serials, at).await {
-            Ok((units, policies)) => (Ok(units), Some(policies)),
-            Err(error) => (Err(error), None),
+    let replicated = match known_at {
+        None => by_replica(desk, call, questions.iter().flatten().next(), || serials.clone()).await,
+        Some(_) => None,
+    };
+    let (units, known, age) = match (replicated, known_at) {
+        (Some((units, age)), _) => (Ok(units), None, age),
+        (None, None) => (desk.reader.units(serials, call.deadline).await.map(Arc::new), None, Duration::ZERO),
+        (None, Some(at)) => match as_known(desk, call, serials, at).await {
+            Ok((units, policies)) => (Ok(Arc::new(units)), Some(policies), Duration::ZERO),
+            Err(error) => (Err(error), None, Duration::ZERO),
         },
     };
     let units = units.map_err(|error| status::of(&error))?;
@@ -96,7 +121,7 @@ pub(super) async fn many(
     let beside = Beside::read(desk, call, decided.iter().flatten()).await?;
     let answer = |decided: Result<Decided<'_>, Status>| {
         let (decided, policies) = (decided?, policies.as_ref().ok_or_else(status::internal)?);
-        Ok(beside.answer(decided, call, Arc::clone(policies)))
+        Ok(beside.answer(decided, call, Arc::clone(policies), age))
     };
     Ok(decided.into_iter().map(answer).collect())
 }
@@ -209,7 +234,7 @@ impl Beside {
         Ok(beside)
     }
 
-    fn answer(&self, decided: Decided<'_>, call: &Call, policies: Arc<Policies>) -> Answer {
+    fn answer(&self, decided: Decided<'_>, call: &Call, policies: Arc<Policies>, age: Duration) -> Answer {
         let serial = decided.unit.serial.to_string();
         let models = decided.models_to_give().filter(|model| self.in_stock.contains(*model)).cloned().collect();
         let Decided { question, unit, decision } = decided;
@@ -229,7 +254,7 @@ impl Beside {
             serial,
             ..Default::default()
         };
-        Answer { response, decision, policies }
+        Answer { response, decision, policies, age }
     }
 }
 

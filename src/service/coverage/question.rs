@@ -1,5 +1,7 @@
 //! One question, read from its request.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use tonic::Status;
 
@@ -21,6 +23,8 @@ pub(super) struct Question {
     pub vouchers: Option<Vouchers>,
     /// What was known then decides; now where none.
     pub known_at: Option<DateTime<Utc>>,
+    /// How old the facts may be; as of now where none.
+    pub max_staleness: Option<Duration>,
     /// Of the texts.
     pub language: Option<Language>,
 }
@@ -31,10 +35,15 @@ impl Question {
         Self::read_with(Fields::default(), request, now)
     }
 
-    /// Reads one of a batch, which says for all what was known and in which language to answer.
+    /// Reads one of a batch, which says for all what was known, how old it may be, and in which language to answer.
     pub fn read_in_batch(request: &v1::CheckCoverageRequest, now: DateTime<Utc>) -> Result<Self, Status> {
         let mut fields = Fields::default();
-        for (field, given) in [("known_time", request.known_time.is_some()), ("language", request.language != 0)] {
+        let given = [
+            ("known_time", request.known_time.is_some()),
+            ("language", request.language != 0),
+            ("max_staleness", request.max_staleness.is_some()),
+        ];
+        for (field, given) in given {
             if given {
                 fields.violate(field, "must be left out: the batch says it for all");
             }
@@ -55,6 +64,7 @@ impl Question {
         let vouchers = request.vouchers.as_ref().map(|given| fields.vouchers(given));
         let known_at = fields.past_time("known_time", request.known_time.as_ref(), now);
         let language = fields.optional_choice("language", request.language);
+        let max_staleness = fields.staleness("max_staleness", request.max_staleness.as_ref());
         let no_fault_found = request.no_fault_found;
         fields.finish(|| {
             let on = on?.unwrap_or(civil_date(now));
@@ -67,6 +77,7 @@ impl Question {
                     None => None,
                 },
                 known_at: known_at?,
+                max_staleness: max_staleness?,
                 language: language?,
             })
         })
