@@ -28,7 +28,7 @@ labels: {{- include "warranty.labels" . | nindent 2 }}
 {{/* What a process holds beside its pool: coverage its readers, claim and logistics what hints to those who watch, claim the
 clock's work and the watch. */}}
 {{- define "warranty.connections" -}}
-{{- $own := dict "coverage" (ternary 4 3 .replica) "claim" 3 "logistics" 1 "ratelimit" 0 -}}
+{{- $own := dict "coverage" (ternary 5 4 .replica) "claim" 3 "logistics" 1 "ratelimit" 0 -}}
 {{- add .of.poolSize (get $own .name) -}}
 {{- end -}}
 
