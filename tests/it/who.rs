@@ -596,6 +596,34 @@ async fn a_tenants_rows_are_hidden_by_the_database_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_tenant_writes_is_its_own_by_the_database_itself() {
+    let world = World::stocked().await;
+    let claim = sent_in(&world, "UNIT1").await.0.claim_id;
+    let mut other = under(&world, "warranty_logistics", Some("dealer/D2")).await;
+    let own = "INSERT INTO shipments (shipment_id, direction, dealer_id, carrier, opened_at)
+        VALUES ('00000000-0000-4000-8000-000000000001', 'INBOUND', 'D2', 'SF', now())";
+    sqlx::raw_sql(own).execute(&mut other).await.unwrap();
+    let place = format!(
+        "INSERT INTO shipment_items (shipment_id, claim_id, payer, clause)
+         VALUES ('00000000-0000-4000-8000-000000000001', '{claim}', 'SENDER', 'M5')"
+    );
+    let debt = format!(
+        "INSERT INTO ledger_entries (claim_id, debtor, number, dealer_id, kind, owed, remedy, due_on, recorded_at, recorded_by)
+         VALUES ('{claim}', 'MAKER', 1, 'D2', 'OPENED', 'GOOD_UNIT', 'DIRECT_REPLACEMENT', '2026-12-01', now(), 'dealer/D2')"
+    );
+    let whom = "INSERT INTO shipments (shipment_id, direction, dealer_id, carrier, recipient_id, opened_at)
+        SELECT gen_random_uuid(), 'OUTBOUND', 'D2', 'SF', customer_id, now() FROM customers";
+    for (written, policy) in [
+        (whom, "shipments_from_the_maker"),
+        (place.as_str(), "items_of_claims_seen"),
+        (debt.as_str(), "ledger_of_the_claims_dealer"),
+    ] {
+        let refused = sqlx::raw_sql(AssertSqlSafe(written)).execute(&mut other).await.unwrap_err().to_string();
+        assert!(refused.contains(&format!("policy \"{policy}\"")), "{refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn quotes_are_shown_with_their_claim_and_the_feed_to_staff_alone() {
     let world = World::stocked().await;
     let life = Life(&world);
