@@ -57,6 +57,8 @@ pub struct Prospect {
     pub dealer_is_active: bool,
     /// Whether anyone is known to have an open claim for the unit: a preview asks, and filing comes upon the constraint.
     pub has_open_claim: bool,
+    /// Whether the unit stands in the maker's stock: then nobody has it to claim for.
+    pub is_in_stock: bool,
     /// Whether the customer that the applicant names by number is one of its own.
     pub customer_is_known: bool,
     /// The sale of the unit's original (T5).

@@ -32,6 +32,7 @@ struct Row {
     dealer_is_active: bool,
     #[sqlx(default)]
     has_open_claim: bool,
+    is_in_stock: bool,
     customer_is_known: bool,
     dealer_id: Option<String>,
     customer_id: Option<Uuid>,
@@ -56,6 +57,7 @@ impl From<Row> for Prospect {
         Self {
             dealer_is_active: row.dealer_is_active,
             has_open_claim: row.has_open_claim,
+            is_in_stock: row.is_in_stock,
             customer_is_known: row.customer_is_known,
             sale,
         }
@@ -71,13 +73,14 @@ pub async fn begin(
     serial: &Serial,
     customer: Option<Uuid>,
 ) -> Result<Begun> {
-    let row: Row = sqlx::query_as("SELECT * FROM begin_filing($1, $2, $3, $4)")
-        .bind(actor.to_string())
-        .bind(request.id)
-        .bind(serial.as_str())
-        .bind(customer)
-        .fetch_one(conn)
-        .await?;
+    let row: Row =
+        sqlx::query_as("SELECT b.*, unit_is_in_stock($3) AS is_in_stock FROM begin_filing($1, $2, $3, $4) b")
+            .bind(actor.to_string())
+            .bind(request.id)
+            .bind(serial.as_str())
+            .bind(customer)
+            .fetch_one(conn)
+            .await?;
     match (&row.method, &row.request_sha256) {
         (Some(method), Some(sha256)) => {
             let reply = row.reply.ok_or_else(|| Error::broken("request_log.reply is missing"))?;
@@ -90,7 +93,8 @@ pub async fn begin(
 /// Looks, also for an open claim, and holds nothing.
 pub async fn look(conn: &mut PgConnection, actor: &Actor, serial: &Serial, customer: Option<Uuid>) -> Result<Prospect> {
     let row: Row = sqlx::query_as(
-        "SELECT NULL::text AS method, NULL::bytea AS request_sha256, NULL::bytea AS reply, p.*, unit_has_open_claim($1) AS has_open_claim
+        "SELECT NULL::text AS method, NULL::bytea AS request_sha256, NULL::bytea AS reply, p.*, unit_has_open_claim($1) AS has_open_claim,
+                unit_is_in_stock($1) AS is_in_stock
            FROM prospect($1, $2, $3) p",
     )
     .bind(serial.as_str())

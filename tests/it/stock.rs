@@ -558,6 +558,11 @@ async fn what_is_sold_leaves_the_stock_and_what_is_held_is_not_sold() {
     }
     // What nobody would give stands where it stood: it was sold before it came, and the sale is told late.
     assert_eq!(shelves.list("", "", C::Unspecified).await, ["HELD1", "OLD1"]);
+    // But nobody else has it: no claim is filed for it.
+    let request = FileClaimRequest { customer: Some(contact()), ..filing("OLD1") };
+    let refused = world.dealer("D1").claims.file_claim(request).await.unwrap_err();
+    assert_eq!(refusal(&refused), (Code::FailedPrecondition, "STOCK_REFUSED".into()));
+    assert_eq!(metadata(&refused, "rule"), "it stands in the maker's stock, and nobody else has it");
     // Let go, it is sold; the goods come back, and it stands there as it did.
     shelves.release(&claim).await.unwrap();
     sell(&world, "HELD1").await.unwrap();
@@ -599,13 +604,12 @@ async fn only_what_the_maker_sold_and_has_is_refurbished() {
     shelves.receive(&["ALIEN1", "OLD1"], "SHELF", C::Quarantine).await.unwrap();
     let refused = why(shelves.refurbish("ALIEN1", "ANEW1").await);
     assert_eq!(refused.1, "it was not sold by the maker, and cannot be given (S3)");
-    // A dealer has sold it, and files a claim for it.
+    // A dealer has sold it; but while it stands here nobody can send it in.
     sell(&world, "OLD1").await.unwrap();
     assert_eq!(why(shelves.refurbish("OLD1", "ANEW1").await).1, "it was sold or given");
     let request = FileClaimRequest { customer: Some(contact()), ..filing("OLD1") };
-    world.dealer("D1").claims.file_claim(request).await.unwrap();
-    let refused = why(shelves.refurbish("OLD1", "ANEW1").await);
-    assert_eq!(refused, ("STOCK_REFUSED".into(), "a claim for it is open: it comes in with that".into()));
+    let refused = why(world.dealer("D1").claims.file_claim(request).await);
+    assert_eq!(refused, ("STOCK_REFUSED".into(), "it stands in the maker's stock, and nobody else has it".into()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

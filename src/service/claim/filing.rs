@@ -128,7 +128,12 @@ async fn appraise(
         dispute: dispute(actor, &asked.vouchers, prospect.sale.as_ref()),
     };
     let decision = &ruled.decided.decision;
-    let obstacles = obstacles(actor, &asked.vouchers, prospect, decision);
+    let mut obstacles = obstacles(actor, &asked.vouchers, prospect, decision);
+    if obstacles.is_empty() && prospect.is_in_stock {
+        // Told to those alone who could file: a sale may be told late, but what the maker has nobody can send in.
+        let rule = "it stands in the maker's stock, and nobody else has it";
+        obstacles.push(Refusal::StockRefused { serial: asked.serial.to_string(), rule });
+    }
     let claim = Claim::filed(Uuid::now_v7(), filing, &Ruling::of(Stage::Provisional, decision));
     Ok(Appraisal { ruled, claim, obstacles })
 }
