@@ -52,19 +52,23 @@ pub struct Posting {
 
 /// Divides `charge`, the whole parcel's, among its legs. `before` is each leg's last charge with its number, none where it has none
 /// yet: that is taken back first. The shares sum to the whole to the fen; what is left over goes to the first, a fen each.
+/// Nothing, where each leg was charged so already.
 pub fn divide(charge: &Charge, before: &[Option<(i32, Charge)>]) -> Vec<Posting> {
     // A parcel holds at least one claim and at most 200.
     let legs = i64::try_from(before.len()).unwrap_or(i64::MAX).max(1);
     let (even, left) = (charge.cost.0 / legs, charge.cost.0 % legs);
     let mut postings = Vec::new();
+    let mut stands = true;
     for (at, last) in before.iter().enumerate() {
         let mut number = 1;
+        let cost = Fen(even + i64::from((at as i64) < left));
+        let anew = Charge { cost, ..charge.clone() };
+        stands &= last.as_ref().is_some_and(|(_, last)| *last == anew);
         if let Some((charged, last)) = last {
             postings.push(Posting { leg: at, number: charged + 1, kind: EntryKind::Reversal, charge: last.clone() });
             number = charged + 2;
         }
-        let cost = Fen(even + i64::from((at as i64) < left));
-        postings.push(Posting { leg: at, number, kind: EntryKind::Charge, charge: Charge { cost, ..charge.clone() } });
+        postings.push(Posting { leg: at, number, kind: EntryKind::Charge, charge: anew });
     }
-    postings
+    if stands { Vec::new() } else { postings }
 }

@@ -113,6 +113,9 @@ pub async fn charge(
     // Read under the lock: who carries it may have been corrected while others charged.
     let carrier = legs.first().map(|(.., carrier)| carrier.clone()).unwrap_or_default();
     let postings = divide(&Charge { cost, terms, carrier }, &before);
+    if postings.is_empty() {
+        return Err(Error::invalid("cost", "is what was recorded before: there is nothing to correct"));
+    }
     let column = |of: fn(&Posting) -> String| postings.iter().map(of).collect::<Vec<_>>();
     let (last,): (i64,) = sqlx::query_as(
         "WITH written AS (

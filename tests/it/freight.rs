@@ -138,6 +138,8 @@ async fn who_pays_is_the_clauses_and_a_closed_period_never_changes() {
         lines(&corrected),
         ["REVERSAL LEG1 M6 MAKER UNKNOWN -1500 weighed again", "CHARGE LEG1 M6 MAKER PREPAID 1800 weighed again"]
     );
+    let again = record(&world, &outbound, 1_800, T::Prepaid, "weighed again").await.unwrap_err();
+    assert_eq!(violations(&again)[0].1, "is what was recorded before: there is nothing to correct");
     assert_eq!(statement(world.staff(), june()).await.unwrap(), expected, "June is closed");
     let july = statement(world.dealer("D1"), period("", "2026-07-01", "2026-07-31")).await.unwrap();
     let expected = GetFreightStatementResponse {

@@ -35,6 +35,9 @@ fn the_shares_sum_to_the_whole_and_a_correction_takes_back_what_was_charged() {
             );
         }
     }
+    // What stands as it would be charged is no correction.
+    let stands: Vec<_> = divide(&prepaid(1_000), &[None, None]).into_iter().map(|one| Some((1, one.charge))).collect();
+    assert_eq!(divide(&prepaid(1_000), &stands), []);
     // A claim that joined the parcel later has nothing to be taken back.
     let joined = divide(&prepaid(300), &[Some((3, prepaid(300))), None]);
     let numbers: Vec<_> = joined.iter().map(|posting| (posting.leg, posting.number, posting.charge.cost.0)).collect();
