@@ -121,7 +121,9 @@ async fn run<K: Kind>(args: ImportArgs) -> Result<ExitCode> {
         let before = import.counts.rows;
         match import.stream(&args).await {
             Ok(()) => break,
-            Err(Ended::ForGood(error)) => return Err(error.context(import.kept())),
+            Err(Ended::ForGood(error)) => {
+                return Err(error.context(format!("the import ended after {} rows", import.counts.rows)));
+            }
             Err(Ended::Away(why)) => {
                 tries = if import.counts.rows > before { 1 } else { tries + 1 };
                 if tries > TRIES {
