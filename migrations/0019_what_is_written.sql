@@ -7,4 +7,5 @@ CREATE POLICY items_of_claims_seen ON shipment_items AS RESTRICTIVE FOR INSERT
     WITH CHECK (EXISTS (SELECT 1 FROM claims c WHERE c.claim_id = shipment_items.claim_id));
 CREATE POLICY ledger_of_the_claims_dealer ON ledger_entries AS RESTRICTIVE FOR INSERT
     WITH CHECK (EXISTS (SELECT 1 FROM claims c
-                         WHERE c.claim_id = ledger_entries.claim_id AND c.dealer_id = ledger_entries.dealer_id));
+                         WHERE c.claim_id = ledger_entries.claim_id AND c.dealer_id = ledger_entries.dealer_id)
+                AND (caller_is_staff() OR kind = 'OPENED'));

@@ -611,6 +611,11 @@ async fn what_a_tenant_writes_is_its_own_by_the_database_itself() {
         "INSERT INTO ledger_entries (claim_id, debtor, number, dealer_id, kind, owed, remedy, due_on, recorded_at, recorded_by)
          VALUES ('{claim}', 'MAKER', 1, 'D2', 'OPENED', 'GOOD_UNIT', 'DIRECT_REPLACEMENT', '2026-12-01', now(), 'dealer/D2')"
     );
+    // Nor does a dealer say that what it owes on its own claim is owed no more.
+    let given_up = debt.replace("'D2'", "'D1'").replace("dealer/D2", "dealer/D1").replace("'OPENED'", "'WRITTEN_OFF'");
+    let mut debtor = under(&world, "warranty_logistics", Some("dealer/D1")).await;
+    let refused = sqlx::raw_sql(AssertSqlSafe(given_up)).execute(&mut debtor).await.unwrap_err().to_string();
+    assert!(refused.contains("policy \"ledger_of_the_claims_dealer\""), "{refused}");
     let whom = "INSERT INTO shipments (shipment_id, direction, dealer_id, carrier, recipient_id, opened_at)
         SELECT gen_random_uuid(), 'OUTBOUND', 'D2', 'SF', customer_id, now() FROM customers";
     for (written, policy) in [
