@@ -3,8 +3,8 @@
 -- What staff says of a carrier's number counts for whose parcel has it, and for nobody who gave its own parcel another's number.
 
 CREATE FUNCTION tracking_key(of_carrier text, of_number text) RETURNS text LANGUAGE sql IMMUTABLE
-    AS $$ SELECT upper(regexp_replace(of_carrier || '/' || of_number, '\s', '', 'g')) $$;
-COMMENT ON FUNCTION tracking_key(text, text) IS 'A carrier with its number, as they are compared: without regard to case and spaces.';
+    AS $$ SELECT upper(regexp_replace(normalize(of_carrier || '/' || of_number, NFKC), '\s', '', 'g')) $$;
+COMMENT ON FUNCTION tracking_key(text, text) IS 'A carrier with its number, as they are compared: without regard to case, width and spaces.';
 ALTER TABLE shipments ADD COLUMN tracking_key text GENERATED ALWAYS AS (tracking_key(carrier, tracking_number)) STORED;
 ALTER TABLE tracking_events ADD COLUMN tracking_key text NOT NULL GENERATED ALWAYS AS (tracking_key(carrier, tracking_number)) STORED;
 COMMENT ON COLUMN shipments.tracking_key IS 'Carrier and number, as they are compared with what carriers say.';

@@ -157,12 +157,13 @@ async fn whoever_gives_its_parcel_anothers_number_is_told_nothing_of_it() {
     assert_eq!(keys(&mut dealer, &mine).await, ["k1"]);
 
     // However it is spelled. While two have the number nobody can say whose parcel is meant: staff alone is told what comes.
-    let theirs = numbered(world.dealer("D2"), &of_d2(&world, "YOUR0001").await, "s f", " n1 ").await;
+    let theirs = numbered(world.dealer("D2"), &of_d2(&world, "YOUR0001").await, "ｓ f", "\u{3000}ｎ\u{a0}1").await;
     record(&mut staff, told("", "N1", &said("k2"))).await.unwrap();
     record(&mut other, told("", "N1", &said("k3"))).await.unwrap();
     for (caller, parcel, expected) in [(&mut dealer, &mine, &[][..]), (&mut other, &theirs, &["k3"])] {
         assert_eq!(keys(caller, parcel).await, expected);
     }
+    assert_eq!(keys(&mut staff, &mine).await, ["k1", "k2"], "staff reads its own word");
     assert_eq!(
         (streamed(&world, "dealer/D1").await, streamed(&world, "staff").await),
         (vec!["k1".into()], vec!["k2".into()])
