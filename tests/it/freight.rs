@@ -203,7 +203,8 @@ async fn two_corrections_at_once_come_one_after_the_other_and_nothing_else_can_b
     let world = World::stocked().await;
     let (parcel, _) = sent_in(&world, &["RACE1", "RACE2"]).await;
     record(&world, &parcel, 100, FreightTerms::Prepaid, "").await.unwrap();
-    let corrections = (1..=8).map(|fen| record(&world, &parcel, fen * 100, FreightTerms::Prepaid, "corrected"));
+    // None is what stands already: a correction that corrects nothing is refused.
+    let corrections = (2..=9).map(|fen| record(&world, &parcel, fen * 100, FreightTerms::Prepaid, "corrected"));
     let written: Vec<_> = join_all(corrections).await.into_iter().map(Result::unwrap).collect();
     assert!(written.iter().all(|entries| entries.len() == 4));
     let sum = "SELECT sum(CASE kind WHEN 'CHARGE' THEN cost_fen ELSE -cost_fen END)::bigint FROM freight_entries";
