@@ -1,17 +1,19 @@
 //! Logs as JSON on stderr, traces by OTLP, and the caller's W3C trace context.
 
+use std::collections::HashMap;
+
 use anyhow::Context as _;
 use axum::http::{HeaderMap, HeaderName};
 use opentelemetry::{
-    Context, KeyValue, global,
+    Context, global,
     propagation::Extractor,
-    trace::{Link, SpanKind, TraceContextExt, TraceId, TracerProvider},
+    trace::{TraceContextExt, TracerProvider},
 };
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::{
     Resource,
     propagation::TraceContextPropagator,
-    trace::{Sampler, SamplingResult, SdkTracerProvider, ShouldSample},
+    trace::{Sampler, SdkTracerProvider},
 };
 use tracing::{Level, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
@@ -58,7 +60,8 @@ pub fn start(service: &'static str, config: &TelemetryConfig) -> anyhow::Result<
         .with_filter(
             Targets::new()
                 .with_target("warranty", Level::INFO)
-                .with_target("warranty::server::request_log", LevelFilter::OFF),
+                .with_target("warranty::server::request_log", LevelFilter::OFF)
+                .with_target(statements::SHARED, LevelFilter::OFF),
         );
     let work = Work::default();
     let statements = collector(config).map(|_| statements::layer(provider.tracer("warranty"), work.clone()));
@@ -74,32 +77,12 @@ fn provider(service: &'static str, config: &TelemetryConfig) -> anyhow::Result<S
         return Ok(builder.with_sampler(Sampler::AlwaysOff).build());
     };
     let exporter = SpanExporter::builder().with_tonic().with_endpoint(endpoint).build().context("the OTLP exporter")?;
-    let root = LinkedOr(Sampler::TraceIdRatioBased(config.trace_ratio));
+    let root = Sampler::TraceIdRatioBased(config.trace_ratio);
     Ok(builder.with_sampler(Sampler::ParentBased(Box::new(root))).with_batch_exporter(exporter).build())
 }
 
 fn collector(config: &TelemetryConfig) -> Option<&str> {
     config.otlp_endpoint.as_deref().filter(|url| !url.is_empty())
-}
-
-/// What is done for work that is recorded is recorded, too; else the other sampler says.
-#[derive(Clone, Debug)]
-struct LinkedOr(Sampler);
-
-impl ShouldSample for LinkedOr {
-    fn should_sample(
-        &self,
-        parent: Option<&Context>,
-        trace: TraceId,
-        name: &str,
-        kind: &SpanKind,
-        attributes: &[KeyValue],
-        links: &[Link],
-    ) -> SamplingResult {
-        let linked = links.iter().any(|link| link.span_context.is_sampled());
-        let sampler = if linked { &Sampler::AlwaysOn } else { &self.0 };
-        sampler.should_sample(parent, trace, name, kind, attributes, links)
-    }
 }
 
 /// Sends what is held, and stops. The exporter needs the runtime's threads: waiting on one of them could last for ever.
@@ -149,6 +132,24 @@ pub fn recorded() -> Option<Span> {
     recorded.then_some(span)
 }
 
+/// The current span as W3C trace context, where it is recorded.
+pub fn traceparent() -> Option<String> {
+    let mut headers = HashMap::new();
+    let context = recorded()?.context();
+    global::get_text_map_propagator(|propagator| propagator.inject_context(&context, &mut headers));
+    headers.remove("traceparent")
+}
+
+/// Links the current span with another's work that it goes on with.
+pub fn goes_on_from(traceparent: String) {
+    let headers = HashMap::from([("traceparent".to_owned(), traceparent)]);
+    let before =
+        global::get_text_map_propagator(|propagator| propagator.extract_with_context(&Context::new(), &headers));
+    if before.span().span_context().is_valid() {
+        Span::current().add_link(before.span().span_context().clone());
+    }
+}
+
 /// A part of the current span's work, where that is recorded, by its number in it; else none, which costs nothing.
 pub fn part(name: &'static str, number: i64) -> Span {
     match recorded() {
@@ -157,19 +158,10 @@ pub fn part(name: &'static str, number: i64) -> Span {
     }
 }
 
-/// Work for several spans at once: a trace of its own, linked with each both ways. None where there are none.
-pub fn shared<'a>(name: &'static str, by: impl IntoIterator<Item = &'a Span>) -> Span {
-    let mut by = by.into_iter().peekable();
-    if by.peek().is_none() {
-        return Span::none();
-    }
-    let (shared, by) = (tracing::info_span!(parent: None, "shared", otel.name = name), by.collect::<Vec<_>>());
-    let place = |span: &Span| span.context().span().span_context().clone();
-    // Before it begins: by its links it is recorded.
-    by.iter().for_each(|span| shared.add_link(place(span)));
-    let own = place(&shared);
-    by.iter().for_each(|span| span.add_link(own.clone()));
-    shared
+/// Work for several spans at once: its statements are told in the trace of each. None where there are none.
+pub fn shared<'a>(by: impl IntoIterator<Item = &'a Span>) -> Span {
+    let by: Vec<Context> = by.into_iter().map(OpenTelemetrySpanExt::context).collect();
+    if by.is_empty() { Span::none() } else { statements::shared(by) }
 }
 
 struct Incoming<'a>(&'a HeaderMap);

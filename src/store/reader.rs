@@ -128,7 +128,7 @@ async fn read_units(server: Arc<PgConnectOptions>, questions: flume::Receiver<Qu
             continue;
         }
         let serials: Vec<&str> = waiting.iter().map(|question| question.serial.as_str()).collect();
-        let query = telemetry::shared("UnitFacts", waiting.iter().filter_map(|question| question.by.as_ref()));
+        let query = telemetry::shared(waiting.iter().filter_map(|question| question.by.as_ref()));
         let standing = ask(&server, &mut connection, &serials, |conn, keys| facts::standing(conn, keys).boxed());
         let (known, in_full) = match standing.instrument(query).await {
             Ok((known, in_full)) => (Ok(known), in_full),
@@ -140,8 +140,7 @@ async fn read_units(server: Arc<PgConnectOptions>, questions: flume::Receiver<Qu
         tell(answered, &known);
         if !waiting.is_empty() {
             let serials: Vec<&str> = in_full.iter().map(String::as_str).collect();
-            let query =
-                telemetry::shared("UnitFactsInFull", waiting.iter().filter_map(|question| question.by.as_ref()));
+            let query = telemetry::shared(waiting.iter().filter_map(|question| question.by.as_ref()));
             let full = ask(&server, &mut connection, &serials, |conn, keys| facts::in_full(conn, keys).boxed());
             let full = full.instrument(query).await;
             tell(waiting, &full);

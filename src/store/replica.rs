@@ -136,7 +136,7 @@ async fn read(server: Arc<PgConnectOptions>, questions: flume::Receiver<Question
             let Ok(next) = questions.try_recv() else { break };
             waiting.push(next);
         }
-        let query = telemetry::shared("ReplicaFacts", waiting.iter().filter_map(|question| question.by.as_ref()));
+        let query = telemetry::shared(waiting.iter().filter_map(|question| question.by.as_ref()));
         let answer = timeout(PATIENCE, answer(&server, &mut open, &waiting, &positions).instrument(query)).await;
         let answer = answer.unwrap_or(Ok(None)).unwrap_or_else(|error| {
             tracing::warn!(%error, "the replica does not answer");

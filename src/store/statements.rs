@@ -13,7 +13,7 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::trace::SdkTracer;
 use tracing::{
-    Dispatch, Event, Metadata, Subscriber,
+    Dispatch, Event, Metadata, Span, Subscriber,
     dispatcher::WeakDispatch,
     field::{Field, Visit},
     level_filters::LevelFilter,
@@ -21,13 +21,30 @@ use tracing::{
 };
 use tracing_opentelemetry::get_otel_context;
 use tracing_subscriber::{
-    Layer,
+    Layer, Registry,
     layer::{self, Filter},
     registry::LookupSpan,
 };
 
 /// Where sqlx tells of statements.
 const TARGET: &str = "sqlx::query";
+/// The target of spans that nobody sees: of work for several at once.
+pub const SHARED: &str = "warranty::shared";
+
+/// Those that work is done for at once.
+struct Askers(Vec<Context>);
+
+/// Work for these at once: each statement of it becomes a span of each of them.
+pub fn shared(by: Vec<Context>) -> Span {
+    let work = tracing::info_span!(target: SHARED, parent: None, "shared");
+    work.with_subscriber(|(id, dispatch)| {
+        let span = dispatch.downcast_ref::<Registry>().and_then(|spans| spans.span(id));
+        if let Some(span) = span {
+            span.extensions_mut().insert(Askers(by));
+        }
+    });
+    work
+}
 
 /// The layer that makes the spans.
 pub fn layer<S>(tracer: SdkTracer, work: Work) -> impl Layer<S>
@@ -47,24 +64,33 @@ impl Work {
         let _ = self.0.set(telemetry.downgrade());
     }
 
-    /// The span that is entered, where it is recorded. Asked of the dispatcher itself: a layer sees only what its filter lets by.
-    fn recorded(&self) -> Option<Context> {
+    /// The span that is entered, where it is recorded, or those that it works for. Asked of the dispatcher itself: a layer sees
+    /// only what its filter lets by.
+    fn recorded(&self) -> Option<Vec<Context>> {
         let dispatch = self.0.get()?.upgrade()?;
         let current = dispatch.current_span();
+        let span = dispatch.downcast_ref::<Registry>()?.span(current.id()?)?;
+        if let Some(Askers(askers)) = span.extensions().get() {
+            return Some(askers.clone());
+        }
         let context = get_otel_context(current.id()?, &dispatch)?;
         let recorded = context.span().span_context().is_sampled();
-        recorded.then_some(context)
+        recorded.then(|| vec![context])
     }
 }
 
 /// sqlx does not even put its text together for work that is not recorded.
 impl<S> Filter<S> for Work {
     fn enabled(&self, told: &Metadata<'_>, _: &layer::Context<'_, S>) -> bool {
-        told.target() == TARGET && self.recorded().is_some()
+        told.target() == SHARED || told.target() == TARGET && self.recorded().is_some()
     }
 
     fn callsite_enabled(&self, told: &'static Metadata<'static>) -> Interest {
-        if told.target() == TARGET { Interest::sometimes() } else { Interest::never() }
+        match told.target() {
+            SHARED => Interest::always(),
+            TARGET => Interest::sometimes(),
+            _ => Interest::never(),
+        }
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
@@ -93,8 +119,11 @@ impl<S: Subscriber> Layer<S> for Statements {
             KeyValue::new("db.response.returned_rows", told.rows),
         ];
         let span = self.tracer.span_builder(summary).with_kind(SpanKind::Client).with_attributes(attributes);
-        // It ends with this line.
-        drop(span.with_start_time(time::now() - told.took).start_with_context(&self.tracer, &work));
+        let span = span.with_start_time(time::now() - told.took);
+        for asker in work {
+            // It ends with this line.
+            drop(span.clone().start_with_context(&self.tracer, &asker));
+        }
     }
 }
 

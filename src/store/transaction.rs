@@ -12,7 +12,7 @@ use tracing::{Instrument, Span, field::Empty};
 use uuid::Uuid;
 
 use super::error::{Error, Result};
-use crate::{domain::actor::Actor, metrics};
+use crate::{domain::actor::Actor, metrics, telemetry};
 
 const TRIES: u32 = 3;
 
@@ -113,11 +113,15 @@ where
     }
 }
 
-/// Sets the caller and the deadline together with BEGIN, in one round trip and for this transaction only.
+/// Sets the caller, the deadline and the span that is recorded together with BEGIN, in one round trip and for this transaction only.
 fn begin(actor: &Actor, deadline: Instant) -> String {
     let caller = actor.to_string().replace('\'', "''");
     let left = deadline.saturating_duration_since(Instant::now()).as_millis().max(1);
-    format!("BEGIN; SET LOCAL warranty.caller = '{caller}'; SET LOCAL statement_timeout = {left}")
+    let begin = format!("BEGIN; SET LOCAL warranty.caller = '{caller}'; SET LOCAL statement_timeout = {left}");
+    match telemetry::traceparent() {
+        Some(span) => format!("{begin}; SET LOCAL warranty.traceparent = '{span}'"),
+        None => begin,
+    }
 }
 
 /// Names the claim that the transaction is about in its span: what was done to a claim, by callers and by the clock, is found by it.
