@@ -84,7 +84,7 @@ def http(url, method="GET", body=None, token=None, headers=(), cafile=None):
 
 
 class Collector(grpc.GenericRpcHandler):
-    """An OTLP collector that keeps the spans: (process, name, trace id)."""
+    """An OTLP collector that keeps the spans, each with its process."""
 
     def __init__(self):
         self.spans = []
@@ -99,8 +99,25 @@ class Collector(grpc.GenericRpcHandler):
     def export(self, request, context):
         for resource in request.resource_spans:
             name = next(a.value.string_value for a in resource.resource.attributes if a.key == "service.name")
-            self.spans += [(name, span.name, span.trace_id.hex()) for scope in resource.scope_spans for span in scope.spans]
+            self.spans += [(name, span) for scope in resource.scope_spans for span in scope.spans]
         return otlp.ExportTraceServiceResponse()
+
+    def tree(self, call):
+        """The trace of a gateway that `call` is in, as lines of process and name, each deeper than what it is a part of. None while a
+        span's parent has not come."""
+        spans = sorted(self.spans, key=lambda one: one[1].start_time_unix_nano)
+        begun = {span.trace_id for process, span in spans if process == "warranty-gateway"}
+        trace = next((span.trace_id for _, span in spans if span.name == call and span.trace_id in begun), None)
+        spans = [(process, span) for process, span in spans if span.trace_id == trace]
+
+        def below(parent, depth):
+            for process, span in spans:
+                if span.parent_span_id == parent:
+                    yield "  " * depth + f"{process} {span.name}"
+                    yield from below(span.span_id, depth + 1)
+
+        lines = list(below(b"", 0))
+        return trace and len(lines) == len(spans) and lines
 
 
 class Backend(grpc.GenericRpcHandler):
