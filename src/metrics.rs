@@ -71,6 +71,8 @@ struct Metrics {
     decided: Family<[Label; 3], Counter>,
     turnaround: Family<[Label; 1], Histogram, fn() -> Histogram>,
     failures: Counter,
+    spans_ended: Counter,
+    spans_exported: Counter,
     replica: Family<[Label; 1], Counter>,
     replica_age: Gauge,
     watch_lag: Gauge,
@@ -115,6 +117,8 @@ impl Metrics {
             decided: Family::default(),
             turnaround: Family::new_with_constructor(|| Histogram::new(TURNAROUND_DAYS)),
             failures: Counter::default(),
+            spans_ended: Counter::default(),
+            spans_exported: Counter::default(),
             replica: Family::default(),
             replica_age: Gauge::default(),
             watch_lag: Gauge::default(),
@@ -152,6 +156,8 @@ impl Metrics {
             self.replica_age.clone(),
         );
         of.register("warranty_clock_failures", "Steps of the clock's work that failed", self.failures.clone());
+        of.register("warranty_spans_ended", "Recorded spans that ended", self.spans_ended.clone());
+        of.register("warranty_spans_exported", "Spans that the collector took", self.spans_exported.clone());
         of.register(
             "warranty_watch_lag_milliseconds",
             "How old the newest event was when handed on",
@@ -325,6 +331,16 @@ pub fn waited(waited: Duration) {
 /// A step of the clock's work failed.
 pub fn clock_failed() {
     METRICS.failures.inc();
+}
+
+/// A recorded span ended.
+pub fn span_ended() {
+    METRICS.spans_ended.inc();
+}
+
+/// The collector took so many spans.
+pub fn spans_exported(spans: usize) {
+    METRICS.spans_exported.inc_by(spans as u64);
 }
 
 /// A claim came to its end after `life`.

@@ -1,6 +1,6 @@
 //! Logs as JSON on stderr, traces by OTLP, and the caller's W3C trace context.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use anyhow::Context as _;
 use axum::http::{HeaderMap, HeaderName};
@@ -12,8 +12,9 @@ use opentelemetry::{
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::{
     Resource,
+    error::OTelSdkResult,
     propagation::TraceContextPropagator,
-    trace::{Sampler, SdkTracerProvider},
+    trace::{self as sdk, BatchSpanProcessor, Sampler, SdkTracerProvider, SpanData, SpanProcessor},
 };
 use tracing::{Level, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
@@ -27,6 +28,7 @@ use tracing_subscriber::{
 
 use crate::{
     config::TelemetryConfig,
+    metrics,
     store::statements::{self, Work},
 };
 
@@ -78,7 +80,58 @@ fn provider(service: &'static str, config: &TelemetryConfig) -> anyhow::Result<S
     };
     let exporter = SpanExporter::builder().with_tonic().with_endpoint(endpoint).build().context("the OTLP exporter")?;
     let root = Sampler::TraceIdRatioBased(config.trace_ratio);
-    Ok(builder.with_sampler(Sampler::ParentBased(Box::new(root))).with_batch_exporter(exporter).build())
+    let batches = Counted(BatchSpanProcessor::builder(Counted(exporter)).build());
+    Ok(builder.with_sampler(Sampler::ParentBased(Box::new(root))).with_span_processor(batches).build())
+}
+
+/// Counts what comes in and what the collector took: in between, spans are lost in silence where it is away or slow.
+#[derive(Debug)]
+struct Counted<T>(T);
+
+impl SpanProcessor for Counted<BatchSpanProcessor> {
+    fn on_start(&self, span: &mut sdk::Span, parent: &Context) {
+        self.0.on_start(span, parent);
+    }
+
+    fn on_end(&self, span: SpanData) {
+        metrics::span_ended();
+        self.0.on_end(span);
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.0.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.0.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.0.set_resource(resource);
+    }
+}
+
+impl sdk::SpanExporter for Counted<SpanExporter> {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let spans = batch.len();
+        let taken = self.0.export(batch).await;
+        if taken.is_ok() {
+            metrics::spans_exported(spans);
+        }
+        taken
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.0.shutdown_with_timeout(timeout)
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.0.force_flush()
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        sdk::SpanExporter::set_resource(&mut self.0, resource);
+    }
 }
 
 fn collector(config: &TelemetryConfig) -> Option<&str> {

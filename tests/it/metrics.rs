@@ -57,6 +57,9 @@ impl Process {
             .args(["--jwks", keys.to_str().unwrap(), "--issuer", ISSUER, "--audience", AUDIENCE])
             .args(["--evidence", folder.to_str().unwrap(), "--concurrency", "3", "--pool-size", "5"])
             .env("DATABASE_URL", &world.url)
+            // No collector is there.
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", free()))
+            .env("WARRANTY_TRACE_RATIO", "1")
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
@@ -137,6 +140,12 @@ async fn a_process_tells_its_calls_its_decisions_its_pools_and_itself() {
             r#"CoverageService/CheckCoverage",rpc_status_code="PERMISSION_DENIED"} 1"#,
         ]
     );
+    // All were recorded, and none arrived.
+    let spans: Vec<_> = lines(&told, &["warranty_spans"]).iter().map(|line| line.split_once(' ').unwrap()).collect();
+    let [("warranty_spans_ended_total", ended), ("warranty_spans_exported_total", "0")] = spans[..] else {
+        panic!("{spans:?}")
+    };
+    assert!(ended.parse::<u64>().unwrap() > 6, "{ended}");
     // The second filing was answered from the first: nothing was decided.
     assert_eq!(
         lines(

@@ -28,6 +28,7 @@ use warranty::{
         BatchCheckCoverageRequest, CancelClaimRequest, CheckCoverageRequest, GuidanceOutcome, RecordGuidanceRequest,
         StreamCoverageRequest, WatchClaimsRequest,
     },
+    metrics,
     service::claim::worker,
     telemetry,
 };
@@ -200,6 +201,9 @@ async fn a_write_is_traced_down_to_its_statements_in_one_trace() {
     for (at, operation) in [(2, "SELECT"), (3, "SELECT"), (4, "INSERT"), (5, "INSERT")] {
         assert_statement(&spans[at], operation, "TRACE001");
     }
+    let told = metrics::text();
+    let exported = told.lines().find_map(|line| line.strip_prefix("warranty_spans_exported_total ")).unwrap();
+    assert!(exported.parse::<usize>().unwrap() >= spans.len(), "{exported}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
