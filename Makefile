@@ -46,7 +46,7 @@ gateway-cost: deps $(GATEWAY)
 	cargo build --release --locked
 	WARRANTY=$$PWD/target/release/warranty target/tools/bin/python tests/gateway/cost.py
 
-# What is done to the running system, behind the real gateway: processes replaced, keys rotated,
+# What is done to the running system, behind the real gateway: processes and the gateway itself replaced, keys rotated,
 # a backup restored; and a client of the released contracts. Five minutes.
 test-operating: deps $(GATEWAY)
 	@missing=''; command -v openssl >/dev/null || missing=' openssl'; \

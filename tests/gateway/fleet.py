@@ -1,5 +1,5 @@
 """Two processes of each service, as the chart runs them, and clients that read, write and watch them through a gateway."""
-import collections, http.server, os, pathlib, re, signal, subprocess, threading, time, uuid
+import collections, http.server, itertools, os, pathlib, re, signal, socket, subprocess, threading, time, uuid
 
 from world import ROOT, SERVICES, free_ports, http as get, until
 import grpc
@@ -45,12 +45,12 @@ class Process:
 class Fleet:
     """Two of each, behind a gateway of their own."""
 
-    def __init__(self, world, jwks=None):
+    def __init__(self, world, jwks=None, **gateway):
         ports = iter(range(free_ports(12), 1 << 16, 2))
         keys = jwks and f"http://127.0.0.1:{jwks}"
         self.processes = [Process(world, service, number, next(ports), keys) for service in SERVICES for number in (1, 2)]
-        backends = {service: [one.port for one in self.processes if one.service == service] for service in SERVICES}
-        self.gateway = world.another(**backends, rate=100000, **({"jwks": jwks} if jwks else {}))
+        self.backends = {service: [one.port for one in self.processes if one.service == service] for service in SERVICES}
+        self.gateway = world.another(**self.backends, rate=100000, **({"jwks": jwks} if jwks else {}), **gateway)
         for service in SERVICES:
             until(lambda: self.healthy(service) == 2)
 
@@ -68,6 +68,34 @@ class Fleet:
                 process.process.send_signal(signal.SIGTERM)
         for process in self.processes:
             process.process.wait(60)
+
+
+class Service:
+    """In front of gateways what Kubernetes' Service is: each new connection goes to one that is listed, and stays there."""
+
+    def __init__(self, *gateways):
+        self.gateways, self.turn = list(gateways), itertools.count()
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.port = listener.getsockname()[1]
+        threading.Thread(target=self.accept, args=(listener,), daemon=True).start()
+
+    def accept(self, listener):
+        while True:
+            client = listener.accept()[0]
+            gateway = self.gateways[next(self.turn) % len(self.gateways)]
+            server = socket.create_connection(("127.0.0.1", gateway.port))
+            for source, sink in ((client, server), (server, client)):
+                threading.Thread(target=self.pump, args=(source, sink), daemon=True).start()
+
+    def pump(self, source, sink):
+        try:
+            while data := source.recv(65536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            # The other way has ended: so does this.
+            source.close()
+            sink.close()
 
 
 class Keys(http.server.BaseHTTPRequestHandler):

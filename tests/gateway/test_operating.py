@@ -1,9 +1,9 @@
 """What is done to the running system, and no caller notices: processes replaced one by one, the issuer's keys rotated."""
-import base64, json, time, unittest, uuid
+import base64, json, subprocess, time, unittest, uuid
 
-from world import ROOT, World, until  # noqa: I001 (makes the contracts' modules)
-from fleet import Fleet, Keys, Load, sold_units
-import grpc, jwt
+from world import ROOT, Gateway, World, until  # noqa: I001 (makes the contracts' modules)
+from fleet import Fleet, Keys, Load, Service, sold_units
+import grpc, jwt, yaml
 from aopre.warranty.v1 import coverage_pb2, coverage_pb2_grpc
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -57,6 +57,42 @@ class RollingRestart(Case):
         print(sorted(load.ended.items()))
         # Each claim process held the stream at least once in so many restarts.
         self.assertGreaterEqual(load.reopened, 1)
+        self.nothing_failed(load)
+
+
+class GatewayRestart(Case):
+    def test_the_gateway_is_replaced_under_load_as_the_chart_does_it_and_no_call_fails(self):
+        objects = yaml.safe_load_all((ROOT / "tests/golden/chart/ha.yaml").read_text())
+        pod = next(one["spec"]["template"]["spec"] for one in objects if one["kind"] == "Deployment" and "gateway" in one["metadata"]["name"])
+        container = pod["containers"][0]
+        arguments = container["args"][2:]
+        fleet = Fleet(world, arguments=arguments)
+        self.addCleanup(fleet.stop)
+        tokens = {kind: world.token(kind) for kind in ["dealer", "depot", "registry"]}
+        service = Service(fleet.gateway)
+        load = Load(Gateway(service.port, None, world.cafile), tokens.get, sold_units(world, "GR", 30000))
+        print()
+        for number in (1, 2):
+            old = service.gateways[0]
+            calls = lambda gateway: gateway.stat("http.ingress.downstream_rq_completed")  # noqa: E731
+            taken = calls(old)
+            until(lambda: calls(old) > taken + 200)
+            # The new one is ready; the old one is not listed any more and told to end.
+            new = world.another(**fleet.backends, rate=100000, arguments=arguments)
+            began, before, reopened = time.monotonic(), load.calls(), load.reopened
+            service.gateways = [new]
+            hook = [part.replace("/9901", "/" + old.admin.rsplit(":")[-1]) for part in container["lifecycle"]["preStop"]["exec"]["command"]]
+            subprocess.run(hook, check=True)
+            left = old.stat("http.ingress.downstream_cx_active")
+            old.stop()
+            took, taken = time.monotonic() - began, calls(new)
+            self.assertLess(took, pod["terminationGracePeriodSeconds"])
+            until(lambda: calls(new) > taken + 200)
+            reopened = load.reopened - reopened
+            print(f"gateway {number}: {took:.1f} s, {load.calls() - before} calls, {load.failures.total()} failed, {left} connections left, {reopened} streams went on elsewhere")
+            self.assertGreater(load.calls() - before, 200)
+        load.stop()
+        print(sorted(load.ended.items()))
         self.nothing_failed(load)
 
 

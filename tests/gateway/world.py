@@ -211,7 +211,7 @@ class World:
     def another(self, **changed):
         """An Envoy of the same file; `coverage=[7051, 7052]` has these backends, and likewise `claim` and `logistics`; `rate=1000` that many
         calls of one caller, `ratelimit=1` that port, `tls=folder` the certificate there, `jwks=PORT` the issuer's keys from there;
-        `traced=True` tells the collector."""
+        `traced=True` tells the collector; `arguments` are Envoy's own."""
         first = free_ports(3)
         text = (self.data / "gateway/envoy.yaml").read_text()
 
@@ -243,7 +243,7 @@ class World:
         path = self.data / f"envoy-{first}.yaml"
         path.write_text(text)
         gateway = Gateway(first, first + 1, self.cafile)
-        command = [ENVOY, "-c", str(path), "--use-dynamic-base-id", "--log-level", "warning", "--drain-time-s", "3"]
+        command = [ENVOY, "-c", str(path), "--use-dynamic-base-id", *changed.get("arguments", ["--log-level", "warning", "--drain-time-s", "3"])]
         with open(self.data / f"envoy-{first}.log", "w") as log:
             gateway.process = subprocess.Popen(command, stdout=log, stderr=log)
         self.gateways.append(gateway)
