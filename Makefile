@@ -14,7 +14,7 @@ PAGE := target/gateway/web
 # The customer's page, as the gateway serves it.
 CUSTOMERS := web/dist/index.html
 
-.PHONY: up up-gateway test test-gateway gateway-cost test-operating test-web page simulation lint release-contract chart test-observability image deps
+.PHONY: up up-gateway test test-gateway gateway-cost load-shed test-operating test-web page simulation lint release-contract chart test-observability image deps
 .DEFAULT_GOAL := up
 
 up: deps
@@ -45,6 +45,13 @@ gateway-cost: deps $(GATEWAY)
 	$(install)
 	cargo build --release --locked
 	WARRANTY=$$PWD/target/release/warranty target/tools/bin/python tests/gateway/cost.py
+
+# What overload leaves: of three times the peak four fifths of the peak, quick refusals, and health.
+load-shed: deps $(GATEWAY)
+	@missing=''; command -v openssl >/dev/null || missing=' openssl'; \
+	$(install)
+	cargo build --release --locked
+	WARRANTY=$$PWD/target/release/warranty target/tools/bin/python tests/gateway/shed.py
 
 # What is done to the running system, behind the real gateway: processes and the gateway itself replaced, keys rotated,
 # a backup restored; and a client of the released contracts. Five minutes.

@@ -68,7 +68,11 @@ pub fn of(error: &Error) -> Status {
         Error::Item { item, error } => of_item(item, &of(error)),
         Error::Deadline => deadline(),
         Error::Busy => status(Code::Unavailable, ErrorReason::Overloaded, "too many calls at once", &[]),
-        Error::Contended | Error::Away(_) => {
+        Error::Contended => {
+            let message = "others changed the same at the same moment; send the same request again";
+            status(Code::Unavailable, ErrorReason::Contended, message, &[])
+        }
+        Error::Away(_) => {
             tracing::warn!(%error, trace_id = current_trace_id(), "the database did not answer");
             status(
                 Code::Unavailable,

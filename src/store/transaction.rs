@@ -43,7 +43,6 @@ where
                     metrics::retried(name);
                     tries += 1;
                 }
-                Err(Error::Contended) => return Err(Error::Away("too many transactions met".to_owned())),
                 other => return other,
             }
             let pause = rand::rng().random_range(1..=20) * u64::from(tries);

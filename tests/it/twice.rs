@@ -346,6 +346,25 @@ async fn a_process_killed_between_commit_and_answer_has_filed_the_claim_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_meets_others_again_and_again_is_told_so_and_may_send_it_again() {
+    let world = World::stocked().await;
+    world.sold("MEET1", 3).await;
+    let mut owner = world.owner().await;
+    let meet = "CREATE SEQUENCE met; GRANT USAGE ON SEQUENCE met TO PUBLIC;
+                CREATE FUNCTION meet() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                    PERFORM nextval('met'); RAISE 'another was first' USING ERRCODE = '40001'; END $$;
+                CREATE TRIGGER meet BEFORE INSERT ON claim_events FOR EACH ROW EXECUTE FUNCTION meet()";
+    sqlx::raw_sql(meet).execute(&mut owner).await.unwrap();
+    let (mut claims, file) = (world.dealer("D1").claims, filing("MEET1"));
+    let refused = claims.file_claim(file.clone()).await.unwrap_err();
+    assert_eq!(refusal(&refused), (Code::Unavailable, "CONTENDED".into()));
+    let (tries,): (i64,) = sqlx::query_as("SELECT last_value FROM met").fetch_one(&mut owner).await.unwrap();
+    assert_eq!((tries, count(&mut owner, "claims").await), (3, 0));
+    sqlx::raw_sql("DROP TRIGGER meet ON claim_events").execute(&mut owner).await.unwrap();
+    claims.file_claim(file).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lost_answer_to_a_commit_is_told_as_unknown_and_the_retry_tells() {
     let world = real_time().await;
     let line = Line::to(&world.url).await;
