@@ -3,7 +3,7 @@
 
 observe.py BINARY [PLOTS]   starts `warranty up` and Prometheus, walks claims through, asks. 1 where a query has no answer.
 With a folder PLOTS every panel is drawn there as SVG, from what Prometheus answers over the run."""
-import datetime, json, math, os, pathlib, shutil, signal, subprocess, sys, time, urllib.parse, urllib.request
+import datetime, html, json, math, os, pathlib, re, shutil, signal, subprocess, sys, time, urllib.parse, urllib.request
 
 BINARY, PLOTS = os.path.abspath(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else None
 HERE = pathlib.Path(__file__).resolve().parent
@@ -30,7 +30,8 @@ def panels():
     for path in sorted(HERE.glob("files/dashboard-*.json")):
         for panel in json.loads(path.read_text())["panels"]:
             for target in panel.get("targets", []):
-                yield path.stem, panel["title"], target["expr"].replace("$__rate_interval", "15s")
+                unit = panel.get("fieldConfig", {}).get("defaults", {}).get("unit", "short")
+                yield path.stem, f"{panel['title']} [{unit}]", target["expr"].replace("$__rate_interval", "15s"), target.get("legendFormat", "")
 
 
 def traffic():
@@ -63,28 +64,35 @@ def traffic():
     watch.wait()
 
 
-def draw(dashboard, title, lines, number):
-    width, height = 480, 200
-    points = [point for line in lines for point in line if math.isfinite(point[1])]
+def legend(form, labels):
+    """A series' name, as Grafana makes it of the panel's format."""
+    return re.sub(r"{{ *(\w+) *}}", lambda name: labels.get(name[1], ""), form) or ", ".join(labels.values())
+
+
+def draw(dashboard, title, lines, number, first, last):
+    """`lines` by their names, each a list of times and values."""
+    width, height = 480, 220
+    points = [value for line in lines.values() for _, value in line if math.isfinite(value)]
     if not points:
         return
-    first, last = min(p[0] for p in points), max(p[0] for p in points)
-    top = max(p[1] for p in points) or 1
-    x = lambda t: 45 + (width - 60) * (t - first) / ((last - first) or 1)
+    top = max(points) or 1
+    x = lambda t: 45 + (width - 175) * (t - first) / (last - first)
     y = lambda v: height - 25 - (height - 60) * v / top
     colors = ["#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf"]
-    drawn = [f'<text x="10" y="18" font-size="12" font-family="sans-serif">{title.replace("&", "&amp;").replace("<", "&lt;")}</text>',
-             f'<text x="4" y="40" font-size="9" font-family="sans-serif">{top:.4g}</text><text x="4" y="{height - 25}" font-size="9">0</text>']
-    for index, line in enumerate(lines):
+    text = lambda at, down, size, words, fill="black": f'<text x="{at}" y="{down}" font-size="{size}" font-family="sans-serif" fill="{fill}">{html.escape(words)}</text>'
+    drawn = [text(10, 18, 12, title), text(4, 40, 9, f"{top:.4g}"), text(4, height - 25, 9, "0")]
+    drawn += [text(45, height - 8, 9, f"{last - first:.0f} s ago"), text(width - 145, height - 8, 9, "now")]
+    for index, (name, line) in enumerate(lines.items()):
         path = " ".join(f"{x(t):.1f},{y(v):.1f}" for t, v in line if math.isfinite(v))
         drawn.append(f'<polyline fill="none" stroke="{colors[index % 10]}" stroke-width="1.5" points="{path}"/>')
+        drawn.append(text(width - 125, 40 + 11 * index, 8, name.removeprefix("aopre.warranty.v1.")[-30:], colors[index % 10]))
     svg = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}"><rect width="100%" height="100%" fill="white"/>{"".join(drawn)}</svg>'
     pathlib.Path(PLOTS, f"{dashboard}-{number:02}.svg").write_text(svg)
 
 
 def ask():
     silent = []
-    for number, (dashboard, title, query) in enumerate(panels()):
+    for number, (dashboard, title, query, form) in enumerate(panels()):
         answer = get("query", query=query)["result"]
         values = [float(series["value"][1]) for series in answer]
         print(f"{dashboard:24} {title[:48]:48} {len(values):3} series  {', '.join(f'{v:.4g}' for v in values[:6])}")
@@ -93,7 +101,8 @@ def ask():
         if PLOTS:
             now = time.time()
             series = get("query_range", query=query, start=now - SECONDS, end=now, step=1)["result"]
-            draw(dashboard, title, [[(float(t), float(v)) for t, v in one["values"]] for one in series], number)
+            lines = {legend(form, one["metric"]): [(float(t), float(v)) for t, v in one["values"]] for one in series}
+            draw(dashboard, title, lines, number, now - SECONDS, now)
     for group in get("rules")["groups"]:
         silent += [f"rule {rule['name']}: {rule['lastError']}" for rule in group["rules"] if rule["health"] != "ok"]
         silent += [f"alert {rule['name']} fires" for rule in group["rules"] if rule.get("state") == "firing"]

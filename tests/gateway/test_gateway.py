@@ -480,7 +480,16 @@ class Json(Case):
         fields = [violation["field"] for detail in refused["details"] for violation in detail.get("fieldViolations", [])]
         self.assertIn("request_id", fields)
         self.assertEqual(world.gateway.json("GET", "/v1/claims?page_size=1&states=CLAIM_STATE_FILED", token=token)[0], 200)
-        self.assertEqual(world.gateway.json("GET", "/v1/claims?nonsense=1", token=token)[0], 400)
+        # What the gateway itself cannot read.
+        for method, path, body, refusal in (
+            ("GET", "/v1/claims?nonsense=1", None, (400, 3, "INVALID_FIELDS")),
+            ("POST", "/v1/coverage:check", ["no message"], (400, 3, "INVALID_FIELDS")),
+            ("DELETE", "/v1/claims", None, (404, 12, "UNKNOWN_METHOD")),
+            ("GET", "/v1/nothing", None, (404, 12, "UNKNOWN_METHOD")),
+        ):
+            status, _, refused = world.gateway.json(method, path, body, token)
+            self.assertEqual((status, refused["code"], refused["details"][0]["reason"]), refusal, path)
+            self.assertTrue(refused["message"])
 
     def test_the_document_is_whole(self):
         from openapi_spec_validator import validate
