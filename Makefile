@@ -29,13 +29,15 @@ up-gateway: deps $(BUF) $(CUSTOMERS)
 	cargo build --locked
 	target/debug/warranty up --gateway $(ENVOY) --page web/dist $(if $(HOST),--host $(HOST))
 
-# Each promise of the gateway against it, with grpcio, connect-web in Chromium, and JSON.
+# Each promise of the gateway against it, with grpcio, connect-web in Chromium, and JSON. A release build: latencies are measured.
 # The customer's page last: all its tests again, behind the gateway.
 test-gateway: deps $(GATEWAY) $(PAGE)/page.js $(CUSTOMERS)
 	@missing=''; command -v openssl >/dev/null || missing=' openssl'; \
+	command -v h2load >/dev/null || missing="$$missing nghttp2-client"; \
 	$(browser)
+	cargo build --release --locked
+	cd tests/gateway && WARRANTY=$$PWD/../../target/release/warranty ../../target/tools/bin/python -m unittest -v test_gateway
 	cargo build --locked
-	cd tests/gateway && ../../target/tools/bin/python -m unittest -v test_gateway
 	cd web && WARRANTY_ENVOY=../$(ENVOY) npm test
 
 # What the gateway costs, beside direct calls in the same minute.
