@@ -103,6 +103,15 @@ fn lines<'t>(told: &'t str, names: &[&str]) -> Vec<&'t str> {
     lines
 }
 
+/// All were recorded, and none arrived.
+fn assert_spans_lost(told: &str) {
+    let spans: Vec<_> = lines(told, &["warranty_spans"]).iter().map(|line| line.split_once(' ').unwrap()).collect();
+    let [("warranty_spans_ended_total", ended), ("warranty_spans_exported_total", "0")] = spans[..] else {
+        panic!("{spans:?}")
+    };
+    assert!(ended.parse::<u64>().unwrap() > 6, "{ended}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_tells_its_calls_its_decisions_its_pools_and_itself() {
     let mut world = World::stocked().await;
@@ -140,12 +149,7 @@ async fn a_process_tells_its_calls_its_decisions_its_pools_and_itself() {
             r#"CoverageService/CheckCoverage",rpc_status_code="PERMISSION_DENIED"} 1"#,
         ]
     );
-    // All were recorded, and none arrived.
-    let spans: Vec<_> = lines(&told, &["warranty_spans"]).iter().map(|line| line.split_once(' ').unwrap()).collect();
-    let [("warranty_spans_ended_total", ended), ("warranty_spans_exported_total", "0")] = spans[..] else {
-        panic!("{spans:?}")
-    };
-    assert!(ended.parse::<u64>().unwrap() > 6, "{ended}");
+    assert_spans_lost(&told);
     // The second filing was answered from the first: nothing was decided.
     assert_eq!(
         lines(
