@@ -233,7 +233,7 @@ fn failure(reason: ErrorReason) -> Option<(&'static str, &'static str)> {
         R::TooLarge => ("内容太大。", "That is too large."),
         R::RateLimited => ("操作太频繁，请稍后再试。", "Too many requests. Please try again later."),
         R::Overloaded => ("系统繁忙，请稍后再试。", "The system is busy. Please try again soon."),
-        R::DatabaseAway => (
+        R::DatabaseAway | R::Contended => (
             "系统暂时无法答复。请再试，不会重复提交。",
             "The system cannot answer right now. Try again: nothing is done twice.",
         ),

@@ -86,7 +86,9 @@ fn passes(limiter: &Limiter, caller: &str, method: &str) -> bool {
 fn each_caller_has_its_own_limits_and_what_is_refused_does_not_count() {
     let clock = Clock::fixed("2026-06-15T04:00:30Z".parse().unwrap());
     let limiter = limiter(&clock);
-    let filed: Vec<bool> = (0..5).map(|_| passes(&limiter, "D1001", "FileClaim")).collect();
+    // A query makes no other method of it.
+    let methods = ["FileClaim", "FileClaim?x", "FileClaim?/CheckCoverage", "FileClaim", "FileClaim?"];
+    let filed: Vec<bool> = methods.iter().map(|method| passes(&limiter, "D1001", method)).collect();
     assert_eq!(filed, [true, true, true, false, false]);
     // The two refused were not counted: seven of ten are left.
     let listed: Vec<bool> = (0..8).map(|_| passes(&limiter, "D1001", "ListClaims")).collect();
