@@ -141,7 +141,7 @@ pub struct Limits {
     /// The largest request message, bytes
     #[arg(long, env = "WARRANTY_MAX_MESSAGE_BYTES", default_value_t = 4 * 1024 * 1024)]
     pub max_message_bytes: usize,
-    /// Calls at once; more are answered UNAVAILABLE
+    /// Calls at once; more are answered UNAVAILABLE. Three quarters of them may be streams, 32 of one caller
     #[arg(long, env = "WARRANTY_CONCURRENCY", default_value_t = 512, value_parser = count())]
     pub concurrency: u32,
     /// Connections at once; more wait to be accepted

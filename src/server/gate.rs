@@ -29,7 +29,7 @@ use tracing::{Instrument, Span, field::Empty};
 use super::{
     request,
     request_log::RequestLog,
-    stream::{self, Life},
+    stream::{self, Life, OpenStreams},
 };
 use crate::{
     auth::{
@@ -52,6 +52,8 @@ pub(super) struct Gate {
     pub(super) limits: Limits,
     /// The calls that may still begin.
     pub(super) places: Arc<Semaphore>,
+    /// The streams among them.
+    pub(super) streams: OpenStreams,
     /// What this process serves, by path, and how its calls are measured.
     pub(super) methods: HashMap<&'static str, (Served, Arc<metrics::Calls>)>,
     /// How calls of what nobody serves are measured.
@@ -190,15 +192,16 @@ impl Gate {
         log.caller = Some(identity.actor.to_string());
         let Served { method, takes_many, gives_many } = served.ok_or_else(unknown_method)?;
         method.admit(&identity).map_err(denied)?;
+        let open = (takes_many || gives_many).then(|| self.streams.open(&identity.actor.to_string())).transpose()?;
         let body = match takes_many {
             true => body,
             false => Body::from(request::one_message(body, self.limits.max_message_bytes).await?),
         };
-        let life = (takes_many || gives_many).then(|| Life {
+        let life = open.map(|open| Life {
             deadline: stream,
             token: (identity.expires_at - now).to_std().unwrap_or_default(),
             stop: self.stop.clone(),
-            place: Arc::clone(&place),
+            place: (Arc::clone(&place), open),
             max_message_bytes: self.limits.max_message_bytes,
         });
         parts.extensions.insert(Call {

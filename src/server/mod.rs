@@ -172,6 +172,7 @@ fn router(
         verifier: chassis.verifier,
         clock: chassis.clock,
         places,
+        streams: stream::OpenStreams::among(chassis.limits.concurrency),
         limits: chassis.limits,
         methods: methods.into_iter().map(|(path, served)| (path, (served, metrics::Calls::of(path)))).collect(),
         unknown: metrics::Calls::of(gate::OTHER),

@@ -1,6 +1,7 @@
 //! The answer of a call that streams: it ends by the caller's deadline, with the token, and when the process stops.
 
 use std::{
+    collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
@@ -27,6 +28,53 @@ use super::{
 };
 use crate::contract::v1::ErrorReason;
 
+/// Streams that one caller may have open in one process: many programs with a few each.
+const MOST_OF_A_CALLER: usize = 32;
+
+/// The streams that are open, by caller. A stream may last for hours: so a caller has a few, and a quarter of the places is never
+/// theirs, or who opens enough of them would shut everybody out.
+pub(super) struct OpenStreams {
+    most: usize,
+    by_caller: Arc<Mutex<HashMap<String, usize>>>,
+}
+
+impl OpenStreams {
+    /// In a process that takes on so many calls.
+    pub(super) fn among(concurrency: u32) -> Self {
+        Self { most: (concurrency - concurrency / 4) as usize, by_caller: Arc::default() }
+    }
+
+    /// One more of `caller`'s, until it is dropped. Errors: it has too many, or all together have.
+    pub(super) fn open(&self, caller: &str) -> Result<OpenStream, Status> {
+        let mut open = self.by_caller.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.get(caller).is_some_and(|open| *open >= MOST_OF_A_CALLER) {
+            let message = format!("a caller has at most {MOST_OF_A_CALLER} streams open in a process");
+            return Err(refuse(Code::ResourceExhausted, ErrorReason::RateLimited, &message));
+        }
+        if open.values().sum::<usize>() >= self.most {
+            return Err(refuse(Code::Unavailable, ErrorReason::Overloaded, "too many streams at once"));
+        }
+        *open.entry(caller.to_owned()).or_default() += 1;
+        Ok(OpenStream { caller: caller.to_owned(), by_caller: Arc::clone(&self.by_caller) })
+    }
+}
+
+/// One of them.
+pub(super) struct OpenStream {
+    caller: String,
+    by_caller: Arc<Mutex<HashMap<String, usize>>>,
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        let mut open = self.by_caller.lock().unwrap_or_else(PoisonError::into_inner);
+        match open.get_mut(&self.caller) {
+            Some(more @ 2..) => *more -= 1,
+            _ => drop(open.remove(&self.caller)),
+        }
+    }
+}
+
 /// What a stream lives on.
 pub(super) struct Life {
     /// The caller's deadline, where it gave one.
@@ -35,8 +83,8 @@ pub(super) struct Life {
     pub(super) token: Duration,
     /// The process stops.
     pub(super) stop: CancellationToken,
-    /// Its place under the process's limit.
-    pub(super) place: Arc<OwnedSemaphorePermit>,
+    /// Its place under the process's limit, and among the streams.
+    pub(super) place: (Arc<OwnedSemaphorePermit>, OpenStream),
     /// The largest message.
     pub(super) max_message_bytes: usize,
 }
@@ -89,7 +137,7 @@ struct Work {
     body: Body,
     over: Option<Status>,
     waker: Option<Waker>,
-    place: Option<Arc<OwnedSemaphorePermit>>,
+    place: Option<(Arc<OwnedSemaphorePermit>, OpenStream)>,
 }
 
 impl Work {

@@ -634,6 +634,35 @@ async fn a_stream_keeps_its_place_until_it_ends() {
 }
 
 #[tokio::test]
+async fn whoever_opens_streams_shuts_nobody_out() {
+    let running = start_with(|chassis| chassis.limits.concurrency = 64).await;
+    let mut open = Vec::new();
+    for _ in 0..32 {
+        open.push(Talk::open(&running, &good_token(), |_| {}).await.unwrap());
+    }
+    let most = "a caller has at most 32 streams open in a process";
+    let refused = Talk::open(&running, &good_token(), |_| {}).await.err().unwrap();
+    assert_eq!(Told::from(&refused), told(Code::ResourceExhausted, "RATE_LIMITED", most));
+    let mut client = CoverageServiceClient::new(running.channel().await);
+    client.check_coverage(asked("SN1")).await.expect("a quarter of the places is not for streams");
+    drop(open.pop());
+    while Talk::open(&running, &good_token(), |_| {}).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+
+    let running = start_with(|chassis| chassis.limits.concurrency = 4).await;
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        open.push(Talk::open(&running, &good_token(), |_| {}).await.unwrap());
+    }
+    let refused = Talk::open(&running, &good_token(), |_| {}).await.err().unwrap();
+    let expected = Told { retry: true, ..told(Code::Unavailable, "OVERLOADED", "too many streams at once") };
+    assert_eq!(Told::from(&refused), expected);
+    let mut client = CoverageServiceClient::new(running.channel().await);
+    client.check_coverage(asked("SN1")).await.expect("the place that is not for streams");
+}
+
+#[tokio::test]
 async fn a_caller_who_takes_nothing_keeps_his_place_no_longer_than_his_deadline() {
     let running = start_with(|chassis| chassis.limits.concurrency = 1).await;
     let tcp = TcpStream::connect(running.address).await.unwrap();

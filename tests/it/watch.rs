@@ -652,16 +652,17 @@ async fn a_thousand_who_watch_cost_no_query_each() {
     let world = World::stocked().await;
     let mut owner = world.owner().await;
     let serials = units(&world, "MANY", 2).await;
-    let bearer = world.bearer(&Actor::Staff("S1".into()), "claims.read");
     let quiet = Duration::from_secs(2);
     let mut first = Watch::now(&mut world.staff()).await;
     // What a backend counted is there a second after it came to rest: asked for twice, with the same time between.
     let mut spent = Vec::new();
     let mut streams = Vec::new();
     for join in [0, 999] {
-        let client = claim_service_client::ClaimServiceClient::with_interceptor(channel(world.claim), bearer.clone());
-        for _ in 0..join {
-            let mut client = client.clone();
+        let channel = channel(world.claim);
+        for at in 0..join {
+            // One caller has at most 32 of them.
+            let bearer = world.bearer(&Actor::Staff(format!("W{}", at / 32)), "claims.read");
+            let mut client = claim_service_client::ClaimServiceClient::with_interceptor(channel.clone(), bearer);
             streams.push(async move {
                 Watch(client.watch_claims(WatchClaimsRequest::default()).await.unwrap().into_inner())
             });

@@ -100,7 +100,7 @@ pub fn limits() -> Limits {
         default_deadline: Duration::from_secs(30),
         max_deadline: Duration::from_secs(60),
         max_message_bytes: 4 << 20,
-        concurrency: 1024,
+        concurrency: 2048,
         connections: 1024,
         streams: 1024,
         lame_duck: Duration::ZERO,
