@@ -100,7 +100,7 @@ lifecycle:
 {{- $otlp := splitList ":" (urlParse (default "http://127.0.0.1:4317" .Values.telemetry.otlpEndpoint)).host -}}
 {{- $origins := list -}}
 {{- range .Values.allowedOrigins }}{{ $origins = append $origins (regexQuoteMeta . | replace `\` `\\`) }}{{ end -}}
-{{- $it := dict "Template" .Template "listen" "0.0.0.0" "port" "8443" "admin_port" "9901" "operations_port" "9902"
+{{- $it := dict "Template" .Template "listen" "0.0.0.0" "operations_listen" "0.0.0.0" "port" "8443" "admin_port" "9901" "operations_port" "9902"
     "secret" "/etc/envoy/certificate.yaml" "page" "/etc/page" "descriptors" "/etc/contracts/contract.binpb"
     "issuer" .Values.auth.issuer "audience" .Values.auth.audience "jwks_url" .Values.auth.jwks "jwks_scheme" $jwks.scheme
     "jwks_host" (first $issuer) "jwks_port" (ternary (last $issuer) $https (gt (len $issuer) 1))

@@ -78,6 +78,7 @@ fn reached(place: &Place, front: &Front) -> Vec<(&'static str, String)> {
         ("listen", if front.host.is_loopback() { front.host.to_string() } else { "0.0.0.0".to_owned() }),
         ("port", port.to_string()),
         ("admin_port", admin_port.to_string()),
+        ("operations_listen", here.clone()),
         ("operations_port", (admin_port + 1).to_string()),
         ("jwks_url", format!("{issuer}/jwks.json")),
         ("jwks_scheme", "http".to_owned()),

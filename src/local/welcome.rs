@@ -71,7 +71,7 @@ pub(super) fn gateway(place: &Place, front: &Front, data: &Path, desk: &Desk, se
         r#"
 The gateway is at {url} (gRPC, grpc-web, JSON); its Envoy tells of itself at http://127.0.0.1:{admin}
 
-  buf curl --cacert {certificate} --schema proto -H "authorization: Bearer $DEALER_TOKEN" -d '{{"serial": "{serial}"}}' \
+  target/tools/bin/buf curl --protocol grpc --cacert {certificate} --schema proto -H "authorization: Bearer $DEALER_TOKEN" -d '{{"serial": "{serial}"}}' \
       {url}/aopre.warranty.v1.CoverageService/CheckCoverage
   curl --cacert {certificate} -H "authorization: Bearer $DEALER_TOKEN" '{url}/v1/claims?page_size=10'
 "#,

@@ -1,7 +1,7 @@
 """The gateway's promises, each against the real Envoy: by grpcio (C core), by JSON, and by connect-web in Chromium."""
 import collections, json, os, random, re, signal, socket, ssl, statistics, struct, subprocess, threading, time, unittest, uuid
 
-from world import ROOT, Backend, World, away, until  # noqa: I001 (makes the contracts' modules)
+from world import ROOT, Backend, World, away, http, until  # noqa: I001 (makes the contracts' modules)
 from fleet import sold_units
 import grpc, yaml
 from aopre.warranty.v1 import claim_pb2, claim_pb2_grpc, coverage_pb2, coverage_pb2_grpc, logistics_pb2, registry_pb2, registry_pb2_grpc
@@ -116,6 +116,31 @@ class Reach(Case):
                 self.assertIn(world.gateway.json("GET", path)[0], (400, 401, 404))
 
 
+    def test_the_page_is_loaded_so_often_by_one_address(self):
+        gateway = world.another()
+        load = ["h2load", "-n", "400", "-c", "1", "-m", "20", "-H", "accept-encoding: gzip", gateway.url + "/main.js"]
+        told = subprocess.run(load, check=True, capture_output=True, text=True).stdout
+        served, refused = (int(re.search(rf"(\d+) {codes}", told)[1]) for codes in ("2xx", "4xx"))
+        self.assertEqual((served + refused, served >= 200, refused > 0), (400, True, True), told)
+        self.assertEqual(gateway.json("GET", "/healthz")[0], 200)
+
+
+class Connections(Case):
+    def test_whoever_connects_and_says_nothing_stops_no_probe_and_leaves(self):
+        gateway = world.another(connections=20)
+        silent = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(25)]
+        for one in silent:
+            self.addCleanup(one.close)
+        until(lambda: gateway.stat("http.ingress.downstream_cx_active") >= 20 or gateway.stat("listener.127.0.0.1_%d.downstream_global_cx_overflow" % gateway.port))
+        operations = f"http://127.0.0.1:{gateway.port + 2}/ready"
+        self.assertEqual(http(operations)[0], 200)
+        # They are closed, and whoever has something to say is heard.
+        for one in silent:
+            one.settimeout(15)
+            self.assertEqual(one.recv(1), b"")
+        self.assertEqual(gateway.json("GET", "/healthz")[0], 200)
+
+
 class Headers(Case):
     def test_what_outsiders_say_of_themselves_does_not_reach_a_service(self):
         backend = Backend(lambda context: b"")
@@ -123,7 +148,7 @@ class Headers(Case):
         callers = ["x-jwt-payload", "x-user", "x-dealer-id", "x-customer-id", "x-staff-id", "x-forwarded-client-cert"]
         envoys = ["retry-on", "retry-grpc-on", "max-retries", "upstream-rq-timeout-ms", "upstream-rq-per-try-timeout-ms", "hedge-on-per-try-timeout",
                   "original-path", "original-host", "internal", "external-address", "upstream-alt-stat-name", "decorator-operation", "force-trace"]
-        dropped = [*callers, *(f"x-envoy-{name}" for name in envoys), "forwarded", "baggage", "x-forwarded-host"]
+        dropped = [*callers, *(f"x-envoy-{name}" for name in envoys), "forwarded", "baggage", "x-forwarded-host", "x-client-trace-id"]
         forged = dict.fromkeys(dropped, "1") | {
             "x-forwarded-for": "10.0.0.1", "x-forwarded-proto": "gopher", "x-request-id": "mine",
             "traceparent": "00-" + "a" * 32 + "-" + "b" * 16 + "-01", "tracestate": "v=1",
@@ -236,9 +261,26 @@ class Limits(Case):
         status, headers, body = until(over_by_json)
         self.assertEqual((status, body["code"], body["details"][0]["reason"]), (429, 8, "RATE_LIMITED"))
         self.assertGreater(int(headers["retry-after"]), 0)
+        self.assertEqual(body["details"][1]["retryDelay"], headers["retry-after"] + "s")
         self.faults(world.gateway, "D1004")
         # Another method of the same dealer is not touched.
         self.check(world.gateway, world.token(id="D1003"))
+
+    def test_a_quota_that_is_used_up_refuses_at_any_speed_and_by_any_address_of_the_method(self):
+        gateway = world.another(rate=100000)
+        ends = collections.Counter()
+        with gateway.channel() as channel:
+            for path in ["ListFaults", "ListFaults?x", "ListFaults?/CheckCoverage"]:
+                call = channel.unary_unary(f"/aopre.warranty.v1.ClaimService/{path}")
+                for _ in range(100):
+                    try:
+                        call(b"", metadata=bearer(world.token(id="D1005")), timeout=20)
+                        ends[path, "OK"] += 1
+                    except grpc.RpcError as error:
+                        ends[path, error.code().name] += 1
+        passed = sum(count for (_, code), count in ends.items() if code != "RESOURCE_EXHAUSTED")
+        # Five, and what the gateway's patience cost on a busy machine.
+        self.assertLess(passed, 15, ends)
 
     def test_the_count_is_in_the_database(self):
         import psycopg

@@ -211,7 +211,7 @@ class World:
     def another(self, **changed):
         """An Envoy of the same file; `coverage=[7051, 7052]` has these backends, and likewise `claim` and `logistics`; `rate=1000` that many
         calls of one caller, `ratelimit=1` that port, `tls=folder` the certificate there, `jwks=PORT` the issuer's keys from there;
-        `traced=True` tells the collector; `arguments` are Envoy's own."""
+        `traced=True` tells the collector; `connections=20` so many at most; `arguments` are Envoy's own."""
         first = free_ports(3)
         text = (self.data / "gateway/envoy.yaml").read_text()
 
@@ -240,6 +240,8 @@ class World:
             replace(str(self.data / "gateway/certificate.yaml"), str(tls / "certificate.yaml"))
         if rate := changed.get("rate"):
             replace("max_tokens: 25, tokens_per_fill: 100,", f"max_tokens: {rate}, tokens_per_fill: {rate},")
+        if most := changed.get("connections"):
+            replace("max_active_downstream_connections: 10000", f"max_active_downstream_connections: {most}")
         path = self.data / f"envoy-{first}.yaml"
         path.write_text(text)
         gateway = Gateway(first, first + 1, self.cafile)
