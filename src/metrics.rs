@@ -270,8 +270,10 @@ pub fn tell_pool(role: &str, pool: &PgPool) {
     METRICS.pools.lock().unwrap_or_else(PoisonError::into_inner).push((role.to_owned(), pool.clone()));
 }
 
-/// Tells which schema this binary needs. Once in a process.
+/// Tells which schema this binary needs, and until it is asked for takes that for the one that is there: a database that is away at
+/// the start is no old schema. Once in a process.
 pub fn tell_schema_needed(version: i64) {
+    METRICS.schema_found.set(version);
     let mut registry = METRICS.registry.lock().unwrap_or_else(PoisonError::into_inner);
     let needed = move || vec![(Vec::new(), version as f64)];
     registry.register_collector(asked(

@@ -18,9 +18,16 @@ imagePullPolicy: Always
 args: [{{ .name }}]
 ports:
   - { name: grpc, containerPort: 7051 }
+  {{- if ne .name "ratelimit" }}
   - { name: admin, containerPort: 7054 }
+  {{- end }}
 env:
   - { name: WARRANTY_LISTEN, value: "0.0.0.0:7051" }
+  {{- if eq .name "ratelimit" }}
+  {{- with $v.gateway.limits }}
+  - { name: WARRANTY_LIMITS, value: {{ join "," . | quote }} }
+  {{- end }}
+  {{- else }}
   - { name: WARRANTY_ADMIN_LISTEN, value: "0.0.0.0:7054" }
   - { name: WARRANTY_JWKS, value: {{ $v.auth.jwks | quote }} }
   - { name: WARRANTY_ISSUER, value: {{ $v.auth.issuer | quote }} }
@@ -29,12 +36,13 @@ env:
   - { name: WARRANTY_LAME_DUCK, value: "{{ $v.lameDuckSeconds }}s" }
   - { name: WARRANTY_DRAIN, value: "{{ $v.drainSeconds }}s" }
   - { name: WARRANTY_REFLECTION, value: "false" }
+  {{- end }}
   - { name: WARRANTY_LOG, value: {{ $v.telemetry.log | quote }} }
   - { name: WARRANTY_TRACE_RATIO, value: {{ $v.telemetry.traceRatio | quote }} }
   {{- if $v.telemetry.otlpEndpoint }}
   - { name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ $v.telemetry.otlpEndpoint | quote }} }
   {{- end }}
-  {{- if $v.allowedOrigins }}
+  {{- if and $v.allowedOrigins (ne .name "ratelimit") }}
   - { name: WARRANTY_ALLOWED_ORIGINS, value: {{ join "," $v.allowedOrigins | quote }} }
   {{- end }}
   {{- if eq .name "claim" }}
@@ -95,23 +103,27 @@ lifecycle:
 {{/* What varies in files/envoy.yaml, whose head says what each is. */}}
 {{- define "warranty.envoy" -}}
 {{- $jwks := urlParse .Values.auth.jwks -}}
-{{- $issuer := splitList ":" $jwks.host -}}
-{{- $https := ternary "443" "80" (eq $jwks.scheme "https") -}}
-{{- $otlp := splitList ":" (urlParse (default "http://127.0.0.1:4317" .Values.telemetry.otlpEndpoint)).host -}}
+{{- $otlp := default "http://127.0.0.1:4317" .Values.telemetry.otlpEndpoint -}}
 {{- $origins := list -}}
 {{- range .Values.allowedOrigins }}{{ $origins = append $origins (regexQuoteMeta . | replace `\` `\\`) }}{{ end -}}
 {{- $it := dict "Template" .Template "listen" "0.0.0.0" "operations_listen" "0.0.0.0" "port" "8443" "admin_port" "9901" "operations_port" "9902"
     "secret" "/etc/envoy/certificate.yaml" "page" "/etc/page" "descriptors" "/etc/contracts/contract.binpb"
     "issuer" .Values.auth.issuer "audience" .Values.auth.audience "jwks_url" .Values.auth.jwks "jwks_scheme" $jwks.scheme
-    "jwks_host" (first $issuer) "jwks_port" (ternary (last $issuer) $https (gt (len $issuer) 1))
+    "jwks_host" (first (splitList ":" $jwks.host)) "jwks_port" (include "warranty.port" .Values.auth.jwks)
     "origins" (default "none" (join "|" $origins)) "rate" (toString .Values.gateway.rate) "burst" (toString .Values.gateway.burst)
     "trace_percent" (toString (ternary (mulf 100 .Values.telemetry.traceRatio) 0 (ne .Values.telemetry.otlpEndpoint "")))
-    "otlp_host" (first $otlp) "otlp_port" (ternary (last $otlp) "4317" (gt (len $otlp) 1)) -}}
+    "otlp_host" (first (splitList ":" (urlParse $otlp).host)) "otlp_port" (include "warranty.port" $otlp) -}}
 {{- range list "coverage" "claim" "logistics" "ratelimit" -}}
 {{- $_ := set $it (printf "%s_host" .) (printf "%s-%s" $.Release.Name .) -}}
 {{- $_ := set $it (printf "%s_port" .) "7051" -}}
 {{- end -}}
 {{ tpl (.Files.Get "files/envoy.yaml") $it }}
+{{- end -}}
+
+{{/* The port of a URL. */}}
+{{- define "warranty.port" -}}
+{{- $url := urlParse . -}}
+{{- regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (ternary "443" "80" (eq $url.scheme "https")) -}}
 {{- end -}}
 
 {{- define "warranty.toDatabase" -}}
