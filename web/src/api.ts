@@ -16,7 +16,18 @@ export function takeToken() {
   const token = new URLSearchParams(location.hash.slice(1)).get("token");
   if (token === null) return;
   history.replaceState(null, "", location.pathname + "#/");
-  if (/^[\w-]+\.[\w-]+\.[\w-]+$/.test(token)) sessionStorage.setItem(TOKEN, token);
+  if (!/^[\w-]+\.[\w-]+\.[\w-]+$/.test(token)) return;
+  const kept = sessionStorage.getItem(TOKEN);
+  if (kept !== null && holder(kept) !== holder(token)) {
+    // A stranger's link would have what follows filed in the stranger's name.
+    if (!confirm(t("sign.other"))) return;
+    sessionStorage.clear();
+  }
+  sessionStorage.setItem(TOKEN, token);
+}
+/** Whose a token is; nobody's where it cannot be read. */
+function holder(token: string): unknown {
+  try { return JSON.parse(atob(token.split(".")[1]!.replaceAll("-", "+").replaceAll("_", "/"))).sub; } catch { return undefined; }
 }
 export const signedIn = () => sessionStorage.getItem(TOKEN) !== null;
 export const signOut = () => sessionStorage.clear();

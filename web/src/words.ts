@@ -32,6 +32,7 @@ const WORDS = {
   "sign.why": ["查询质保和提交申请，需要用厂家应用的账号登录。", "To check a warranty or make a claim, sign in with your account of the maker's app."],
   "sign.go": ["登录", "Sign in"],
   "sign.app": ["请在厂家的应用里打开“质保”，应用会带您登录到此页。", "Open “Warranty” in the maker's app: it brings you here, signed in."],
+  "sign.other": ["此链接会换成另一个账号登录，要换吗？", "This link signs you in with another account. Change to it?"],
   "sign.ended": ["登录已过期，请重新登录。", "Your sign-in has ended. Please sign in again."],
   "check.title": ["查一查您的产品还在保吗", "Is your product under warranty?"],
   "check.lead": ["序列号在产品底部的标签上。", "The serial number is on the label under the product."],

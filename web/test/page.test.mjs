@@ -56,6 +56,20 @@ test('the token leaves the address at once and stays with the tab', async () => 
   await sound(tab, 'start-zh');
 });
 
+test("a link with another's token changes the account only when that is wanted", async () => {
+  const tab = await w.tab();
+  const own = await tab.evaluate(() => sessionStorage.getItem('token'));
+  const other = await w.token('dealer');
+  const asked = [];
+  for (const [answer, kept] of [[false, own], [true, other]]) {
+    tab.once('dialog', (dialog) => { asked.push(dialog.message()); return answer ? dialog.accept() : dialog.dismiss(); });
+    await tab.evaluate((token) => { location.hash = `#token=${token}`; }, other);
+    await tab.waitForURL((url) => url.hash === '#/');
+    assert.equal(await tab.evaluate(() => sessionStorage.getItem('token')), kept);
+  }
+  assert.deepEqual(asked, Array(2).fill('此链接会换成另一个账号登录，要换吗？'));
+});
+
 test('a serial is answered with its sentence, clauses and time line, in Chinese and in English', async () => {
   const tab = await w.tab();
   await check(tab, w.serial.toLowerCase());
