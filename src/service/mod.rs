@@ -57,6 +57,17 @@ macro_rules! serve {
 }
 use serve;
 
+/// Awaits `App::write`, `write_once` or `read` with their last argument, the work, written as a plain closure that may await.
+macro_rules! transact {
+    ($($call:ident).+($($given:expr),*), |$conn:pat_param, $asked:pat_param, $by:pat_param| $work:expr) => {
+        $($call).+($($given,)* move |$conn, $asked, $by| Box::pin(async move { $work })).await
+    };
+    ($($call:ident).+($($given:expr),*), |$conn:pat_param, $asked:pat_param, $by:pat_param, $of:pat_param| $work:expr) => {
+        $($call).+($($given,)* move |$conn, $asked, $by, $of| Box::pin(async move { $work })).await
+    };
+}
+use transact;
+
 /// What every service works with.
 #[derive(Clone)]
 pub struct App {

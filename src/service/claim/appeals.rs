@@ -1,9 +1,8 @@
 //! Appeals against the decision at inspection: once, by whoever filed the claim; staff upholds, or gives goodwill.
 
-use sqlx::PgConnection;
 use tonic::Request;
 
-use super::{OnClaim, answer, on_claim};
+use super::{answer, on_claim};
 use crate::{
     contract::v1,
     domain::{
@@ -12,9 +11,8 @@ use crate::{
         money::Fen,
         period::end_of_day,
     },
-    service::{App, Moment, Reply, fields::Fields, open_write},
+    service::{App, Reply, fields::Fields, open_write, transact},
     store::{
-        self,
         billing::{self, Kind},
         claims,
         quotes::{self, Verdict},
@@ -29,17 +27,14 @@ pub(super) async fn appeal(
     let on = on_claim(&mut fields, &request.claim_id, request.version);
     let reason = fields.text("reason", &request.reason, 500);
     let (id, on, reason) = fields.finish(|| Some((id?, on?, reason?)))?;
-    app.write(&call, id, &request, reason, move |conn, reason, moment| {
-        Box::pin(async move {
-            let claim = claims::lock(&mut *conn, &moment.actor, on.id).await?;
-            claim.applied_by(&moment.actor)?;
-            claim.at_version(on.version)?;
-            let event = claim.appeal(reason, moment.today)?;
-            let claim = claims::advance(&mut *conn, claim, vec![event], None, &moment.actor, moment.now).await?;
-            Ok(v1::AppealDecisionResponse { claim: answer::one(conn, claim, moment).await? })
-        })
+    transact!(app.write(&call, id, &request, reason), |conn, reason, moment| {
+        let claim = claims::lock(&mut *conn, &moment.actor, on.id).await?;
+        claim.applied_by(&moment.actor)?;
+        claim.at_version(on.version)?;
+        let event = claim.appeal(reason, moment.today)?;
+        let claim = claims::advance(&mut *conn, claim, vec![event], None, &moment.actor, moment.now).await?;
+        Ok(v1::AppealDecisionResponse { claim: answer::one(conn, claim, moment).await? })
     })
-    .await
 }
 
 pub(super) async fn decide(app: &App, request: Request<v1::DecideAppealRequest>) -> Reply<v1::DecideAppealResponse> {
@@ -55,10 +50,30 @@ pub(super) async fn decide(app: &App, request: Request<v1::DecideAppealRequest>)
         fields.violate("goodwill_remedy", "must be left out with its cost: the decision stands");
     }
     let (id, on, reason, goodwill) = fields.finish(|| outcome.and(Some((id?, on?, reason?, goodwill?))))?;
-    app.write(&call, id, &request, reason, move |conn, reason, moment| {
-        Box::pin(decide_now(conn, on, reason, goodwill, moment))
+    transact!(app.write(&call, id, &request, reason), |conn, reason, moment| {
+        let claim = claims::lock(&mut *conn, &moment.actor, on.id).await?;
+        claim.at_version(on.version)?;
+        let event = claim.decide_appeal(reason, goodwill)?;
+        let issued = claim.quote;
+        let claim = claims::advance(&mut *conn, claim, vec![event], None, &moment.actor, moment.now).await?;
+        match (issued, goodwill) {
+            (Some(quote), Some(_)) => {
+                quotes::decide(&mut *conn, quote, Verdict::Superseded, &moment.actor, moment.now).await?;
+            }
+            // It could not be accepted while the appeal was open.
+            (Some(quote), None) => {
+                let last = claim.due_on().unwrap_or(moment.today);
+                quotes::renew(&mut *conn, quote, end_of_day(last)).await?;
+            }
+            (None, _) => {}
+        }
+        let response = v1::DecideAppealResponse { claim: answer::one(&mut *conn, claim.clone(), moment).await? };
+        if let Some(given) = goodwill {
+            let cost = Charge { total: given.cost, vat: Fen(0) };
+            billing::add(conn, &claim, Kind::Goodwill, cost, None, moment.now).await?;
+        }
+        Ok(response)
     })
-    .await
 }
 
 fn goodwill(fields: &mut Fields, request: &v1::DecideAppealRequest) -> Option<Goodwill> {
@@ -68,35 +83,4 @@ fn goodwill(fields: &mut Fields, request: &v1::DecideAppealRequest) -> Option<Go
     }
     let cost = fields.money("goodwill_cost", request.goodwill_cost.as_ref());
     Some(Goodwill { remedy: remedy?, cost: cost? })
-}
-
-async fn decide_now(
-    conn: &mut PgConnection,
-    on: OnClaim,
-    reason: String,
-    goodwill: Option<Goodwill>,
-    moment: &Moment,
-) -> store::Result<v1::DecideAppealResponse> {
-    let claim = claims::lock(&mut *conn, &moment.actor, on.id).await?;
-    claim.at_version(on.version)?;
-    let event = claim.decide_appeal(reason, goodwill)?;
-    let issued = claim.quote;
-    let claim = claims::advance(&mut *conn, claim, vec![event], None, &moment.actor, moment.now).await?;
-    match (issued, goodwill) {
-        (Some(quote), Some(_)) => {
-            quotes::decide(&mut *conn, quote, Verdict::Superseded, &moment.actor, moment.now).await?;
-        }
-        // It could not be accepted while the appeal was open.
-        (Some(quote), None) => {
-            let last = claim.due_on().unwrap_or(moment.today);
-            quotes::renew(&mut *conn, quote, end_of_day(last)).await?;
-        }
-        (None, _) => {}
-    }
-    let response = v1::DecideAppealResponse { claim: answer::one(&mut *conn, claim.clone(), moment).await? };
-    if let Some(given) = goodwill {
-        let cost = Charge { total: given.cost, vat: Fen(0) };
-        billing::add(conn, &claim, Kind::Goodwill, cost, None, moment.now).await?;
-    }
-    Ok(response)
 }

@@ -17,6 +17,7 @@ use crate::{
         fields::Fields,
         open, open_write,
         page::{Page, page},
+        transact,
         wire::{date, money, number, text, time},
     },
     store::{
@@ -88,13 +89,10 @@ pub(super) async fn set_prices(app: &App, request: Request<v1::SetPricesRequest>
         }
     };
     let (id, prices, vat) = fields.finish(|| Some((id?, prices?, vat?)))?;
-    app.write(&call, id, &request, prices, move |conn, prices, moment| {
-        Box::pin(async move {
-            prices::set(conn, &prices, vat, &moment.actor, (moment.now, moment.today)).await?;
-            Ok(v1::SetPricesResponse {})
-        })
+    transact!(app.write(&call, id, &request, prices), |conn, prices, moment| {
+        prices::set(conn, &prices, vat, &moment.actor, (moment.now, moment.today)).await?;
+        Ok(v1::SetPricesResponse {})
     })
-    .await
 }
 
 pub(super) async fn list_prices(app: &App, request: Request<v1::ListPricesRequest>) -> Reply<v1::ListPricesResponse> {
@@ -104,28 +102,25 @@ pub(super) async fn list_prices(app: &App, request: Request<v1::ListPricesReques
     let day = fields.optional_date("date", request.date.as_ref());
     let (page, day) = fields.finish(|| Some((page?, day?)))?;
     let day = day.unwrap_or_else(|| civil_date(app.clock.now()));
-    app.read(&call, page, move |conn, page, _| {
-        Box::pin(async move {
-            let mut after = page.after.as_deref().unwrap_or("//").splitn(3, '/').map(str::to_owned);
-            let mut part = || after.next().unwrap_or_default();
-            let mut found = prices::list(&mut *conn, day, &(part(), part(), part()), page.fetch()).await?;
-            let next_page_token = page
-                .cut(&mut found, |Price { key, .. }| format!("{}/{}/{}", key.kind, text(key.product_type), key.code));
-            let vat = prices::vat(conn, day).await?.map(|vat| v1::VatRate {
-                basis_points: vat.basis_points.cast_signed(),
-                valid_from_date: Some(date(vat.valid_from)),
-            });
-            let price = |Price { key, amount, valid_from }| v1::Price {
-                kind: number!(key.kind),
-                product_type: key.product_type.map_or(0, |product_type| number!(product_type)),
-                code: key.code,
-                amount: amount.map(money),
-                valid_from_date: Some(date(valid_from)),
-            };
-            Ok(v1::ListPricesResponse { prices: found.into_iter().map(price).collect(), vat, next_page_token })
-        })
+    transact!(app.read(&call, page), |conn, page, _| {
+        let mut after = page.after.as_deref().unwrap_or("//").splitn(3, '/').map(str::to_owned);
+        let mut part = || after.next().unwrap_or_default();
+        let mut found = prices::list(&mut *conn, day, &(part(), part(), part()), page.fetch()).await?;
+        let next_page_token =
+            page.cut(&mut found, |Price { key, .. }| format!("{}/{}/{}", key.kind, text(key.product_type), key.code));
+        let vat = prices::vat(conn, day).await?.map(|vat| v1::VatRate {
+            basis_points: vat.basis_points.cast_signed(),
+            valid_from_date: Some(date(vat.valid_from)),
+        });
+        let price = |Price { key, amount, valid_from }| v1::Price {
+            kind: number!(key.kind),
+            product_type: key.product_type.map_or(0, |product_type| number!(product_type)),
+            code: key.code,
+            amount: amount.map(money),
+            valid_from_date: Some(date(valid_from)),
+        };
+        Ok(v1::ListPricesResponse { prices: found.into_iter().map(price).collect(), vat, next_page_token })
     })
-    .await
 }
 
 pub(super) async fn pay(app: &App, request: Request<v1::RecordPaymentRequest>) -> Reply<v1::RecordPaymentResponse> {
@@ -134,20 +129,17 @@ pub(super) async fn pay(app: &App, request: Request<v1::RecordPaymentRequest>) -
     let amount = fields.money("amount", request.amount.as_ref());
     let reference = fields.text("reference", &request.reference, 64);
     let (id, on, amount, reference) = fields.finish(|| Some((id?, on?, amount?, reference?)))?;
-    app.write(&call, id, &request, reference, move |conn, reference, moment| {
-        Box::pin(async move {
-            let claim = claims::lock(&mut *conn, &moment.actor, on.id).await?;
-            claim.at_version(on.version)?;
-            let event = claim.pay(amount, reference.clone())?;
-            let claim = claims::advance(&mut *conn, claim, vec![event], None, &moment.actor, moment.now).await?;
-            let told = answer::one(&mut *conn, claim.clone(), moment).await?;
-            if let Some(paid) = claim.charge {
-                billing::add(conn, &claim, Kind::Payment, paid, Some(&reference), moment.now).await?;
-            }
-            Ok(v1::RecordPaymentResponse { claim: told })
-        })
+    transact!(app.write(&call, id, &request, reference), |conn, reference, moment| {
+        let claim = claims::lock(&mut *conn, &moment.actor, on.id).await?;
+        claim.at_version(on.version)?;
+        let event = claim.pay(amount, reference.clone())?;
+        let claim = claims::advance(&mut *conn, claim, vec![event], None, &moment.actor, moment.now).await?;
+        let told = answer::one(&mut *conn, claim.clone(), moment).await?;
+        if let Some(paid) = claim.charge {
+            billing::add(conn, &claim, Kind::Payment, paid, Some(&reference), moment.now).await?;
+        }
+        Ok(v1::RecordPaymentResponse { claim: told })
     })
-    .await
 }
 
 pub(super) async fn feed(
@@ -156,14 +148,11 @@ pub(super) async fn feed(
 ) -> Reply<v1::ListBillableRepairsResponse> {
     let (call, request) = open(request)?;
     let asked = Page::feed(&call, request.page_size, request.after_sequence)?;
-    app.read(&call, asked, |conn, (after, size), _| {
-        Box::pin(async move {
-            store::given_out(conn, "billable_number", after).await?;
-            let entries = billing::list(conn, after, size).await?.into_iter().map(entry).collect();
-            Ok(v1::ListBillableRepairsResponse { entries })
-        })
+    transact!(app.read(&call, asked), |conn, (after, size), _| {
+        store::given_out(conn, "billable_number", after).await?;
+        let entries = billing::list(conn, after, size).await?.into_iter().map(entry).collect();
+        Ok(v1::ListBillableRepairsResponse { entries })
     })
-    .await
 }
 
 fn entry(entry: Entry) -> v1::BillableRepair {

@@ -6,7 +6,7 @@ use chrono::NaiveDate;
 use sqlx::PgConnection;
 use tonic::Request;
 
-use super::{OnClaim, Ruled, answer, decide_now, give, hold, on_claim};
+use super::{Ruled, answer, decide_now, give, hold, on_claim};
 use crate::{
     clock::civil_date,
     contract::v1,
@@ -18,7 +18,7 @@ use crate::{
         serial::Serial,
     },
     metrics,
-    service::{App, Moment, Reply, fields::Fields, open_write},
+    service::{App, Moment, Reply, fields::Fields, open_write, transact},
     store::{
         self, Error, billing, claims,
         history::{self, Repair},
@@ -49,27 +49,19 @@ pub(super) async fn inspect(
     let no_fault_found = request.no_fault_found;
     let (id, on, found) =
         fields.finish(|| Some((id?, on?, Found { no_fault_found, findings: findings?, told: told? })))?;
-    app.write(&call, id, &request, found, move |conn, found, moment| Box::pin(inspect_now(conn, on, found, moment)))
-        .await
-}
-
-async fn inspect_now(
-    conn: &mut PgConnection,
-    on: OnClaim,
-    found: Found,
-    moment: &Moment,
-) -> store::Result<v1::RecordInspectionResponse> {
-    let claim = hold(&mut *conn, moment, on, Action::Inspect).await?;
-    let mut report = claim.report();
-    report.told = report.told.updated_by(found.told);
-    (report.findings, report.no_fault_found, report.inspected) = (found.findings, found.no_fault_found, true);
-    let ruled = decide_now(&mut *conn, moment, &claim.filing.serial, Some(claim.id), report).await?;
-    let Ruled { decided, contact, .. } = ruled;
-    let event = claim.inspect(decided.report.clone(), &decided.decision)?;
-    let claim = claims::advance(&mut *conn, claim, vec![event], Some(&decided), &moment.actor, moment.now).await?;
-    stock::keep_replaced(&mut *conn, &claim, &moment.actor, moment.now).await?;
-    metrics::decided(metrics::Stage::Inspected, &decided.decision);
-    Ok(v1::RecordInspectionResponse { claim: answer::one(conn, claim, moment).await?, contact })
+    transact!(app.write(&call, id, &request, found), |conn, found, moment| {
+        let claim = hold(&mut *conn, moment, on, Action::Inspect).await?;
+        let mut report = claim.report();
+        report.told = report.told.updated_by(found.told);
+        (report.findings, report.no_fault_found, report.inspected) = (found.findings, found.no_fault_found, true);
+        let ruled = decide_now(&mut *conn, moment, &claim.filing.serial, Some(claim.id), report).await?;
+        let Ruled { decided, contact, .. } = ruled;
+        let event = claim.inspect(decided.report.clone(), &decided.decision)?;
+        let claim = claims::advance(&mut *conn, claim, vec![event], Some(&decided), &moment.actor, moment.now).await?;
+        stock::keep_replaced(&mut *conn, &claim, &moment.actor, moment.now).await?;
+        metrics::decided(metrics::Stage::Inspected, &decided.decision);
+        Ok(v1::RecordInspectionResponse { claim: answer::one(conn, claim, moment).await?, contact })
+    })
 }
 
 pub(super) async fn repair(app: &App, request: Request<v1::RecordRepairRequest>) -> Reply<v1::RecordRepairResponse> {
@@ -78,14 +70,11 @@ pub(super) async fn repair(app: &App, request: Request<v1::RecordRepairRequest>)
     let completed_on = fields.past_date("completed_date", request.completed_date.as_ref(), civil_date(app.clock.now()));
     let fault = fields.optional_fault("fault_code", &request.fault_code);
     let (id, on, completed_on, fault) = fields.finish(|| Some((id?, on?, completed_on?, fault?)))?;
-    app.write(&call, id, &request, fault, move |conn, fault, moment| {
-        Box::pin(async move {
-            let claim = hold(&mut *conn, moment, on, Action::Repair).await?;
-            let claim = repair_now(&mut *conn, claim, completed_on, fault, moment).await?;
-            Ok(v1::RecordRepairResponse { claim: answer::one(conn, claim, moment).await? })
-        })
+    transact!(app.write(&call, id, &request, fault), |conn, fault, moment| {
+        let claim = hold(&mut *conn, moment, on, Action::Repair).await?;
+        let claim = repair_now(&mut *conn, claim, completed_on, fault, moment).await?;
+        Ok(v1::RecordRepairResponse { claim: answer::one(conn, claim, moment).await? })
     })
-    .await
 }
 
 async fn repair_now(
@@ -132,15 +121,12 @@ pub(super) async fn beyond_repair(
     let on = on_claim(&mut fields, &request.claim_id, request.version);
     let reason = fields.text("reason", &request.reason, 500);
     let (id, on, reason) = fields.finish(|| Some((id?, on?, reason?)))?;
-    app.write(&call, id, &request, reason, move |conn, reason, moment| {
-        Box::pin(async move {
-            let claim = hold(&mut *conn, moment, on, Action::DeclareBeyondRepair).await?;
-            let event = claim.beyond_repair(reason)?;
-            let claim = claims::advance(&mut *conn, claim, vec![event], None, &moment.actor, moment.now).await?;
-            Ok(v1::RecordBeyondRepairResponse { claim: answer::one(conn, claim, moment).await? })
-        })
+    transact!(app.write(&call, id, &request, reason), |conn, reason, moment| {
+        let claim = hold(&mut *conn, moment, on, Action::DeclareBeyondRepair).await?;
+        let event = claim.beyond_repair(reason)?;
+        let claim = claims::advance(&mut *conn, claim, vec![event], None, &moment.actor, moment.now).await?;
+        Ok(v1::RecordBeyondRepairResponse { claim: answer::one(conn, claim, moment).await? })
     })
-    .await
 }
 
 pub(super) async fn replace(
@@ -152,14 +138,11 @@ pub(super) async fn replace(
     let given = fields.serial("given_serial", &request.given_serial);
     let reason = fields.optional_text("reason", &request.reason, 500);
     let (id, on, given, reason) = fields.finish(|| Some((id?, on?, given?, reason?)))?;
-    app.write(&call, id, &request, (given, reason), move |conn, (given, reason), moment| {
-        Box::pin(async move {
-            let claim = hold(&mut *conn, moment, on, Action::Replace).await?;
-            let claim = replace_now(&mut *conn, claim, given, reason, moment).await?;
-            Ok(v1::RecordReplacementResponse { claim: answer::one(conn, claim, moment).await? })
-        })
+    transact!(app.write(&call, id, &request, (given, reason)), |conn, (given, reason), moment| {
+        let claim = hold(&mut *conn, moment, on, Action::Replace).await?;
+        let claim = replace_now(&mut *conn, claim, given, reason, moment).await?;
+        Ok(v1::RecordReplacementResponse { claim: answer::one(conn, claim, moment).await? })
     })
-    .await
 }
 
 async fn replace_now(

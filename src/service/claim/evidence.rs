@@ -21,7 +21,7 @@ use crate::{
     service::{
         Moment, Replies, Reply,
         fields::Fields,
-        open, open_write, status,
+        open, open_write, status, transact,
         wire::{number, time},
     },
     store::{
@@ -221,15 +221,13 @@ pub(super) async fn get(
     let claim = fields.uuid("claim_id", &request.claim_id);
     let id = fields.uuid("evidence_id", &request.evidence_id);
     let asked = fields.finish(|| Some((claim?, id?)))?;
-    let found = desk.app.read(&call, asked, |conn, (claim, id), actor| {
-        Box::pin(async move {
-            claims::get(&mut *conn, actor, claim).await?;
-            let found = evidence::of_claim(conn, claim, Some(id)).await?.pop();
-            let found = found.filter(|found| found.erased_at.is_none());
-            found.ok_or_else(|| Error::not_found("evidence", id))
-        })
+    let found = transact!(desk.app.read(&call, asked), |conn, (claim, id), actor| {
+        claims::get(&mut *conn, actor, claim).await?;
+        let found = evidence::of_claim(conn, claim, Some(id)).await?.pop();
+        let found = found.filter(|found| found.erased_at.is_none());
+        found.ok_or_else(|| Error::not_found("evidence", id))
     });
-    let found = found.await?.into_inner();
+    let found = found?.into_inner();
     let content = desk.evidence.get(found.object_id, found.whole.size).await.map_err(|error| status::of(&error))?;
     let first = v1::GetEvidenceResponse { evidence: Some(on_the_wire(&found)), data: Vec::new() };
     let rest = content.map_err(|error| status::of(&error)).map_ok(|bytes| stream::iter(pieces(bytes)).map(Ok));

@@ -9,6 +9,7 @@ use crate::{
         fields::Fields,
         open, open_write,
         page::{Page, page},
+        transact,
         wire::number,
     },
     store::faults::{self, Fault},
@@ -29,15 +30,12 @@ pub(super) async fn list(app: &App, request: Request<v1::ListFaultsRequest>) -> 
     let page = page!(fields, call, request);
     let product_type = fields.optional_choice("product_type", request.product_type);
     let (page, product_type) = fields.finish(|| Some((page?, product_type?)))?;
-    app.read(&call, page, move |conn, page, _| {
-        Box::pin(async move {
-            let after = page.after.as_deref().unwrap_or("");
-            let mut found = faults::list(conn, product_type, after, page.fetch()).await?;
-            let next_page_token = page.cut(&mut found, |fault| fault.code.clone());
-            Ok(v1::ListFaultsResponse { faults: found.into_iter().map(fault).collect(), next_page_token })
-        })
+    transact!(app.read(&call, page), |conn, page, _| {
+        let after = page.after.as_deref().unwrap_or("");
+        let mut found = faults::list(conn, product_type, after, page.fetch()).await?;
+        let next_page_token = page.cut(&mut found, |fault| fault.code.clone());
+        Ok(v1::ListFaultsResponse { faults: found.into_iter().map(fault).collect(), next_page_token })
     })
-    .await
 }
 
 pub(super) async fn put(app: &App, request: Request<v1::PutFaultRequest>) -> Reply<v1::PutFaultResponse> {
@@ -60,11 +58,8 @@ pub(super) async fn put(app: &App, request: Request<v1::PutFaultRequest>) -> Rep
     }
     let (id, new) =
         fields.finish(|| Some((id?, Fault { code: code??, chinese: chinese?, english: english?, product_types })))?;
-    app.write(&call, id, &request, new, |conn, new, _| {
-        Box::pin(async move {
-            faults::put(conn, &new).await?;
-            Ok(v1::PutFaultResponse { fault: Some(fault(new)) })
-        })
+    transact!(app.write(&call, id, &request, new), |conn, new, _| {
+        faults::put(conn, &new).await?;
+        Ok(v1::PutFaultResponse { fault: Some(fault(new)) })
     })
-    .await
 }

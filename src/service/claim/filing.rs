@@ -31,7 +31,7 @@ use crate::{
     service::{
         App, Moment, Reply, Written, decision,
         fields::Fields,
-        open, status,
+        open, status, transact,
         wire::{money, text},
     },
     store::{
@@ -161,31 +161,28 @@ pub(super) async fn preview(app: &App, request: Request<v1::PreviewClaimRequest>
     let asked = Asked::read(&mut fields, &call.actor, serial, report.as_ref(), customer.as_ref(), vouchers.as_ref());
     let language = fields.optional_choice("language", *language);
     let (asked, language) = fields.finish(|| Some((asked?, language?)))?;
-    app.read(&call, (asked, app.moment(&call)), move |conn, (asked, moment), actor| {
-        Box::pin(async move {
-            let prospect = filing::look(&mut *conn, actor, &asked.serial, asked.named()).await?;
-            let Appraisal { ruled, claim, obstacles } = appraise(&mut *conn, &asked, &prospect, &moment).await?;
-            let decided = &ruled.decided.decision;
-            let reader = Reader { actor, today: moment.today, language };
-            let estimate = match decided.remedy {
-                Remedy::PaidService => estimate(conn, &ruled, moment.today).await?,
-                _ => None,
-            };
-            let next = if obstacles.is_empty() { answer::next_actions(&claim, reader) } else { Vec::new() };
-            Ok(v1::PreviewClaimResponse {
-                decision: Some(decision::decision(decided, language)),
-                summary: decision::summary(&ruled.policies, decided, language),
-                voucher_standing: decision::standing(actor, &asked.vouchers, prospect.sale.as_ref()).into(),
-                texts: decision::texts(&ruled.policies, decided, language),
-                obstacles: obstacles.iter().map(|refusal| obstacle(refusal, language)).collect(),
-                estimate: estimate.map(money),
-                next_actions: next,
-                contact: ruled.contact,
-                voucher_dispute: answer::dispute(&claim, actor),
-            })
+    transact!(app.read(&call, (asked, app.moment(&call))), |conn, (asked, moment), actor| {
+        let prospect = filing::look(&mut *conn, actor, &asked.serial, asked.named()).await?;
+        let Appraisal { ruled, claim, obstacles } = appraise(&mut *conn, &asked, &prospect, &moment).await?;
+        let decided = &ruled.decided.decision;
+        let reader = Reader { actor, today: moment.today, language };
+        let estimate = match decided.remedy {
+            Remedy::PaidService => estimate(conn, &ruled, moment.today).await?,
+            _ => None,
+        };
+        let next = if obstacles.is_empty() { answer::next_actions(&claim, reader) } else { Vec::new() };
+        Ok(v1::PreviewClaimResponse {
+            decision: Some(decision::decision(decided, language)),
+            summary: decision::summary(&ruled.policies, decided, language),
+            voucher_standing: decision::standing(actor, &asked.vouchers, prospect.sale.as_ref()).into(),
+            texts: decision::texts(&ruled.policies, decided, language),
+            obstacles: obstacles.iter().map(|refusal| obstacle(refusal, language)).collect(),
+            estimate: estimate.map(money),
+            next_actions: next,
+            contact: ruled.contact,
+            voucher_dispute: answer::dispute(&claim, actor),
         })
     })
-    .await
 }
 
 /// What a quote for the fault as told would come to today; none where the price list does not name it.
@@ -214,15 +211,12 @@ async fn file_one(app: &App, call: &Call, request: v1::FileClaimRequest) -> Repl
     let asked = Asked::read(&mut fields, &call.actor, serial, report.as_ref(), customer.as_ref(), vouchers.as_ref());
     let language = fields.optional_choice("language", *language);
     let (id, asked, language) = fields.finish(|| Some((id?, asked?, language?)))?;
-    app.write_once(call, id, &request, asked, move |conn, asked, moment, written| {
-        Box::pin(async move {
-            match filing::begin(&mut *conn, &moment.actor, written, &asked.serial, asked.named()).await? {
-                Begun::Before(reply) => Ok(Written::Before(reply)),
-                Begun::Now(prospect) => file_now(conn, asked, &prospect, moment, language).await.map(Written::Now),
-            }
-        })
+    transact!(app.write_once(call, id, &request, asked), |conn, asked, moment, written| {
+        match filing::begin(&mut *conn, &moment.actor, written, &asked.serial, asked.named()).await? {
+            Begun::Before(reply) => Ok(Written::Before(reply)),
+            Begun::Now(prospect) => file_now(conn, asked, &prospect, moment, language).await.map(Written::Now),
+        }
     })
-    .await
 }
 
 async fn file_now(

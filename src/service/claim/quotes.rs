@@ -24,6 +24,7 @@ use crate::{
         fields::Fields,
         open, open_write,
         page::{Page, page},
+        transact,
         wire::{money, number, text, time},
     },
     store::{
@@ -90,36 +91,28 @@ pub(super) async fn quote(app: &App, request: Request<v1::QuoteRepairRequest>) -
     let on = on_claim(&mut fields, &request.claim_id, request.version);
     let changes = changes(&mut fields, &request.changes);
     let (id, on, changes) = fields.finish(|| Some((id?, on?, changes?)))?;
-    app.write(&call, id, &request, changes, move |conn, changes, moment| Box::pin(quote_now(conn, on, changes, moment)))
-        .await
-}
-
-async fn quote_now(
-    conn: &mut PgConnection,
-    on: OnClaim,
-    changes: Vec<Change>,
-    moment: &Moment,
-) -> store::Result<v1::QuoteRepairResponse> {
-    let claim = hold(&mut *conn, moment, on, Action::Quote).await?;
-    let unit = facts::of_unit(&mut *conn, &claim.filing.serial, Some(claim.id)).await?;
-    let (product_type, fault) = (unit.facts.original.product_type, claim.filing.told.fault.as_deref());
-    let list = prices::in_force(&mut *conn, moment.today, &quote::keys(product_type, fault, &changes)).await?;
-    let priced = quote::build(&list, product_type, fault, &changes).map_err(|unpriced| match unpriced {
-        Unpriced::Change(at, field, rule) => Error::invalid(format!("changes[{at}].{field}"), rule),
-        Unpriced::Whole(rule) => Error::invalid("changes", rule),
-        Unpriced::Refused(refusal) => refusal.into(),
-    })?;
-    let quote_id = Uuid::now_v7();
-    let event = claim.issue_quote(quote_id, priced.charge())?;
-    if let Some(before) = claim.quote {
-        quotes::decide(&mut *conn, before, Verdict::Superseded, &moment.actor, moment.now).await?;
-    }
-    let last = Period::of_days(moment.today, claim.filing.targets.quote_valid_days).last;
-    let named = (claim.id, quote_id);
-    let issued = quotes::issue(&mut *conn, named, &priced, end_of_day(last), &moment.actor, moment.now).await?;
-    let claim = claims::advance(&mut *conn, claim, vec![event], None, &moment.actor, moment.now).await?;
-    let quote = Some(on_the_wire(issued, &moment.actor, moment.now, false));
-    Ok(v1::QuoteRepairResponse { claim: answer::one(conn, claim, moment).await?, quote })
+    transact!(app.write(&call, id, &request, changes), |conn, changes, moment| {
+        let claim = hold(&mut *conn, moment, on, Action::Quote).await?;
+        let unit = facts::of_unit(&mut *conn, &claim.filing.serial, Some(claim.id)).await?;
+        let (product_type, fault) = (unit.facts.original.product_type, claim.filing.told.fault.as_deref());
+        let list = prices::in_force(&mut *conn, moment.today, &quote::keys(product_type, fault, &changes)).await?;
+        let priced = quote::build(&list, product_type, fault, &changes).map_err(|unpriced| match unpriced {
+            Unpriced::Change(at, field, rule) => Error::invalid(format!("changes[{at}].{field}"), rule),
+            Unpriced::Whole(rule) => Error::invalid("changes", rule),
+            Unpriced::Refused(refusal) => refusal.into(),
+        })?;
+        let quote_id = Uuid::now_v7();
+        let event = claim.issue_quote(quote_id, priced.charge())?;
+        if let Some(before) = claim.quote {
+            quotes::decide(&mut *conn, before, Verdict::Superseded, &moment.actor, moment.now).await?;
+        }
+        let last = Period::of_days(moment.today, claim.filing.targets.quote_valid_days).last;
+        let named = (claim.id, quote_id);
+        let issued = quotes::issue(&mut *conn, named, &priced, end_of_day(last), &moment.actor, moment.now).await?;
+        let claim = claims::advance(&mut *conn, claim, vec![event], None, &moment.actor, moment.now).await?;
+        let quote = Some(on_the_wire(issued, &moment.actor, moment.now, false));
+        Ok(v1::QuoteRepairResponse { claim: answer::one(conn, claim, moment).await?, quote })
+    })
 }
 
 pub(super) async fn accept(app: &App, request: Request<v1::AcceptQuoteRequest>) -> Reply<v1::AcceptQuoteResponse> {
@@ -127,14 +120,11 @@ pub(super) async fn accept(app: &App, request: Request<v1::AcceptQuoteRequest>) 
     let on = on_claim(&mut fields, &request.claim_id, request.version);
     let quote_id = fields.uuid("quote_id", &request.quote_id);
     let (id, on, quote_id) = fields.finish(|| Some((id?, on?, quote_id?)))?;
-    app.write(&call, id, &request, call.token, move |conn, token, moment| {
-        Box::pin(async move {
-            let step = |claim: &Claim| claim.accept_quote(quote_id, moment.today);
-            let (claim, quote) = decide_now(conn, (on, quote_id), Verdict::Accepted(token), step, moment).await?;
-            Ok(v1::AcceptQuoteResponse { claim, quote })
-        })
+    transact!(app.write(&call, id, &request, call.token), |conn, token, moment| {
+        let step = |claim: &Claim| claim.accept_quote(quote_id, moment.today);
+        let (claim, quote) = decide_now(conn, (on, quote_id), Verdict::Accepted(token), step, moment).await?;
+        Ok(v1::AcceptQuoteResponse { claim, quote })
     })
-    .await
 }
 
 pub(super) async fn decline(app: &App, request: Request<v1::DeclineQuoteRequest>) -> Reply<v1::DeclineQuoteResponse> {
@@ -143,15 +133,12 @@ pub(super) async fn decline(app: &App, request: Request<v1::DeclineQuoteRequest>
     let quote_id = fields.uuid("quote_id", &request.quote_id);
     let reason = fields.optional_text("reason", &request.reason, 500);
     let (id, on, quote_id, reason) = fields.finish(|| Some((id?, on?, quote_id?, reason?)))?;
-    app.write(&call, id, &request, reason, move |conn, reason, moment| {
-        Box::pin(async move {
-            let verdict = Verdict::Declined(reason.clone());
-            let step = |claim: &Claim| claim.decline_quote(quote_id, moment.today, reason);
-            let (claim, quote) = decide_now(conn, (on, quote_id), verdict, step, moment).await?;
-            Ok(v1::DeclineQuoteResponse { claim, quote })
-        })
+    transact!(app.write(&call, id, &request, reason), |conn, reason, moment| {
+        let verdict = Verdict::Declined(reason.clone());
+        let step = |claim: &Claim| claim.decline_quote(quote_id, moment.today, reason);
+        let (claim, quote) = decide_now(conn, (on, quote_id), verdict, step, moment).await?;
+        Ok(v1::DeclineQuoteResponse { claim, quote })
     })
-    .await
 }
 
 /// What the applicant says to the quote that it read: `step` judges whether it may.
@@ -184,14 +171,11 @@ pub(super) async fn list(app: &App, request: Request<v1::ListQuotesRequest>) -> 
     let id = fields.uuid("claim_id", &request.claim_id);
     let (page, id, before) = fields.finish(|| Some((page?, id?, before?)))?;
     let now = app.clock.now();
-    app.read(&call, page, move |conn, page, actor| {
-        Box::pin(async move {
-            let waits = claims::get(&mut *conn, actor, id).await?.appeal_is_open();
-            let mut found = quotes::list(conn, id, before, page.fetch()).await?;
-            let next_page_token = page.cut(&mut found, |quote| quote.quote_id.to_string());
-            let quotes = found.into_iter().map(|quote| on_the_wire(quote, actor, now, waits)).collect();
-            Ok(v1::ListQuotesResponse { quotes, next_page_token })
-        })
+    transact!(app.read(&call, page), |conn, page, actor| {
+        let waits = claims::get(&mut *conn, actor, id).await?.appeal_is_open();
+        let mut found = quotes::list(conn, id, before, page.fetch()).await?;
+        let next_page_token = page.cut(&mut found, |quote| quote.quote_id.to_string());
+        let quotes = found.into_iter().map(|quote| on_the_wire(quote, actor, now, waits)).collect();
+        Ok(v1::ListQuotesResponse { quotes, next_page_token })
     })
-    .await
 }

@@ -16,6 +16,7 @@ use crate::{
         fields::Fields,
         open,
         page::Page,
+        transact,
         wire::{number, time},
     },
     store::{
@@ -32,24 +33,21 @@ pub(super) async fn get(app: &App, request: Request<v1::GetClaimRequest>) -> Rep
     let language = fields.optional_choice("language", request.language);
     let (id, language) = fields.finish(|| Some((id?, language?)))?;
     let (rules, today) = (app.rules.clone(), civil_date(app.clock.now()));
-    app.read(&call, (id, rules), move |conn, (id, rules), actor| {
-        Box::pin(async move {
-            let found = claims::get(&mut *conn, actor, id).await?;
-            let decisions = claims::decisions(&mut *conn, &[id]).await?;
-            let evidence = evidence::of_claim(&mut *conn, id, None).await?;
-            let policies = rules.current(conn).await?;
-            let latest = answer::latest(&found, &decisions, found.decided);
-            let latest = latest.ok_or_else(|| Error::broken("a claim without its decision"))?;
-            Ok(v1::GetClaimResponse {
-                contact: decision::contact(&policies, latest.remedy, &latest.policy_version),
-                evidence: evidence.iter().map(on_the_wire).collect(),
-                summary: decision::summary(&policies, latest, language),
-                texts: decision::texts(&policies, latest, language),
-                claim: Some(answer::claim(found, &decisions, Reader { actor, today, language })),
-            })
+    transact!(app.read(&call, (id, rules)), |conn, (id, rules), actor| {
+        let found = claims::get(&mut *conn, actor, id).await?;
+        let decisions = claims::decisions(&mut *conn, &[id]).await?;
+        let evidence = evidence::of_claim(&mut *conn, id, None).await?;
+        let policies = rules.current(conn).await?;
+        let latest = answer::latest(&found, &decisions, found.decided);
+        let latest = latest.ok_or_else(|| Error::broken("a claim without its decision"))?;
+        Ok(v1::GetClaimResponse {
+            contact: decision::contact(&policies, latest.remedy, &latest.policy_version),
+            evidence: evidence.iter().map(on_the_wire).collect(),
+            summary: decision::summary(&policies, latest, language),
+            texts: decision::texts(&policies, latest, language),
+            claim: Some(answer::claim(found, &decisions, Reader { actor, today, language })),
         })
     })
-    .await
 }
 
 pub(super) async fn list(app: &App, request: Request<v1::ListClaimsRequest>) -> Reply<v1::ListClaimsResponse> {
@@ -77,17 +75,14 @@ pub(super) async fn list(app: &App, request: Request<v1::ListClaimsRequest>) -> 
         let (states, serial, dealer_id, before) = (states?, serial?, dealer_id?, before?);
         Some((page?, Filter { states, serial, dealer_id, filed_until, due_before, before }, language?))
     })?;
-    app.read(&call, (page, filter), move |conn, (page, filter), actor| {
-        Box::pin(async move {
-            let mut found = claims::list(&mut *conn, actor, &filter, page.fetch()).await?;
-            let next_page_token = page.cut(&mut found, |claim| claim.id.to_string());
-            Ok(v1::ListClaimsResponse {
-                claims: answer::claims(conn, found, Reader { actor, today, language }).await?,
-                next_page_token,
-            })
+    transact!(app.read(&call, (page, filter)), |conn, (page, filter), actor| {
+        let mut found = claims::list(&mut *conn, actor, &filter, page.fetch()).await?;
+        let next_page_token = page.cut(&mut found, |claim| claim.id.to_string());
+        Ok(v1::ListClaimsResponse {
+            claims: answer::claims(conn, found, Reader { actor, today, language }).await?,
+            next_page_token,
         })
     })
-    .await
 }
 
 pub(super) async fn events(
@@ -104,20 +99,17 @@ pub(super) async fn events(
         fields.violate("page_token", "must be the token of this caller's last page with the same filters");
     }
     let (page, id, after) = fields.finish(|| Some((page?, id?, after.ok()?)))?;
-    app.read(&call, page, move |conn, page, actor| {
-        Box::pin(async move {
-            claims::get(&mut *conn, actor, id).await?;
-            let mut found = claims::events(&mut *conn, id, after, page.fetch()).await?;
-            let next_page_token = page.cut(&mut found, |event| event.sequence.to_string());
-            let decisions = claims::decisions(conn, &[id]).await?;
-            let events = found
-                .into_iter()
-                .map(|stored| event(stored, &decisions, actor.is_staff()))
-                .collect::<Result<_, Error>>()?;
-            Ok(v1::ListClaimEventsResponse { events, next_page_token })
-        })
+    transact!(app.read(&call, page), |conn, page, actor| {
+        claims::get(&mut *conn, actor, id).await?;
+        let mut found = claims::events(&mut *conn, id, after, page.fetch()).await?;
+        let next_page_token = page.cut(&mut found, |event| event.sequence.to_string());
+        let decisions = claims::decisions(conn, &[id]).await?;
+        let events = found
+            .into_iter()
+            .map(|stored| event(stored, &decisions, actor.is_staff()))
+            .collect::<Result<_, Error>>()?;
+        Ok(v1::ListClaimEventsResponse { events, next_page_token })
     })
-    .await
 }
 
 /// What events tell to staff alone, and where in their facts it stands: what goodwill costs, the day of a sale that a voucher

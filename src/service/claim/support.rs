@@ -1,9 +1,8 @@
 //! What support does: telephone guidance first (M8); what a voucher contradicts (M1).
 
-use sqlx::PgConnection;
 use tonic::Request;
 
-use super::{OnClaim, Ruled, answer, decide_now, hold, on_claim};
+use super::{Ruled, answer, decide_now, hold, on_claim};
 use crate::{
     clock::civil_date,
     contract::v1,
@@ -12,8 +11,8 @@ use crate::{
         claim_steps::GuidanceGiven,
         refusal::Refusal,
     },
-    service::{App, Moment, Reply, fields::Fields, open_write},
-    store::{self, Error, claims, faults, sales, units},
+    service::{App, Reply, fields::Fields, open_write, transact},
+    store::{Error, claims, faults, sales, units},
 };
 
 pub(super) async fn guide(app: &App, request: Request<v1::RecordGuidanceRequest>) -> Reply<v1::RecordGuidanceResponse> {
@@ -38,7 +37,27 @@ pub(super) async fn guide(app: &App, request: Request<v1::RecordGuidanceRequest>
         let (outcome, symptoms) = (outcome?, symptoms?);
         Some((id?, on?, GuidanceGiven { outcome, reason: reason?, contacted_on, told: told?, symptoms }))
     })?;
-    app.write(&call, id, &request, given, move |conn, given, moment| Box::pin(guide_now(conn, on, given, moment))).await
+    transact!(app.write(&call, id, &request, given), |conn, given, moment| {
+        let claim = hold(&mut *conn, moment, on, Action::Guide).await?;
+        if !given.symptoms.is_empty() {
+            let unfit = faults::unfit(&mut *conn, &claim.filing.serial, &given.symptoms).await?;
+            let rule = "must be of the fault catalogue, for the unit's type of product";
+            let violations: Vec<_> = unfit.into_iter().map(|at| (format!("symptoms[{at}]"), rule.to_owned())).collect();
+            if !violations.is_empty() {
+                return Err(Error::Invalid(violations));
+            }
+        }
+        let report = claim.report_after_guidance(&given);
+        let ruled = decide_now(&mut *conn, moment, &claim.filing.serial, Some(claim.id), report).await?;
+        let Ruled { decided, contact, .. } = ruled;
+        if decided.report.on < decided.facts.original.manufactured_on {
+            return Err(Error::invalid("contact_time", "must not lie before the unit was manufactured"));
+        }
+        let return_number = claims::next_return_number(&mut *conn).await?;
+        let events = claim.guide(given, &decided.decision, return_number)?;
+        let claim = claims::advance(&mut *conn, claim, events, Some(&decided), &moment.actor, moment.now).await?;
+        Ok(v1::RecordGuidanceResponse { claim: answer::one(conn, claim, moment).await?, contact })
+    })
 }
 
 /// A code, as well-formed as the catalogue's are.
@@ -50,33 +69,6 @@ fn symptom(fields: &mut Fields, at: usize, code: &str) -> Option<String> {
     fields.optional_fault(&field, code).flatten()
 }
 
-async fn guide_now(
-    conn: &mut PgConnection,
-    on: OnClaim,
-    given: GuidanceGiven,
-    moment: &Moment,
-) -> store::Result<v1::RecordGuidanceResponse> {
-    let claim = hold(&mut *conn, moment, on, Action::Guide).await?;
-    if !given.symptoms.is_empty() {
-        let unfit = faults::unfit(&mut *conn, &claim.filing.serial, &given.symptoms).await?;
-        let rule = "must be of the fault catalogue, for the unit's type of product";
-        let violations: Vec<_> = unfit.into_iter().map(|at| (format!("symptoms[{at}]"), rule.to_owned())).collect();
-        if !violations.is_empty() {
-            return Err(Error::Invalid(violations));
-        }
-    }
-    let report = claim.report_after_guidance(&given);
-    let ruled = decide_now(&mut *conn, moment, &claim.filing.serial, Some(claim.id), report).await?;
-    let Ruled { decided, contact, .. } = ruled;
-    if decided.report.on < decided.facts.original.manufactured_on {
-        return Err(Error::invalid("contact_time", "must not lie before the unit was manufactured"));
-    }
-    let return_number = claims::next_return_number(&mut *conn).await?;
-    let events = claim.guide(given, &decided.decision, return_number)?;
-    let claim = claims::advance(&mut *conn, claim, events, Some(&decided), &moment.actor, moment.now).await?;
-    Ok(v1::RecordGuidanceResponse { claim: answer::one(conn, claim, moment).await?, contact })
-}
-
 pub(super) async fn settle(
     app: &App,
     request: Request<v1::SettleVoucherDisputeRequest>,
@@ -86,35 +78,24 @@ pub(super) async fn settle(
     let verdict = fields.choice::<VoucherVerdict>("verdict", request.verdict);
     let reason = fields.text("reason", &request.reason, 500);
     let (id, on, settled) = fields.finish(|| Some((id?, on?, (verdict?, reason?))))?;
-    app.write(&call, id, &request, settled, move |conn, (verdict, reason), moment| {
-        Box::pin(settle_now(conn, on, verdict, reason, moment))
+    transact!(app.write(&call, id, &request, settled), |conn, (verdict, reason), moment| {
+        let claim = claims::lock(&mut *conn, &moment.actor, on.id).await?;
+        claim.at_version(on.version)?;
+        let dispute = *claim.open_dispute().ok_or(Refusal::NoDispute)?;
+        // Held, so that what is settled is the sale as it stands when this is written.
+        units::lock(&mut *conn, &[&claim.filing.serial]).await?;
+        let sold_on = sales::registered(&mut *conn, &claim.filing.serial).await?.map(|sale| sale.sold_on);
+        if verdict != dispute.verdict_by(sold_on) {
+            let rule = match verdict {
+                VoucherVerdict::SaleCorrected => "the registered sale's day is what it was: correct it first",
+                VoucherVerdict::SaleStands => "the registered sale's day was corrected meanwhile",
+            };
+            return Err(Error::invalid("verdict", rule));
+        }
+        let ruled = decide_now(&mut *conn, moment, &claim.filing.serial, Some(claim.id), claim.report()).await?;
+        let Ruled { decided, contact, .. } = ruled;
+        let event = claim.settle_dispute(verdict, reason, &decided.decision)?;
+        let claim = claims::advance(&mut *conn, claim, vec![event], Some(&decided), &moment.actor, moment.now).await?;
+        Ok(v1::SettleVoucherDisputeResponse { claim: answer::one(conn, claim, moment).await?, contact })
     })
-    .await
-}
-
-async fn settle_now(
-    conn: &mut PgConnection,
-    on: OnClaim,
-    verdict: VoucherVerdict,
-    reason: String,
-    moment: &Moment,
-) -> store::Result<v1::SettleVoucherDisputeResponse> {
-    let claim = claims::lock(&mut *conn, &moment.actor, on.id).await?;
-    claim.at_version(on.version)?;
-    let dispute = *claim.open_dispute().ok_or(Refusal::NoDispute)?;
-    // Held, so that what is settled is the sale as it stands when this is written.
-    units::lock(&mut *conn, &[&claim.filing.serial]).await?;
-    let sold_on = sales::registered(&mut *conn, &claim.filing.serial).await?.map(|sale| sale.sold_on);
-    if verdict != dispute.verdict_by(sold_on) {
-        let rule = match verdict {
-            VoucherVerdict::SaleCorrected => "the registered sale's day is what it was: correct it first",
-            VoucherVerdict::SaleStands => "the registered sale's day was corrected meanwhile",
-        };
-        return Err(Error::invalid("verdict", rule));
-    }
-    let ruled = decide_now(&mut *conn, moment, &claim.filing.serial, Some(claim.id), claim.report()).await?;
-    let Ruled { decided, contact, .. } = ruled;
-    let event = claim.settle_dispute(verdict, reason, &decided.decision)?;
-    let claim = claims::advance(&mut *conn, claim, vec![event], Some(&decided), &moment.actor, moment.now).await?;
-    Ok(v1::SettleVoucherDisputeResponse { claim: answer::one(conn, claim, moment).await?, contact })
 }

@@ -19,7 +19,7 @@ use crate::{
     service::{
         App, Replies, Reply,
         fields::Fields,
-        open, status,
+        open, status, transact,
         wire::{text, time},
     },
     store::{
@@ -179,7 +179,7 @@ pub(super) async fn watch(
     let mut safe = watching.hub.safe.subscribe();
     let safe = safe.wait_for(Option::is_some).await.map_err(|_| status::internal())?.unwrap_or_default();
     if cursor.is_some_and(|cursor| cursor > safe) {
-        let drawn = app.read(&call, (), |conn, (), _| Box::pin(last_drawn(conn))).await?.into_inner();
+        let drawn = transact!(app.read(&call, ()), |conn, (), _| last_drawn(conn).await)?.into_inner();
         if cursor > Some(drawn) {
             let mut fields = Fields::default();
             fields.violate("cursor", NO_CURSOR);
@@ -252,10 +252,10 @@ impl Watcher {
     async fn page(&mut self) -> Result<(), Status> {
         let call = Call { deadline: std::time::Instant::now() + self.call.patience, ..self.call.clone() };
         let asked = (self.wanted.clone(), self.at, self.up_to);
-        let page = self.app.read(&call, asked, |conn, (wanted, at, up_to), actor| {
-            Box::pin(async move { backlog(conn, actor, &wanted, at, up_to).await })
+        let page = transact!(self.app.read(&call, asked), |conn, (wanted, at, up_to), actor| {
+            backlog(conn, actor, &wanted, at, up_to).await
         });
-        let (events, got) = page.await?.into_inner();
+        let (events, got) = page?.into_inner();
         for watched in events {
             self.queue.push_back(told(watched).map_err(|error| status::of(&error))?);
         }

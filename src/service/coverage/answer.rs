@@ -21,7 +21,7 @@ use crate::{
         vouchers::RegisteredSale,
     },
     metrics,
-    service::{decision, registry::promises::promise, status, wire::number},
+    service::{decision, registry::promises::promise, status, transact, wire::number},
     store::{
         self, Error,
         facts::{self, UnitToDecide, Units},
@@ -221,13 +221,11 @@ impl Beside {
         let promised = decided.filter(|one| one.unit.has_promise);
         let promised: Vec<String> = promised.map(|one| one.unit.serial.to_string()).collect();
         if !promised.is_empty() {
-            let read = desk.app.read(call, promised, |conn, serials, _| {
-                Box::pin(async move {
-                    let serials: Vec<&str> = serials.iter().map(String::as_str).collect();
-                    promises::of_units(conn, &serials).await
-                })
+            let read = transact!(desk.app.read(call, promised), |conn, serials, _| {
+                let serials: Vec<&str> = serials.iter().map(String::as_str).collect();
+                promises::of_units(conn, &serials).await
             });
-            for promise in read.await?.into_inner() {
+            for promise in read?.into_inner() {
                 beside.promises.entry(promise.serial.clone()).or_default().push(promise);
             }
         }

@@ -11,6 +11,7 @@ use crate::{
         fields::Fields,
         open, open_write,
         page::Page,
+        transact,
         wire::{date, money, number, text, time},
     },
     store::{
@@ -65,15 +66,12 @@ pub(super) async fn record(
     let terms = fields.choice("terms", request.terms);
     let reason = fields.optional_text("reason", &request.reason, 500);
     let (id, parcel, cost, reason) = fields.finish(|| Some((id?, parcel?, (cost?, terms?), reason?)))?;
-    app.write(&call, id, &request, reason, move |conn, reason, moment| {
-        Box::pin(async move {
-            let (shipment, _) = shipments::get(&mut *conn, &moment.actor, parcel).await?;
-            let by = (&moment.actor, moment.now, moment.today);
-            let written = freight::charge(conn, &shipment, cost, reason.as_deref(), by).await?;
-            Ok(v1::RecordFreightCostResponse { entries: written.into_iter().map(entry).collect() })
-        })
+    transact!(app.write(&call, id, &request, reason), |conn, reason, moment| {
+        let (shipment, _) = shipments::get(&mut *conn, &moment.actor, parcel).await?;
+        let by = (&moment.actor, moment.now, moment.today);
+        let written = freight::charge(conn, &shipment, cost, reason.as_deref(), by).await?;
+        Ok(v1::RecordFreightCostResponse { entries: written.into_iter().map(entry).collect() })
     })
-    .await
 }
 
 /// Whose statement: the caller's own, or whom staff names.
@@ -101,47 +99,41 @@ pub(super) async fn statement(
     let page = Page::read(&mut fields, &call, request.page_size, &request.page_token, &filters);
     let (page, party, (first, last)) = fields.finish(|| Some((page?, party?, days?)))?;
     let closed = app.clock.now() > end_of_day(last) + CLOSES_AFTER;
-    app.read(&call, (page, Period { party, first, last }), move |conn, (page, period), actor| {
-        Box::pin(async move {
-            if !actor.is_staff() && *actor != period.party {
-                return Err(match &period.party {
-                    Actor::Dealer(id) => Error::not_found("dealer", id),
-                    other => Error::not_found("customer", other.customer_id().unwrap_or_default()),
-                });
+    transact!(app.read(&call, (page, Period { party, first, last })), |conn, (page, period), actor| {
+        if !actor.is_staff() && *actor != period.party {
+            return Err(match &period.party {
+                Actor::Dealer(id) => Error::not_found("dealer", id),
+                other => Error::not_found("customer", other.customer_id().unwrap_or_default()),
+            });
+        }
+        match &period.party {
+            Actor::Dealer(id) => drop(dealers::get(&mut *conn, id).await?),
+            // A customer may ask before anything is known of him.
+            Actor::Customer(id) if actor.is_staff() => {
+                people::customer(&mut *conn, actor, &NamedCustomer::Known(*id)).await?;
             }
-            match &period.party {
-                Actor::Dealer(id) => drop(dealers::get(&mut *conn, id).await?),
-                // A customer may ask before anything is known of him.
-                Actor::Customer(id) if actor.is_staff() => {
-                    people::customer(&mut *conn, actor, &NamedCustomer::Known(*id)).await?;
-                }
-                _ => {}
-            }
-            let (totals, without_cost_count) = freight::totals(&mut *conn, &period).await?;
-            let after = page.after.as_deref().and_then(|after| after.parse().ok()).unwrap_or(0);
-            let mut found = freight::lines(conn, &period, after, page.fetch()).await?;
-            let next_page_token = page.cut(&mut found, |entry| entry.sequence.to_string());
-            Ok(v1::GetFreightStatementResponse {
-                closed,
-                totals: totals.into_iter().map(total).collect(),
-                without_cost_count,
-                entries: found.into_iter().map(entry).collect(),
-                next_page_token,
-            })
+            _ => {}
+        }
+        let (totals, without_cost_count) = freight::totals(&mut *conn, &period).await?;
+        let after = page.after.as_deref().and_then(|after| after.parse().ok()).unwrap_or(0);
+        let mut found = freight::lines(conn, &period, after, page.fetch()).await?;
+        let next_page_token = page.cut(&mut found, |entry| entry.sequence.to_string());
+        Ok(v1::GetFreightStatementResponse {
+            closed,
+            totals: totals.into_iter().map(total).collect(),
+            without_cost_count,
+            entries: found.into_iter().map(entry).collect(),
+            next_page_token,
         })
     })
-    .await
 }
 
 pub(super) async fn export(app: &App, request: Request<v1::ExportFreightRequest>) -> Reply<v1::ExportFreightResponse> {
     let (call, request) = open(request)?;
     let asked = Page::feed(&call, request.page_size, request.after_sequence)?;
-    app.read(&call, asked, |conn, (after, size), _| {
-        Box::pin(async move {
-            store::given_out(conn, "freight_number", after).await?;
-            let entries = freight::list(conn, after, size).await?.into_iter().map(entry).collect();
-            Ok(v1::ExportFreightResponse { entries })
-        })
+    transact!(app.read(&call, asked), |conn, (after, size), _| {
+        store::given_out(conn, "freight_number", after).await?;
+        let entries = freight::list(conn, after, size).await?.into_iter().map(entry).collect();
+        Ok(v1::ExportFreightResponse { entries })
     })
-    .await
 }

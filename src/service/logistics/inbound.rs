@@ -1,16 +1,14 @@
 //! To the maker: the applicant announces a parcel (M5).
 
-use sqlx::PgConnection;
 use tonic::Request;
-use uuid::Uuid;
 
-use super::{MOST_ITEMS, Parcel, claim_ids, parcel, shipment, steps};
+use super::{MOST_ITEMS, claim_ids, parcel, shipment, steps};
 use crate::{
     contract::v1,
     domain::{claim::Claim, clause::Clause, coverage::Payer},
-    service::{App, Moment, Reply, fields::Fields, open_write},
+    service::{App, Reply, fields::Fields, open_write, transact},
     store::{
-        self, claims,
+        claims,
         shipments::{self, Item},
     },
 };
@@ -22,28 +20,18 @@ pub(super) async fn open_return(app: &App, request: Request<v1::OpenReturnReques
     let claims = claim_ids(&mut fields, &request.claim_ids);
     let parcel = parcel(&mut fields, &request.carrier, &request.tracking_number);
     let (id, claims, parcel) = fields.finish(|| Some((id?, claims?, parcel?)))?;
-    app.write(&call, id, &request, (claims, parcel), move |conn, (claims, parcel), moment| {
-        Box::pin(async move { open_now(conn, &claims, &parcel, moment).await })
+    transact!(app.write(&call, id, &request, (claims, parcel)), |conn, (claims, parcel), moment| {
+        let found = claims::lock_all(&mut *conn, &moment.actor, &claims).await?;
+        let opened = parcel.open("INBOUND", &moment.actor, moment.now);
+        let items: Vec<_> = found.iter().map(announced).collect();
+        let steps = steps(found, true, |claim| {
+            claim.applied_by(&moment.actor)?;
+            claim.open_return(opened.shipment_id)
+        })?;
+        shipments::open(&mut *conn, &opened, &items).await?;
+        claims::advance_all(&mut *conn, steps, None, &moment.actor, moment.now).await?;
+        Ok(v1::OpenReturnResponse { shipment: Some(shipment(conn, &moment.actor, opened.shipment_id).await?) })
     })
-    .await
-}
-
-async fn open_now(
-    conn: &mut PgConnection,
-    ids: &[Uuid],
-    parcel: &Parcel,
-    moment: &Moment,
-) -> store::Result<v1::OpenReturnResponse> {
-    let found = claims::lock_all(&mut *conn, &moment.actor, ids).await?;
-    let opened = parcel.open("INBOUND", &moment.actor, moment.now);
-    let items: Vec<_> = found.iter().map(announced).collect();
-    let steps = steps(found, true, |claim| {
-        claim.applied_by(&moment.actor)?;
-        claim.open_return(opened.shipment_id)
-    })?;
-    shipments::open(&mut *conn, &opened, &items).await?;
-    claims::advance_all(&mut *conn, steps, None, &moment.actor, moment.now).await?;
-    Ok(v1::OpenReturnResponse { shipment: Some(shipment(conn, &moment.actor, opened.shipment_id).await?) })
 }
 
 /// A claim's place in a parcel to the maker: who sends pays (M5).

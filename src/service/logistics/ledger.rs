@@ -19,6 +19,7 @@ use crate::{
         fields::Fields,
         open, open_write,
         page::Page,
+        transact,
         wire::{date, number, text, time},
     },
     store::{self, Error, claims, dealers, ledger, stock},
@@ -65,22 +66,18 @@ pub(super) async fn get(app: &App, request: Request<v1::GetDealerLedgerRequest>)
     let page = Page::read(&mut fields, &call, request.page_size, &request.page_token, &filters);
     let asked = fields.finish(|| dealer_id.zip(page))?;
     let (closed_too, today) = (request.closed_too, civil_date(app.clock.now()));
-    app.read(&call, asked, move |conn, (dealer_id, page), actor| {
-        Box::pin(async move {
-            if actor.dealer_id().is_some_and(|own| own != dealer_id) {
-                return Err(Error::not_found("dealer", dealer_id));
-            }
-            let limit = dealers::get(&mut *conn, &dealer_id).await?.debt_limit;
-            let (dealer_owes_count, maker_owes_count) = ledger::totals(&mut *conn, &dealer_id).await?;
-            let after = key(page.after.as_deref());
-            let mut found = ledger::list(conn, &dealer_id, closed_too, after, page.fetch()).await?;
-            let next_page_token =
-                page.cut(&mut found, |debt| format!("{}/{}/{}", debt.claim_id, debt.debtor, debt.number));
-            let debts = found.into_iter().map(|found| debt(found, today)).collect::<store::Result<_>>()?;
-            Ok(v1::GetDealerLedgerResponse { debts, next_page_token, dealer_owes_count, maker_owes_count, limit })
-        })
+    transact!(app.read(&call, asked), |conn, (dealer_id, page), actor| {
+        if actor.dealer_id().is_some_and(|own| own != dealer_id) {
+            return Err(Error::not_found("dealer", dealer_id));
+        }
+        let limit = dealers::get(&mut *conn, &dealer_id).await?.debt_limit;
+        let (dealer_owes_count, maker_owes_count) = ledger::totals(&mut *conn, &dealer_id).await?;
+        let after = key(page.after.as_deref());
+        let mut found = ledger::list(conn, &dealer_id, closed_too, after, page.fetch()).await?;
+        let next_page_token = page.cut(&mut found, |debt| format!("{}/{}/{}", debt.claim_id, debt.debtor, debt.number));
+        let debts = found.into_iter().map(|found| debt(found, today)).collect::<store::Result<_>>()?;
+        Ok(v1::GetDealerLedgerResponse { debts, next_page_token, dealer_owes_count, maker_owes_count, limit })
     })
-    .await
 }
 
 /// Closes a debt that is open, and gives it. Its claim ends with it where nothing goes out any more, or is waited for.
@@ -115,14 +112,11 @@ pub(super) async fn write_off(app: &App, request: Request<v1::WriteOffDebtReques
     let debtor = fields.choice("debt.debtor", named.debtor);
     let reason = fields.text("reason", &request.reason, 500);
     let (id, asked) = fields.finish(|| Some((id?, (claim?, debtor?, reason?))))?;
-    app.write(&call, id, &request, asked, move |conn, (claim, debtor, reason), moment| {
-        Box::pin(async move {
-            let claim = claims::lock(&mut *conn, &moment.actor, claim).await?;
-            let debt = settle(conn, claim, debtor, Closing::WrittenOff, &reason, moment).await?;
-            Ok(v1::WriteOffDebtResponse { debt: Some(debt) })
-        })
+    transact!(app.write(&call, id, &request, asked), |conn, (claim, debtor, reason), moment| {
+        let claim = claims::lock(&mut *conn, &moment.actor, claim).await?;
+        let debt = settle(conn, claim, debtor, Closing::WrittenOff, &reason, moment).await?;
+        Ok(v1::WriteOffDebtResponse { debt: Some(debt) })
     })
-    .await
 }
 
 pub(super) async fn net(app: &App, request: Request<v1::NetDebtsRequest>) -> Reply<v1::NetDebtsResponse> {
@@ -131,23 +125,20 @@ pub(super) async fn net(app: &App, request: Request<v1::NetDebtsRequest>) -> Rep
     let makers_claim = fields.uuid("maker_claim_id", &request.maker_claim_id);
     let reason = fields.text("reason", &request.reason, 500);
     let (id, asked) = fields.finish(|| Some((id?, (dealers_claim?, makers_claim?, reason?))))?;
-    app.write(&call, id, &request, asked, move |conn, (dealers_claim, makers_claim, reason), moment| {
-        Box::pin(async move {
-            let named = [dealers_claim, makers_claim];
-            let held = claims::lock_all(&mut *conn, &moment.actor, &named).await?;
-            let owed = ledger::get(&mut *conn, dealers_claim, Debtor::Dealer).await?;
-            let owing = ledger::get(&mut *conn, makers_claim, Debtor::Maker).await?;
-            if owed.dealer_id != owing.dealer_id || owing.owed != Owed::GoodUnit.to_string() {
-                return Err(Refusal::DebtsDoNotMatch.into());
-            }
-            let mut debts = Vec::new();
-            let both = [(Debtor::Dealer, "dealer_claim_id"), (Debtor::Maker, "maker_claim_id")];
-            for (claim, (debtor, field)) in held.into_iter().zip(both) {
-                let settled = settle(&mut *conn, claim, debtor, Closing::Netted, &reason, moment).await;
-                debts.push(settled.map_err(|error| error.of_item(field))?);
-            }
-            Ok(v1::NetDebtsResponse { debts })
-        })
+    transact!(app.write(&call, id, &request, asked), |conn, (dealers_claim, makers_claim, reason), moment| {
+        let named = [dealers_claim, makers_claim];
+        let held = claims::lock_all(&mut *conn, &moment.actor, &named).await?;
+        let owed = ledger::get(&mut *conn, dealers_claim, Debtor::Dealer).await?;
+        let owing = ledger::get(&mut *conn, makers_claim, Debtor::Maker).await?;
+        if owed.dealer_id != owing.dealer_id || owing.owed != Owed::GoodUnit.to_string() {
+            return Err(Refusal::DebtsDoNotMatch.into());
+        }
+        let mut debts = Vec::new();
+        let both = [(Debtor::Dealer, "dealer_claim_id"), (Debtor::Maker, "maker_claim_id")];
+        for (claim, (debtor, field)) in held.into_iter().zip(both) {
+            let settled = settle(&mut *conn, claim, debtor, Closing::Netted, &reason, moment).await;
+            debts.push(settled.map_err(|error| error.of_item(field))?);
+        }
+        Ok(v1::NetDebtsResponse { debts })
     })
-    .await
 }

@@ -5,7 +5,7 @@ use tonic::Request;
 use super::{on_the_wire, tracking};
 use crate::{
     contract::v1::{self, ShipmentDirection},
-    service::{App, Reply, fields::Fields, open, page::Page, wire::contact},
+    service::{App, Reply, fields::Fields, open, page::Page, transact, wire::contact},
     store::{
         self, people,
         shipments::{self, Filter},
@@ -15,18 +15,15 @@ use crate::{
 pub(super) async fn get(app: &App, request: Request<v1::GetShipmentRequest>) -> Reply<v1::GetShipmentResponse> {
     let (call, request) = open(request)?;
     let id = Fields::one(|fields| fields.uuid("shipment_id", &request.shipment_id))?;
-    app.read(&call, id, move |conn, id, actor| {
-        Box::pin(async move {
-            let (found, items) = shipments::get(&mut *conn, actor, id).await?;
-            let tracking = tracking::of_parcel(&mut *conn, &found).await?;
-            let recipient = match found.addressed_to() {
-                Some(id) => people::person(conn, id).await?.map(contact),
-                None => None,
-            };
-            Ok(v1::GetShipmentResponse { shipment: Some(on_the_wire(found, items)?), tracking, recipient })
-        })
+    transact!(app.read(&call, id), |conn, id, actor| {
+        let (found, items) = shipments::get(&mut *conn, actor, id).await?;
+        let tracking = tracking::of_parcel(&mut *conn, &found).await?;
+        let recipient = match found.addressed_to() {
+            Some(id) => people::person(conn, id).await?.map(contact),
+            None => None,
+        };
+        Ok(v1::GetShipmentResponse { shipment: Some(on_the_wire(found, items)?), tracking, recipient })
     })
-    .await
 }
 
 pub(super) async fn list(app: &App, request: Request<v1::ListShipmentsRequest>) -> Reply<v1::ListShipmentsResponse> {
@@ -54,13 +51,10 @@ pub(super) async fn list(app: &App, request: Request<v1::ListShipmentsRequest>) 
         let (dealer_id, claim_id, before) = (dealer_id?, claim_id?, before?);
         Some((page?, Filter { direction, open, dealer_id, claim_id, before }))
     })?;
-    app.read(&call, (page, filter), move |conn, (page, filter), actor| {
-        Box::pin(async move {
-            let mut found = shipments::list(conn, actor, &filter, page.fetch()).await?;
-            let next_page_token = page.cut(&mut found, |found| found.shipment_id.to_string());
-            let listed = found.into_iter().map(|found| on_the_wire(found, Vec::new()));
-            Ok(v1::ListShipmentsResponse { shipments: listed.collect::<store::Result<_>>()?, next_page_token })
-        })
+    transact!(app.read(&call, (page, filter)), |conn, (page, filter), actor| {
+        let mut found = shipments::list(conn, actor, &filter, page.fetch()).await?;
+        let next_page_token = page.cut(&mut found, |found| found.shipment_id.to_string());
+        let listed = found.into_iter().map(|found| on_the_wire(found, Vec::new()));
+        Ok(v1::ListShipmentsResponse { shipments: listed.collect::<store::Result<_>>()?, next_page_token })
     })
-    .await
 }

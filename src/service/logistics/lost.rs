@@ -1,14 +1,12 @@
 //! What was lost on the way, and given up. What is found again is received or delivered as if nothing had happened.
 
-use sqlx::PgConnection;
 use tonic::Request;
-use uuid::Uuid;
 
 use super::{MOST_ITEMS, chosen, claim_ids, shipment, steps};
 use crate::{
     contract::v1,
-    service::{App, Moment, Reply, claim::answer, fields::Fields, open_write},
-    store::{self, billing, claims, shipments},
+    service::{App, Reply, claim::answer, fields::Fields, open_write, transact},
+    store::{billing, claims, shipments},
 };
 
 pub(super) async fn record(app: &App, request: Request<v1::RecordLossRequest>) -> Reply<v1::RecordLossResponse> {
@@ -18,28 +16,17 @@ pub(super) async fn record(app: &App, request: Request<v1::RecordLossRequest>) -
     let claims = claim_ids(&mut fields, &request.claim_ids);
     let reason = fields.text("reason", &request.reason, 500);
     let (id, parcel, claims, reason) = fields.finish(|| Some((id?, parcel?, claims?, reason?)))?;
-    app.write(&call, id, &request, (claims, reason), move |conn, (claims, reason), moment| {
-        Box::pin(async move { record_now(conn, parcel, claims, &reason, moment).await })
+    transact!(app.write(&call, id, &request, (claims, reason)), |conn, (claims, reason), moment| {
+        let (_, items) = shipments::get(&mut *conn, &moment.actor, parcel).await?;
+        let given = !claims.is_empty();
+        let ids = chosen(&items, claims)?;
+        let held = claims::lock_all(&mut *conn, &moment.actor, &ids).await?;
+        let steps = steps(held, given, |claim| claim.lose(parcel, reason.clone()))?;
+        let lost = claims::advance_all(&mut *conn, steps, None, &moment.actor, moment.now).await?;
+        shipments::lose(&mut *conn, parcel, &ids, moment.now).await?;
+        let shipment = Some(shipment(&mut *conn, &moment.actor, parcel).await?);
+        Ok(v1::RecordLossResponse { shipment, claims: answer::claims(conn, lost, moment).await? })
     })
-    .await
-}
-
-async fn record_now(
-    conn: &mut PgConnection,
-    id: Uuid,
-    named: Vec<Uuid>,
-    reason: &str,
-    moment: &Moment,
-) -> store::Result<v1::RecordLossResponse> {
-    let (_, items) = shipments::get(&mut *conn, &moment.actor, id).await?;
-    let given = !named.is_empty();
-    let ids = chosen(&items, named)?;
-    let held = claims::lock_all(&mut *conn, &moment.actor, &ids).await?;
-    let steps = steps(held, given, |claim| claim.lose(id, reason.to_owned()))?;
-    let lost = claims::advance_all(&mut *conn, steps, None, &moment.actor, moment.now).await?;
-    shipments::lose(&mut *conn, id, &ids, moment.now).await?;
-    let shipment = Some(shipment(&mut *conn, &moment.actor, id).await?);
-    Ok(v1::RecordLossResponse { shipment, claims: answer::claims(conn, lost, moment).await? })
 }
 
 pub(super) async fn close(app: &App, request: Request<v1::CloseLostRequest>) -> Reply<v1::CloseLostResponse> {
@@ -48,18 +35,15 @@ pub(super) async fn close(app: &App, request: Request<v1::CloseLostRequest>) -> 
     let version = fields.version(request.version);
     let reason = fields.text("reason", &request.reason, 500);
     let (id, claim, version, reason) = fields.finish(|| Some((id?, claim?, version?, reason?)))?;
-    app.write(&call, id, &request, reason, move |conn, reason, moment| {
-        Box::pin(async move {
-            let held = claims::lock(&mut *conn, &moment.actor, claim).await?;
-            held.at_version(version)?;
-            let (event, charged) = (held.close_lost(reason)?, held.charged());
-            let closed = claims::advance(&mut *conn, held, vec![event], None, &moment.actor, moment.now).await?;
-            let claim = answer::one(&mut *conn, closed.clone(), moment).await?;
-            if let Some(charge) = charged {
-                billing::add(conn, &closed, billing::Kind::ChargeReversed, charge, None, moment.now).await?;
-            }
-            Ok(v1::CloseLostResponse { claim })
-        })
+    transact!(app.write(&call, id, &request, reason), |conn, reason, moment| {
+        let held = claims::lock(&mut *conn, &moment.actor, claim).await?;
+        held.at_version(version)?;
+        let (event, charged) = (held.close_lost(reason)?, held.charged());
+        let closed = claims::advance(&mut *conn, held, vec![event], None, &moment.actor, moment.now).await?;
+        let claim = answer::one(&mut *conn, closed.clone(), moment).await?;
+        if let Some(charge) = charged {
+            billing::add(conn, &closed, billing::Kind::ChargeReversed, charge, None, moment.now).await?;
+        }
+        Ok(v1::CloseLostResponse { claim })
     })
-    .await
 }

@@ -18,7 +18,7 @@ use crate::{
         refusal::Refusal,
         serial::Serial,
     },
-    service::{App, Moment, Reply, claim, fields::Fields, open_write},
+    service::{App, Moment, Reply, claim, fields::Fields, open_write, transact},
     store::{
         self, Error, claims, dealers,
         people::{self, NamedCustomer},
@@ -49,10 +49,9 @@ pub(super) async fn dispatch(
         fields.violate("recipient.contact.address", "is required");
     }
     let (id, items, parcel, to) = fields.finish(|| Some((id?, items?, parcel?, to?)))?;
-    app.write(&call, id, &request, (items, parcel, to), move |conn, (items, parcel, to), moment| {
-        Box::pin(async move { dispatch_now(conn, &items, &parcel, to.as_ref(), moment).await })
+    transact!(app.write(&call, id, &request, (items, parcel, to)), |conn, (items, parcel, to), moment| {
+        dispatch_now(conn, &items, &parcel, to.as_ref(), moment).await
     })
-    .await
 }
 
 /// Whom the parcel is addressed to: a customer whom its party knows, with an address, or a new one.
@@ -138,27 +137,17 @@ pub(super) async fn deliver(
     let parcel = fields.uuid("shipment_id", &request.shipment_id);
     let claims = claim_ids(&mut fields, &request.claim_ids);
     let (id, parcel, claims) = fields.finish(|| Some((id?, parcel?, claims?)))?;
-    app.write(&call, id, &request, claims, move |conn, claims, moment| {
-        Box::pin(async move { deliver_now(conn, parcel, claims, moment).await })
+    transact!(app.write(&call, id, &request, claims), |conn, claims, moment| {
+        let (sent, items) = shipments::get(&mut *conn, &moment.actor, parcel).await?;
+        sent.must_travel("OUTBOUND")?;
+        let given = !claims.is_empty();
+        let ids = chosen(&items, claims)?;
+        let held = claims::lock_all(&mut *conn, &moment.actor, &ids).await?;
+        let steps = steps(held, given, |claim| claim.deliver(parcel))?;
+        claims::advance_all(&mut *conn, steps, None, &moment.actor, moment.now).await?;
+        let whole = Arrival::default();
+        let arrived: Vec<_> = ids.iter().map(|claim| (*claim, &whole)).collect();
+        shipments::arrive(&mut *conn, parcel, &arrived, None, moment.now).await?;
+        Ok(v1::ConfirmDeliveryResponse { shipment: Some(shipment(conn, &moment.actor, parcel).await?) })
     })
-    .await
-}
-
-async fn deliver_now(
-    conn: &mut PgConnection,
-    id: Uuid,
-    named: Vec<Uuid>,
-    moment: &Moment,
-) -> store::Result<v1::ConfirmDeliveryResponse> {
-    let (parcel, items) = shipments::get(&mut *conn, &moment.actor, id).await?;
-    parcel.must_travel("OUTBOUND")?;
-    let given = !named.is_empty();
-    let ids = chosen(&items, named)?;
-    let held = claims::lock_all(&mut *conn, &moment.actor, &ids).await?;
-    let steps = steps(held, given, |claim| claim.deliver(id))?;
-    claims::advance_all(&mut *conn, steps, None, &moment.actor, moment.now).await?;
-    let whole = Arrival::default();
-    let arrived: Vec<_> = ids.iter().map(|id| (*id, &whole)).collect();
-    shipments::arrive(&mut *conn, id, &arrived, None, moment.now).await?;
-    Ok(v1::ConfirmDeliveryResponse { shipment: Some(shipment(conn, &moment.actor, id).await?) })
 }

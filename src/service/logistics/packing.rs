@@ -8,7 +8,7 @@ use tonic::Request;
 use crate::{
     clock::civil_date,
     contract::v1,
-    service::{App, Reply, fields::Fields, open},
+    service::{App, Reply, fields::Fields, open, transact},
     store::{
         self, Error,
         shipments::{self, Item, Shipment},
@@ -18,16 +18,13 @@ use crate::{
 pub(super) async fn get(app: &App, request: Request<v1::GetPackingListRequest>) -> Reply<v1::GetPackingListResponse> {
     let (call, request) = open(request)?;
     let id = Fields::one(|fields| fields.uuid("shipment_id", &request.shipment_id))?;
-    app.read(&call, id, move |conn, id, actor| {
-        Box::pin(async move {
-            let (parcel, items) = shipments::get(conn, actor, id).await?;
-            if !actor.is_staff() {
-                parcel.must_travel("INBOUND")?;
-            }
-            Ok(v1::GetPackingListResponse { html: page(&parcel, &items)? })
-        })
+    transact!(app.read(&call, id), |conn, id, actor| {
+        let (parcel, items) = shipments::get(conn, actor, id).await?;
+        if !actor.is_staff() {
+            parcel.must_travel("INBOUND")?;
+        }
+        Ok(v1::GetPackingListResponse { html: page(&parcel, &items)? })
     })
-    .await
 }
 
 /// Text that is no markup.

@@ -13,7 +13,7 @@ use crate::{
         claim::Outcome,
         parcel::{Arrival, Difference, Found},
     },
-    service::{App, Moment, Reply, claim::answer, fields::Fields, open_write},
+    service::{App, Moment, Reply, claim::answer, fields::Fields, open_write, transact},
     store::{self, Error, claims, set_aside::SetAside, shipments},
 };
 
@@ -62,10 +62,9 @@ pub(super) async fn receive(app: &App, request: Request<v1::ReceiveReturnRequest
     });
     let depot = fields.optional_model("depot", &request.depot);
     let (id, parcel, items, depot) = fields.finish(|| Some((id?, parcel?, items?, depot?)))?;
-    app.write(&call, id, &request, (items, depot), move |conn, (items, depot), moment| {
-        Box::pin(async move { receive_now(conn, parcel, &items, depot.as_deref(), moment).await })
+    transact!(app.write(&call, id, &request, (items, depot)), |conn, (items, depot), moment| {
+        receive_now(conn, parcel, &items, depot.as_deref(), moment).await
     })
-    .await
 }
 
 async fn receive_now(

@@ -10,6 +10,7 @@ use crate::{
         fields::Fields,
         open,
         page::Page,
+        transact,
         wire::{number, time},
     },
     store::report::{self, Asked, Share, Turnaround},
@@ -78,26 +79,23 @@ pub(super) async fn get(app: &App, request: Request<v1::GetReportRequest>) -> Re
     let after = after.map(|(group, state)| (group.to_owned(), state.to_owned()));
     let asked = Asked { by, first, last, model, after, limit: page.fetch() };
     let now = app.clock.now();
-    app.read(&call, (page, asked), move |conn, (page, asked), _| {
-        Box::pin(async move {
-            let mut told = v1::GetReportResponse { as_of_time: Some(time(now)), ..Default::default() };
-            if kind == ReportKind::Turnaround {
-                let mut rows = report::turnaround(conn, &asked, now).await?;
-                told.next_page_token = page.cut(&mut rows, |row| format!("{}/{}", row.name, row.state));
-                told.turnaround = rows.into_iter().map(turnaround).collect();
-                return Ok(told);
-            }
-            let mut rows = match kind {
-                ReportKind::Failures => report::failures(conn, &asked).await?,
-                _ => report::no_fault_found(conn, &asked).await?,
-            };
-            told.next_page_token = page.cut(&mut rows, |row| format!("{}/", row.name));
-            match kind {
-                ReportKind::Failures => told.failures = rows.into_iter().map(failure).collect(),
-                _ => told.no_fault_found = rows.into_iter().map(no_fault).collect(),
-            }
-            Ok(told)
-        })
+    transact!(app.read(&call, (page, asked)), |conn, (page, asked), _| {
+        let mut told = v1::GetReportResponse { as_of_time: Some(time(now)), ..Default::default() };
+        if kind == ReportKind::Turnaround {
+            let mut rows = report::turnaround(conn, &asked, now).await?;
+            told.next_page_token = page.cut(&mut rows, |row| format!("{}/{}", row.name, row.state));
+            told.turnaround = rows.into_iter().map(turnaround).collect();
+            return Ok(told);
+        }
+        let mut rows = match kind {
+            ReportKind::Failures => report::failures(conn, &asked).await?,
+            _ => report::no_fault_found(conn, &asked).await?,
+        };
+        told.next_page_token = page.cut(&mut rows, |row| format!("{}/", row.name));
+        match kind {
+            ReportKind::Failures => told.failures = rows.into_iter().map(failure).collect(),
+            _ => told.no_fault_found = rows.into_iter().map(no_fault).collect(),
+        }
+        Ok(told)
     })
-    .await
 }

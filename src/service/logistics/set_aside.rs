@@ -20,6 +20,7 @@ use crate::{
         fields::Fields,
         open, open_write,
         page::Page,
+        transact,
         wire::{number, text, time},
     },
     store::{
@@ -74,15 +75,12 @@ pub(super) async fn list(app: &App, request: Request<v1::ListSetAsideRequest>) -
     let settled = request.settled;
     let (page, filter) =
         fields.finish(|| Some((page?, Filter { settled, shipment_id: shipment_id?, after: after? })))?;
-    app.read(&call, (page, filter), move |conn, (page, filter), _| {
-        Box::pin(async move {
-            let mut found = set_aside::list(conn, &filter, page.fetch()).await?;
-            let next_page_token = page.cut(&mut found, |found| found.set_aside_id.to_string());
-            let set_aside = found.into_iter().map(on_the_wire).collect::<store::Result<_>>()?;
-            Ok(v1::ListSetAsideResponse { set_aside, next_page_token })
-        })
+    transact!(app.read(&call, (page, filter)), |conn, (page, filter), _| {
+        let mut found = set_aside::list(conn, &filter, page.fetch()).await?;
+        let next_page_token = page.cut(&mut found, |found| found.set_aside_id.to_string());
+        let set_aside = found.into_iter().map(on_the_wire).collect::<store::Result<_>>()?;
+        Ok(v1::ListSetAsideResponse { set_aside, next_page_token })
     })
-    .await
 }
 
 /// How one is to be settled.
@@ -118,30 +116,21 @@ pub(super) async fn settle(
         let (id, version, how) = (id?, version?, how?);
         Some((request_id?, Asked { id, version, how, claim: claim?, serial: serial?, reason: reason? }))
     })?;
-    app.write(&call, request_id, &request, asked, move |conn, asked, moment| {
-        Box::pin(async move { settle_now(conn, asked, moment).await })
+    transact!(app.write(&call, request_id, &request, asked), |conn, asked, moment| {
+        let held = set_aside::lock(&mut *conn, asked.id).await?;
+        if asked.version != 0 && asked.version != held.version {
+            return Err(Refusal::VersionMismatch { given: asked.version, current: held.version }.into());
+        }
+        asked.how.after(held.settled()?)?;
+        let mut received = None;
+        if let Some(claim) = asked.claim {
+            let claim = receive_after_all(&mut *conn, &held, claim, asked.serial, moment).await?;
+            received = answer::one(&mut *conn, claim, moment).await?;
+        }
+        let (actor, now) = (&moment.actor, moment.now);
+        let settled = set_aside::settle(conn, asked.id, asked.how, asked.claim, &asked.reason, actor, now).await?;
+        Ok(v1::SettleSetAsideResponse { set_aside: Some(on_the_wire(settled)?), claim: received })
     })
-    .await
-}
-
-async fn settle_now(
-    conn: &mut PgConnection,
-    asked: Asked,
-    moment: &Moment,
-) -> store::Result<v1::SettleSetAsideResponse> {
-    let held = set_aside::lock(&mut *conn, asked.id).await?;
-    if asked.version != 0 && asked.version != held.version {
-        return Err(Refusal::VersionMismatch { given: asked.version, current: held.version }.into());
-    }
-    asked.how.after(held.settled()?)?;
-    let mut received = None;
-    if let Some(claim) = asked.claim {
-        let claim = receive_after_all(&mut *conn, &held, claim, asked.serial, moment).await?;
-        received = answer::one(&mut *conn, claim, moment).await?;
-    }
-    let (actor, now) = (&moment.actor, moment.now);
-    let settled = set_aside::settle(conn, asked.id, asked.how, asked.claim, &asked.reason, actor, now).await?;
-    Ok(v1::SettleSetAsideResponse { set_aside: Some(on_the_wire(settled)?), claim: received })
 }
 
 /// It is this claim's unit: received in the parcel it was announced in, or, where nobody announced it, in the one it came in.

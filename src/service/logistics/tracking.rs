@@ -8,9 +8,9 @@ use crate::{
     contract::v1,
     domain::parcel::TrackingStatus,
     service::{
-        App, Moment, Reply,
+        App, Reply,
         fields::Fields,
-        open_write,
+        open_write, transact,
         wire::{number, text, time},
     },
     store::{self, Error, shipments, tracking, tracking::TrackingEvent},
@@ -46,10 +46,22 @@ pub(super) async fn record(
         let (carrier, tracking_number) = (carrier?, tracking_number?);
         Some((id?, Told { parcel: parcel?, carrier, tracking_number, events: events? }))
     })?;
-    app.write(&call, id, &request, told, move |conn, told, moment| {
-        Box::pin(async move { record_now(conn, &told, moment).await })
+    transact!(app.write(&call, id, &request, told), |conn, told, moment| {
+        let (actor, carrier, number) = (&moment.actor, told.carrier.as_str(), told.tracking_number.as_str());
+        if let Some(id) = told.parcel {
+            let (parcel, _) = shipments::get(&mut *conn, actor, id).await?;
+            if !actor.is_staff() && !parcel.is_inbound() {
+                return Err(Error::invalid("shipment_id", "a parcel from the maker is numbered by its staff"));
+            }
+            shipments::number(&mut *conn, id, carrier, number).await?;
+        }
+        let recorded = tracking::record(&mut *conn, actor, (carrier, number), &told.events, moment.now).await?;
+        let parcels = tracking::parcels(conn, actor, carrier, number).await?;
+        Ok(v1::RecordTrackingResponse {
+            shipment_ids: parcels.iter().map(ToString::to_string).collect(),
+            recorded: i32::try_from(recorded).unwrap_or(i32::MAX),
+        })
     })
-    .await
 }
 
 fn event(
@@ -71,27 +83,6 @@ fn event(
         status: status?.to_string(),
         place: place?,
         happened_at: happened_at??,
-    })
-}
-
-async fn record_now(
-    conn: &mut PgConnection,
-    told: &Told,
-    moment: &Moment,
-) -> store::Result<v1::RecordTrackingResponse> {
-    let (actor, carrier, number) = (&moment.actor, told.carrier.as_str(), told.tracking_number.as_str());
-    if let Some(id) = told.parcel {
-        let (parcel, _) = shipments::get(&mut *conn, actor, id).await?;
-        if !actor.is_staff() && !parcel.is_inbound() {
-            return Err(Error::invalid("shipment_id", "a parcel from the maker is numbered by its staff"));
-        }
-        shipments::number(&mut *conn, id, carrier, number).await?;
-    }
-    let recorded = tracking::record(&mut *conn, actor, (carrier, number), &told.events, moment.now).await?;
-    let parcels = tracking::parcels(conn, actor, carrier, number).await?;
-    Ok(v1::RecordTrackingResponse {
-        shipment_ids: parcels.iter().map(ToString::to_string).collect(),
-        recorded: i32::try_from(recorded).unwrap_or(i32::MAX),
     })
 }
 

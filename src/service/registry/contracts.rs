@@ -12,6 +12,7 @@ use crate::{
         fields::Fields,
         open, open_write,
         page::Page,
+        transact,
         wire::{date, number, text, time},
     },
     store::contracts::{self, Change, ContractRow},
@@ -73,37 +74,28 @@ pub(super) async fn create(
     let number = fields.name("contract_number", &request.contract_number, "._/-");
     let terms = terms(&mut fields, &request.terms.unwrap_or_default());
     let (id, number, terms) = fields.finish(|| Some((id?, number?, terms?)))?;
-    app.write(&call, id, &request, number, move |conn, number, moment| {
-        Box::pin(async move {
-            let draft = contracts::create(conn, &number, terms, &moment.actor, moment.now).await?;
-            Ok(v1::CreateContractResponse { contract: Some(contract(draft)) })
-        })
+    transact!(app.write(&call, id, &request, number), |conn, number, moment| {
+        let draft = contracts::create(conn, &number, terms, &moment.actor, moment.now).await?;
+        Ok(v1::CreateContractResponse { contract: Some(contract(draft)) })
     })
-    .await
 }
 
 pub(super) async fn get(app: &App, request: Request<v1::GetContractRequest>) -> Reply<v1::GetContractResponse> {
     let (call, request) = open(request)?;
     let number = Fields::one(|fields| fields.name("contract_number", &request.contract_number, "._/-"))?;
-    app.read(&call, number, move |conn, number, _| {
-        Box::pin(async move {
-            Ok(v1::GetContractResponse { contract: Some(contract(contracts::get(conn, &number).await?)) })
-        })
+    transact!(app.read(&call, number), |conn, number, _| {
+        Ok(v1::GetContractResponse { contract: Some(contract(contracts::get(conn, &number).await?)) })
     })
-    .await
 }
 
 pub(super) async fn list(app: &App, request: Request<v1::ListContractsRequest>) -> Reply<v1::ListContractsResponse> {
     let (call, request) = open(request)?;
     let page = Fields::one(|fields| Page::read(fields, &call, request.page_size, &request.page_token, &()))?;
-    app.read(&call, page, move |conn, page, _| {
-        Box::pin(async move {
-            let mut found = contracts::list(conn, page.after.as_deref().unwrap_or(""), page.fetch()).await?;
-            let next_page_token = page.cut(&mut found, |contract| contract.contract_number.clone());
-            Ok(v1::ListContractsResponse { contracts: found.into_iter().map(contract).collect(), next_page_token })
-        })
+    transact!(app.read(&call, page), |conn, page, _| {
+        let mut found = contracts::list(conn, page.after.as_deref().unwrap_or(""), page.fetch()).await?;
+        let next_page_token = page.cut(&mut found, |contract| contract.contract_number.clone());
+        Ok(v1::ListContractsResponse { contracts: found.into_iter().map(contract).collect(), next_page_token })
     })
-    .await
 }
 
 /// What a confirmation and a revocation have in common: the contract's number, and the change.
@@ -129,13 +121,10 @@ macro_rules! changes {
             let from = (request.from_date.as_ref(), civil_date(app.clock.now()));
             let change = change(&mut fields, &request.contract_number, from, &request.reason, request.version);
             let (id, asked) = fields.finish(|| id.zip(change))?;
-            app.write(&call, id, &request, asked, |conn, (number, change), moment| {
-                Box::pin(async move {
-                    let changed = $change(conn, &number, &change, &moment.actor, moment.now).await?;
-                    Ok(v1::$reply { contract: Some(contract(changed)) })
-                })
+            transact!(app.write(&call, id, &request, asked), |conn, (number, change), moment| {
+                let changed = $change(conn, &number, &change, &moment.actor, moment.now).await?;
+                Ok(v1::$reply { contract: Some(contract(changed)) })
             })
-            .await
         }
     };
 }
@@ -148,11 +137,8 @@ pub(super) async fn list_versions(
 ) -> Reply<v1::ListContractVersionsResponse> {
     let (call, request) = open(request)?;
     let number = Fields::one(|fields| fields.name("contract_number", &request.contract_number, "._/-"))?;
-    app.read(&call, number, move |conn, number, _| {
-        Box::pin(async move {
-            let versions = contracts::versions(conn, &number).await?;
-            Ok(v1::ListContractVersionsResponse { versions: versions.into_iter().map(contract).collect() })
-        })
+    transact!(app.read(&call, number), |conn, number, _| {
+        let versions = contracts::versions(conn, &number).await?;
+        Ok(v1::ListContractVersionsResponse { versions: versions.into_iter().map(contract).collect() })
     })
-    .await
 }

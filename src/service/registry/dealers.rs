@@ -4,7 +4,7 @@ use tonic::Request;
 
 use crate::{
     contract::v1::{self, DealerStatus},
-    service::{App, Reply, fields::Fields, open, open_write, page::Page},
+    service::{App, Reply, fields::Fields, open, open_write, page::Page, transact},
     store::dealers::{self, Change, Dealer},
 };
 
@@ -25,36 +25,27 @@ pub(super) async fn create(app: &App, request: Request<v1::CreateDealerRequest>)
     let dealer_id = fields.name("dealer_id", &request.dealer_id, "._-");
     let name = fields.text("name", &request.name, 100);
     let (id, dealer_id, name) = fields.finish(|| Some((id?, dealer_id?, name?)))?;
-    app.write(&call, id, &request, (dealer_id, name), move |conn, (dealer_id, name), _| {
-        Box::pin(async move {
-            Ok(v1::CreateDealerResponse { dealer: Some(dealer(dealers::create(conn, &dealer_id, &name).await?)) })
-        })
+    transact!(app.write(&call, id, &request, (dealer_id, name)), |conn, (dealer_id, name), _| {
+        Ok(v1::CreateDealerResponse { dealer: Some(dealer(dealers::create(conn, &dealer_id, &name).await?)) })
     })
-    .await
 }
 
 pub(super) async fn get(app: &App, request: Request<v1::GetDealerRequest>) -> Reply<v1::GetDealerResponse> {
     let (call, request) = open(request)?;
     let dealer_id = Fields::one(|fields| fields.name("dealer_id", &request.dealer_id, "._-"))?;
-    app.read(&call, dealer_id, move |conn, dealer_id, _| {
-        Box::pin(
-            async move { Ok(v1::GetDealerResponse { dealer: Some(dealer(dealers::get(conn, &dealer_id).await?)) }) },
-        )
+    transact!(app.read(&call, dealer_id), |conn, dealer_id, _| {
+        Ok(v1::GetDealerResponse { dealer: Some(dealer(dealers::get(conn, &dealer_id).await?)) })
     })
-    .await
 }
 
 pub(super) async fn list(app: &App, request: Request<v1::ListDealersRequest>) -> Reply<v1::ListDealersResponse> {
     let (call, request) = open(request)?;
     let page = Fields::one(|fields| Page::read(fields, &call, request.page_size, &request.page_token, &()))?;
-    app.read(&call, page, move |conn, page, _| {
-        Box::pin(async move {
-            let mut found = dealers::list(conn, page.after.as_deref().unwrap_or(""), page.fetch()).await?;
-            let next_page_token = page.cut(&mut found, |dealer| dealer.dealer_id.clone());
-            Ok(v1::ListDealersResponse { dealers: found.into_iter().map(dealer).collect(), next_page_token })
-        })
+    transact!(app.read(&call, page), |conn, page, _| {
+        let mut found = dealers::list(conn, page.after.as_deref().unwrap_or(""), page.fetch()).await?;
+        let next_page_token = page.cut(&mut found, |dealer| dealer.dealer_id.clone());
+        Ok(v1::ListDealersResponse { dealers: found.into_iter().map(dealer).collect(), next_page_token })
     })
-    .await
 }
 
 /// A call that changes a dealer: `$read` reads what, as columns of `Change`.
@@ -67,13 +58,10 @@ macro_rules! changes {
             let read: fn(&mut Fields, &v1::$request) -> Option<Change> = $read;
             let change = read(&mut fields, &request);
             let (id, dealer_id, version, change) = fields.finish(|| Some((id?, dealer_id?, version?, change?)))?;
-            app.write(&call, id, &request, dealer_id, move |conn, dealer_id, _| {
-                Box::pin(async move {
-                    let changed = dealers::change(conn, &dealer_id, version, change).await?;
-                    Ok(v1::$reply { dealer: Some(dealer(changed)) })
-                })
+            transact!(app.write(&call, id, &request, dealer_id), |conn, dealer_id, _| {
+                let changed = dealers::change(conn, &dealer_id, version, change).await?;
+                Ok(v1::$reply { dealer: Some(dealer(changed)) })
             })
-            .await
         }
     };
 }

@@ -7,7 +7,7 @@ use crate::{
     clock::civil_date,
     contract::v1,
     domain::{refusal::Refusal, serial::Serial},
-    service::{App, Moment, Reply, fields::Fields, open_write, status},
+    service::{App, Moment, Reply, fields::Fields, open_write, status, transact},
     store::{
         self, Error,
         history::{self, Repair, Replacement},
@@ -62,13 +62,13 @@ pub(super) async fn record(app: &App, request: Request<v1::RecordHistoryRequest>
     if request.repairs.is_empty() && request.replacements.is_empty() {
         fields.violate("repairs", "must have at least one entry, or replacements must");
     }
-    let repairs = fields.each(&request.repairs, |fields, at, given| repair(fields, at, given, today));
-    let replacements = fields.each(&request.replacements, |fields, at, given| replacement(fields, at, given, today));
+    let repairs: Option<Vec<_>> = fields.each(&request.repairs, |fields, at, given| repair(fields, at, given, today));
+    let replacements: Option<Vec<_>> =
+        fields.each(&request.replacements, |fields, at, given| replacement(fields, at, given, today));
     let (id, asked) = fields.finish(|| Some((id?, (repairs?, replacements?))))?;
-    app.write(&call, id, &request, asked, move |conn, (repairs, replacements): (Vec<_>, Vec<_>), moment| {
-        Box::pin(async move { write(conn, &repairs, &replacements, moment).await })
+    transact!(app.write(&call, id, &request, asked), |conn, (repairs, replacements), moment| {
+        write(conn, &repairs, &replacements, moment).await
     })
-    .await
 }
 
 async fn write(

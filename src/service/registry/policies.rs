@@ -9,7 +9,7 @@ use crate::{
     service::{
         App, Reply, draft,
         fields::Fields,
-        open, open_write,
+        open, open_write, transact,
         wire::{date, text, time},
     },
     store::{
@@ -45,31 +45,25 @@ pub(super) async fn publish(app: &App, request: Request<v1::PublishPolicyRequest
     let (call, request, id, mut fields) = open_write(request)?;
     let draft = draft(&mut fields, &request.document);
     let (id, draft) = fields.finish(|| Some((id?, draft?)))?;
-    app.write(&call, id, &request, draft, |conn, draft, moment| {
-        Box::pin(async move {
-            // Asked here and not with the other faults: the same request again, days later, still gets its first reply.
-            if draft.effective_on <= moment.today {
-                return Err(Error::invalid(
-                    "document.effective_on",
-                    "must lie after today: a version holds for later sales",
-                ));
-            }
-            let published = policies::publish(conn, draft, &moment.actor, moment.now).await?;
-            Ok(v1::PublishPolicyResponse { policy: Some(version(published)?) })
-        })
+    transact!(app.write(&call, id, &request, draft), |conn, draft, moment| {
+        // Asked here and not with the other faults: the same request again, days later, still gets its first reply.
+        if draft.effective_on <= moment.today {
+            return Err(Error::invalid(
+                "document.effective_on",
+                "must lie after today: a version holds for later sales",
+            ));
+        }
+        let published = policies::publish(conn, draft, &moment.actor, moment.now).await?;
+        Ok(v1::PublishPolicyResponse { policy: Some(version(published)?) })
     })
-    .await
 }
 
 pub(super) async fn list(app: &App, request: Request<v1::ListPoliciesRequest>) -> Reply<v1::ListPoliciesResponse> {
     let (call, _) = open(request)?;
-    app.read(&call, (), |conn, (), _| {
-        Box::pin(async move {
-            let found = policies::list(conn).await?;
-            Ok(v1::ListPoliciesResponse { policies: found.into_iter().map(version).collect::<Result<_, _>>()? })
-        })
+    transact!(app.read(&call, ()), |conn, (), _| {
+        let found = policies::list(conn).await?;
+        Ok(v1::ListPoliciesResponse { policies: found.into_iter().map(version).collect::<Result<_, _>>()? })
     })
-    .await
 }
 
 pub(super) async fn publish_calendar(
@@ -90,15 +84,12 @@ pub(super) async fn publish_calendar(
         fields.violate(&field, rule);
     }
     let (id, asked) = fields.finish(|| Some((id?, (year?, calendar?))))?;
-    app.write(&call, id, &request, asked, |conn, (year, calendar), moment| {
-        Box::pin(async move {
-            match policies::publish_year(conn, year, &calendar, Some((&moment.actor, moment.now))).await? {
-                true => Ok(v1::PublishCalendarYearResponse { year }),
-                false => Err(Refusal::AlreadyExists(format!("the calendar of {year}")).into()),
-            }
-        })
+    transact!(app.write(&call, id, &request, asked), |conn, (year, calendar), moment| {
+        match policies::publish_year(conn, year, &calendar, Some((&moment.actor, moment.now))).await? {
+            true => Ok(v1::PublishCalendarYearResponse { year }),
+            false => Err(Refusal::AlreadyExists(format!("the calendar of {year}")).into()),
+        }
     })
-    .await
 }
 
 /// Days, each once.

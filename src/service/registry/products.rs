@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::{
     contract::v1,
-    service::{App, Reply, fields::Fields, open, page::Page, wire::number},
+    service::{App, Reply, fields::Fields, open, page::Page, transact, wire::number},
     store::catalogue::{self, Product},
 };
 
@@ -42,47 +42,35 @@ fn read(id: &str, given: Option<&v1::Product>) -> Result<(Uuid, Product), Status
 pub(super) async fn create(app: &App, request: Request<v1::CreateProductRequest>) -> Reply<v1::CreateProductResponse> {
     let (call, request) = open(request)?;
     let (id, new) = read(&request.request_id, request.product.as_ref())?;
-    app.write(&call, id, &request, new, move |conn, new, _| {
-        Box::pin(async move {
-            catalogue::create(conn, &new).await?;
-            Ok(v1::CreateProductResponse { product: Some(product(new)) })
-        })
+    transact!(app.write(&call, id, &request, new), |conn, new, _| {
+        catalogue::create(conn, &new).await?;
+        Ok(v1::CreateProductResponse { product: Some(product(new)) })
     })
-    .await
 }
 
 pub(super) async fn get(app: &App, request: Request<v1::GetProductRequest>) -> Reply<v1::GetProductResponse> {
     let (call, request) = open(request)?;
     let model = Fields::one(|fields| fields.model("model", &request.model))?;
-    app.read(&call, model, move |conn, model, _| {
-        Box::pin(
-            async move { Ok(v1::GetProductResponse { product: Some(product(catalogue::get(conn, &model).await?)) }) },
-        )
+    transact!(app.read(&call, model), |conn, model, _| {
+        Ok(v1::GetProductResponse { product: Some(product(catalogue::get(conn, &model).await?)) })
     })
-    .await
 }
 
 pub(super) async fn list(app: &App, request: Request<v1::ListProductsRequest>) -> Reply<v1::ListProductsResponse> {
     let (call, request) = open(request)?;
     let page = Fields::one(|fields| Page::read(fields, &call, request.page_size, &request.page_token, &()))?;
-    app.read(&call, page, move |conn, page, _| {
-        Box::pin(async move {
-            let mut found = catalogue::list(conn, page.after.as_deref().unwrap_or(""), page.fetch()).await?;
-            let next_page_token = page.cut(&mut found, |product| product.model.clone());
-            Ok(v1::ListProductsResponse { products: found.into_iter().map(product).collect(), next_page_token })
-        })
+    transact!(app.read(&call, page), |conn, page, _| {
+        let mut found = catalogue::list(conn, page.after.as_deref().unwrap_or(""), page.fetch()).await?;
+        let next_page_token = page.cut(&mut found, |product| product.model.clone());
+        Ok(v1::ListProductsResponse { products: found.into_iter().map(product).collect(), next_page_token })
     })
-    .await
 }
 
 pub(super) async fn update(app: &App, request: Request<v1::UpdateProductRequest>) -> Reply<v1::UpdateProductResponse> {
     let (call, request) = open(request)?;
     let (id, changed) = read(&request.request_id, request.product.as_ref())?;
-    app.write(&call, id, &request, changed, move |conn, changed, moment| {
-        Box::pin(async move {
-            catalogue::update(conn, &changed, &moment.actor, moment.now).await?;
-            Ok(v1::UpdateProductResponse { product: Some(product(changed)) })
-        })
+    transact!(app.write(&call, id, &request, changed), |conn, changed, moment| {
+        catalogue::update(conn, &changed, &moment.actor, moment.now).await?;
+        Ok(v1::UpdateProductResponse { product: Some(product(changed)) })
     })
-    .await
 }

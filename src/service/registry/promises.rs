@@ -9,7 +9,7 @@ use crate::{
     contract::v1,
     domain::{refusal::Refusal, serial::Serial},
     service::{
-        App, Moment, Reply, open_write,
+        App, Moment, Reply, open_write, transact,
         wire::{date, time},
     },
     store::{
@@ -57,13 +57,10 @@ pub(super) async fn record(
         };
         Some((id?, (serial?, given)))
     })?;
-    app.write(&call, id, &request, given, move |conn, (serial, given), moment| {
-        Box::pin(async move {
-            write(conn, &serial, &given, moment).await?;
-            Ok(v1::RecordDealerPromiseResponse { promise: Some(promise(given)) })
-        })
+    transact!(app.write(&call, id, &request, given), |conn, (serial, given), moment| {
+        write(conn, &serial, &given, moment).await?;
+        Ok(v1::RecordDealerPromiseResponse { promise: Some(promise(given)) })
     })
-    .await
 }
 
 async fn write(conn: &mut PgConnection, serial: &Serial, given: &Promise, moment: &Moment) -> store::Result<()> {

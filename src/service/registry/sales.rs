@@ -10,7 +10,7 @@ use crate::{
     service::{
         App, Moment, Reply,
         fields::Fields,
-        open, open_write,
+        open, open_write, transact,
         wire::{date, text, time},
     },
     store::{
@@ -114,13 +114,10 @@ pub(super) async fn register(app: &App, request: Request<v1::RegisterSaleRequest
         };
         Some((id?, Given { serial: serial?, model: model?, sale, customer: customer? }))
     })?;
-    app.write(&call, id, &request, given, move |conn, given, moment| {
-        Box::pin(async move {
-            let registered = record(conn, given, moment).await?;
-            Ok(v1::RegisterSaleResponse { sale: Some(sale(registered, &moment.actor)) })
-        })
+    transact!(app.write(&call, id, &request, given), |conn, given, moment| {
+        let registered = record(conn, given, moment).await?;
+        Ok(v1::RegisterSaleResponse { sale: Some(sale(registered, &moment.actor)) })
     })
-    .await
 }
 
 async fn record(conn: &mut PgConnection, given: Given, moment: &Moment) -> store::Result<Sale> {
@@ -161,16 +158,13 @@ pub(super) async fn cancel(app: &App, request: Request<v1::CancelSaleRequest>) -
     let version = fields.version(request.version);
     let reason = fields.text("reason", &request.reason, 500);
     let (id, asked) = fields.finish(|| Some((id?, (serial?, Cancellation { version: version?, reason: reason? }))))?;
-    app.write(&call, id, &request, asked, move |conn, (serial, cancellation), moment| {
-        Box::pin(async move {
-            dealers::must_be_active(&mut *conn, &moment.actor).await?;
-            let (_, lineage) = units::lock_lineage(&mut *conn, &serial).await?;
-            let cancelled = sales::cancel(&mut *conn, &serial, cancellation, &moment.actor, moment.now).await?;
-            no_open_claim(conn, &lineage, "a claim for the unit is open: its sale is not cancelled").await?;
-            Ok(v1::CancelSaleResponse { sale: Some(sale(cancelled, &moment.actor)) })
-        })
+    transact!(app.write(&call, id, &request, asked), |conn, (serial, cancellation), moment| {
+        dealers::must_be_active(&mut *conn, &moment.actor).await?;
+        let (_, lineage) = units::lock_lineage(&mut *conn, &serial).await?;
+        let cancelled = sales::cancel(&mut *conn, &serial, cancellation, &moment.actor, moment.now).await?;
+        no_open_claim(conn, &lineage, "a claim for the unit is open: its sale is not cancelled").await?;
+        Ok(v1::CancelSaleResponse { sale: Some(sale(cancelled, &moment.actor)) })
     })
-    .await
 }
 
 pub(super) async fn list_versions(
@@ -179,16 +173,13 @@ pub(super) async fn list_versions(
 ) -> Reply<v1::ListSaleVersionsResponse> {
     let (call, request) = open(request)?;
     let serial = Fields::one(|fields| fields.serial("serial", &request.serial))?;
-    app.read(&call, serial, move |conn, serial, actor| {
-        Box::pin(async move {
-            units::get(&mut *conn, &serial).await?;
-            let versions = sales::versions(conn, actor, &serial).await?;
-            if versions.is_empty() {
-                return Err(Error::not_found("sale", serial));
-            }
-            let versions = versions.into_iter().map(|version| sale(version, actor)).collect();
-            Ok(v1::ListSaleVersionsResponse { versions })
-        })
+    transact!(app.read(&call, serial), |conn, serial, actor| {
+        units::get(&mut *conn, &serial).await?;
+        let versions = sales::versions(conn, actor, &serial).await?;
+        if versions.is_empty() {
+            return Err(Error::not_found("sale", serial));
+        }
+        let versions = versions.into_iter().map(|version| sale(version, actor)).collect();
+        Ok(v1::ListSaleVersionsResponse { versions })
     })
-    .await
 }

@@ -12,7 +12,7 @@ use crate::{
     auth::Call,
     contract::v1,
     domain::{coverage::decide, policy::Policies},
-    service::{App, Replies, Reply, fields::Fields, open, status, wire::number},
+    service::{App, Replies, Reply, fields::Fields, open, status, transact, wire::number},
     store::{
         Error,
         claims::{self, ToReplay},
@@ -31,10 +31,10 @@ pub(super) async fn simulate(
     let draft = draft(&mut fields, &request.document);
     let since = fields.past_time("from_time", request.from_time.as_ref(), app.clock.now());
     let (draft, since) = fields.finish(|| Some((draft?, since?)))?;
-    let asked = app.read(&call, app.rules.clone(), move |conn, rules, _| {
-        Box::pin(async move { Ok((rules.current(&mut *conn).await?, claims::count_recorded(conn, since).await?)) })
+    let asked = transact!(app.read(&call, app.rules.clone()), |conn, rules, _| {
+        Ok((rules.current(&mut *conn).await?, claims::count_recorded(conn, since).await?))
     });
-    let (published, total) = asked.await?.into_inner();
+    let (published, total) = asked?.into_inner();
     // Alone, it is in force for every sale.
     let policies = Policies::new(vec![draft], published.calendar().clone());
     let policies = policies.map_err(|error| status::of(&Error::broken(error)))?;
@@ -72,10 +72,10 @@ impl Simulation {
         let Some(after) = self.after else { return Ok(None) };
         let call = Call { deadline: Instant::now() + self.call.patience, ..self.call.clone() };
         let since = self.since;
-        let page = self.app.read(&call, after, move |conn, after, _| {
-            Box::pin(async move { claims::recorded(conn, since, after, PAGE as i64).await })
+        let page = transact!(self.app.read(&call, after), |conn, after, _| {
+            claims::recorded(conn, since, after, PAGE as i64).await
         });
-        let page = page.await?.into_inner();
+        let page = page?.into_inner();
         let changed: Vec<_> = page.iter().filter_map(|recorded| changed(&self.policies, recorded)).collect();
         self.after = page.last().filter(|_| page.len() == PAGE).map(|last| (last.claim_id, last.sequence));
         self.done += page.len() as i64;

@@ -13,7 +13,7 @@ use crate::{
     service::{
         App, Reply,
         fields::Fields,
-        open, open_write,
+        open, open_write, transact,
         wire::{contact, date, text},
     },
     store::{
@@ -87,40 +87,34 @@ pub(super) async fn register(
         Some(unit)
     });
     let (id, given) = fields.finish(|| Some((id?, given?)))?;
-    app.write(&call, id, &request, given, move |conn, given, moment| {
-        Box::pin(async move {
-            let new = units::register(conn, &given, moment.now).await?;
-            // At most 1,000.
-            Ok(v1::RegisterUnitsResponse { registered_count: i32::try_from(new).unwrap_or(i32::MAX) })
-        })
+    transact!(app.write(&call, id, &request, given), |conn, given, moment| {
+        let new = units::register(conn, &given, moment.now).await?;
+        // At most 1,000.
+        Ok(v1::RegisterUnitsResponse { registered_count: i32::try_from(new).unwrap_or(i32::MAX) })
     })
-    .await
 }
 
 pub(super) async fn get(app: &App, request: Request<v1::GetUnitRequest>) -> Reply<v1::GetUnitResponse> {
     let (call, request) = open(request)?;
     let serial = Fields::one(|fields| fields.serial("serial", &request.serial))?;
-    app.read(&call, serial, move |conn, serial, actor| {
-        Box::pin(async move {
-            let found = units::get(&mut *conn, &serial).await?;
-            let lineage = history::lineage(&mut *conn, &serial).await?;
-            let repairs = history::repairs(&mut *conn, &up_to(&lineage, &serial)).await?;
-            let sale = crate::store::sales::of_original(&mut *conn, &serial).await?;
-            let sale = sale.filter(|sale| actor.may_see(Some(&sale.dealer_id), sale.customer_id));
-            let customer = match sale.as_ref().and_then(|sale| sale.customer_id) {
-                Some(id) => people::person(&mut *conn, id).await?,
-                None => None,
-            };
-            Ok(v1::GetUnitResponse {
-                unit: Some(unit(found)),
-                lineage: lineage.into_iter().map(replacement).collect(),
-                repairs: repairs.into_iter().map(|found| repair(found, actor)).collect(),
-                sale: sale.map(|found| sales::sale(found, actor)),
-                customer: customer.map(contact),
-            })
+    transact!(app.read(&call, serial), |conn, serial, actor| {
+        let found = units::get(&mut *conn, &serial).await?;
+        let lineage = history::lineage(&mut *conn, &serial).await?;
+        let repairs = history::repairs(&mut *conn, &up_to(&lineage, &serial)).await?;
+        let sale = crate::store::sales::of_original(&mut *conn, &serial).await?;
+        let sale = sale.filter(|sale| actor.may_see(Some(&sale.dealer_id), sale.customer_id));
+        let customer = match sale.as_ref().and_then(|sale| sale.customer_id) {
+            Some(id) => people::person(&mut *conn, id).await?,
+            None => None,
+        };
+        Ok(v1::GetUnitResponse {
+            unit: Some(unit(found)),
+            lineage: lineage.into_iter().map(replacement).collect(),
+            repairs: repairs.into_iter().map(|found| repair(found, actor)).collect(),
+            sale: sale.map(|found| sales::sale(found, actor)),
+            customer: customer.map(contact),
         })
     })
-    .await
 }
 
 /// The units of a lineage from the original up to this one: what came after is not its own.
