@@ -30,7 +30,6 @@ use crate::{
 };
 pub use columns::columns;
 pub use replay::{ToReplay, count_recorded, recorded};
-use row::Row;
 
 /// Events, one of a claim, each with the decision that it was made with: the one place where events are written. `$given` gives
 /// the columns that `given` names, in the order in which numbers are drawn; $5 is now, $6 the actor. The transaction holds each
@@ -242,7 +241,7 @@ async fn append(
 
 /// Gives a claim of the caller's.
 pub async fn get(conn: &mut PgConnection, actor: &Actor, id: Uuid) -> Result<Claim> {
-    Ok(row::by_ids(conn, actor, &[id], false).await?.pop().ok_or_else(|| Error::not_found("claim", id))?.1)
+    row::by_ids(conn, actor, &[id], false).await?.pop().ok_or_else(|| Error::not_found("claim", id))
 }
 
 /// When the claim's unit was received at the depot.
@@ -263,7 +262,7 @@ pub async fn lock_all(conn: &mut PgConnection, actor: &Actor, ids: &[Uuid]) -> R
     let found = row::by_ids(conn, actor, ids, true).await?;
     ids.iter()
         .map(|id| {
-            let claim = found.iter().find(|(found, _)| found == id).map(|(_, claim)| claim.clone());
+            let claim = found.iter().find(|claim| claim.id == *id).cloned();
             claim.ok_or_else(|| Error::not_found("claim", id))
         })
         .collect()
@@ -288,7 +287,7 @@ pub struct Filter {
 
 /// Lists at most `limit` claims of the caller's, newest first.
 pub async fn list(conn: &mut PgConnection, actor: &Actor, filter: &Filter, limit: i64) -> Result<Vec<Claim>> {
-    let rows: Vec<Row> = sqlx::query_as(
+    let claims = sqlx::query_as(
         "SELECT * FROM claims
           WHERE ($1::text IS NULL OR dealer_id = $1) AND ($2::uuid IS NULL OR customer_id = $2)
             AND (cardinality($3::text[]) = 0 OR state = ANY ($3)) AND ($4::text IS NULL OR serial = $4)
@@ -306,10 +305,8 @@ pub async fn list(conn: &mut PgConnection, actor: &Actor, filter: &Filter, limit
     .bind(filter.before)
     .bind(filter.filed_until)
     .bind(filter.due_before)
-    .bind(limit)
-    .fetch_all(conn)
-    .await?;
-    rows.into_iter().map(Claim::try_from).collect()
+    .bind(limit);
+    Ok(claims.fetch_all(conn).await?)
 }
 
 /// Every decision of these claims, in order. Row-level security shows none of another tenant's.

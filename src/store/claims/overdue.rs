@@ -4,7 +4,6 @@ use chrono::NaiveDate;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::row::Row;
 use crate::{domain::claim::Claim, store::error::Result, telemetry};
 
 /// At most `limit` claims that a quote or an authorization ended for before `today`, the longest over first, after one of them.
@@ -24,13 +23,11 @@ pub async fn list(
 
 /// Holds a claim to the end of the transaction; none where somebody else holds it. The span is linked with the one that wrote last.
 pub async fn hold(conn: &mut PgConnection, id: Uuid) -> Result<Option<Claim>> {
-    let row: Option<Row> = sqlx::query_as("SELECT * FROM claims WHERE claim_id = $1 FOR NO KEY UPDATE SKIP LOCKED")
-        .bind(id)
-        .fetch_optional(&mut *conn)
-        .await?;
+    let held = sqlx::query_as("SELECT * FROM claims WHERE claim_id = $1 FOR NO KEY UPDATE SKIP LOCKED");
+    let claim = held.bind(id).fetch_optional(&mut *conn).await?;
     let last = "SELECT traceparent FROM claim_events WHERE claim_id = $1 ORDER BY sequence DESC LIMIT 1";
     if let Some(span) = sqlx::query_scalar::<_, Option<String>>(last).bind(id).fetch_optional(conn).await?.flatten() {
         telemetry::goes_on_from(span);
     }
-    row.map(Claim::try_from).transpose()
+    Ok(claim)
 }

@@ -1,213 +1,155 @@
-//! A claim's row: written from the claim, read back in one `TryFrom`.
+//! A claim's row: written from the claim, and read back as one.
 
-use chrono::{DateTime, NaiveDate, Utc};
-use sqlx::{FromRow, PgConnection, Postgres, postgres::PgArguments, query::Query, types::Json};
+use sqlx::{
+    FromRow, PgConnection, Postgres, Row,
+    postgres::{PgArguments, PgRow},
+    query::Query,
+    types::Json,
+};
 use uuid::Uuid;
 
 use super::columns;
 use crate::{
     domain::{
         actor::Actor,
-        claim::{
-            Appeal, AppealOutcome, Charge, Claim, Goodwill, Guidance, Outcome, OutcomeName, Seal, State, StateName,
-            VoucherDispute, VoucherVerdict,
-        },
-        clause::Clause,
-        coverage::Remedy,
-        event::{Filing, Stage, Vouchers},
-        facts::{Appearance, Part, Told},
+        claim::{Appeal, Charge, Claim, Goodwill, Outcome, OutcomeName, State, StateName, VoucherDispute},
+        event::{Filing, Vouchers},
+        facts::Told,
         money::Fen,
-        next::Targets,
-        region::Region,
-        return_number::ReturnNumber,
         serial::Serial,
     },
-    store::error::{Error, Result},
+    store::error::Result,
 };
 
-#[derive(FromRow)]
-pub(super) struct Row {
-    claim_id: Uuid,
-    serial: Serial,
-    dealer_id: Option<String>,
-    customer_id: Uuid,
-    part: Option<Part>,
-    fault_code: Option<String>,
-    performance_fault: Option<bool>,
-    appearance: Option<Appearance>,
-    power_supply_damage: Option<bool>,
-    region_of_use: Option<Region>,
-    invoice_number: Option<String>,
-    warranty_card_number: Option<String>,
-    voucher_verified: bool,
-    filed_at: DateTime<Utc>,
-    reported_on: NaiveDate,
-    state: StateName,
-    guidance: Option<Guidance>,
-    reason: Option<String>,
-    return_number: Option<ReturnNumber>,
-    swapped_for: Option<Serial>,
-    inbound_shipment_id: Option<Uuid>,
-    seal: Option<Seal>,
-    no_fault_found: bool,
-    findings: Vec<Clause>,
-    remedy: Remedy,
-    decided: Stage,
-    outcome: Option<OutcomeName>,
-    outcome_serial: Option<Serial>,
-    outbound_shipment_id: Option<Uuid>,
-    version: i64,
-    entered_at: DateTime<Utc>,
-    #[sqlx(json)]
-    targets: Targets,
-    invoice_on: Option<NaiveDate>,
-    dispute_given_on: Option<NaiveDate>,
-    dispute_registered_on: Option<NaiveDate>,
-    dispute_by_seller: bool,
-    dispute_verdict: Option<VoucherVerdict>,
-    symptoms: Vec<String>,
-    quote_id: Option<Uuid>,
-    charge_fen: Option<i64>,
-    charge_vat_fen: Option<i64>,
-    paid: bool,
-    appeal_reason: Option<String>,
-    appeal_outcome: Option<AppealOutcome>,
-    appeal_outcome_reason: Option<String>,
-    goodwill_remedy: Option<Remedy>,
-    goodwill_cost_fen: Option<i64>,
-}
-
-impl TryFrom<Row> for Claim {
-    type Error = Error;
-
-    fn try_from(row: Row) -> Result<Self> {
-        let (state, dispute, appeal, goodwill) = (row.state()?, row.dispute(), row.appeal(), row.goodwill());
-        let charge = row.charge_fen.zip(row.charge_vat_fen);
-        let told = Told {
-            part: row.part,
-            fault: row.fault_code,
-            performance_fault: row.performance_fault,
-            appearance: row.appearance,
-            power_supply_damage: row.power_supply_damage,
-            region_of_use: row.region_of_use,
-        };
-        let filing = Filing {
-            serial: row.serial,
-            applicant: row.dealer_id.map_or(Actor::Customer(row.customer_id), Actor::Dealer),
-            customer_id: row.customer_id,
-            told,
-            vouchers: Vouchers {
-                invoice_number: row.invoice_number,
-                warranty_card_number: row.warranty_card_number,
-                invoice_date: row.invoice_on,
-            },
-            voucher_verified: row.voucher_verified,
-            filed_at: row.filed_at,
-            reported_on: row.reported_on,
-            targets: row.targets,
-            dispute,
-        };
+impl<'r> FromRow<'r, PgRow> for Claim {
+    fn from_row(row: &'r PgRow) -> sqlx::Result<Self> {
+        let (total, vat): (Option<_>, Option<_>) = (row.try_get("charge_fen")?, row.try_get("charge_vat_fen")?);
         Ok(Self {
-            id: row.claim_id,
-            filing,
-            state,
-            guidance: row.guidance,
-            reason: row.reason,
-            return_number: row.return_number,
-            swapped_for: row.swapped_for,
-            inbound: row.inbound_shipment_id,
-            seal: row.seal,
-            no_fault_found: row.no_fault_found,
-            findings: row.findings.into_iter().collect(),
-            remedy: row.remedy,
-            decided: row.decided,
-            outbound: row.outbound_shipment_id,
-            entered_at: row.entered_at,
-            symptoms: row.symptoms,
-            quote: row.quote_id,
-            charge: charge.map(|(total, vat)| Charge { total: Fen(total), vat: Fen(vat) }),
-            paid: row.paid,
-            appeal,
-            goodwill,
-            version: row.version,
+            id: row.try_get("claim_id")?,
+            filing: filing(row)?,
+            state: state(row)?,
+            guidance: row.try_get("guidance")?,
+            reason: row.try_get("reason")?,
+            return_number: row.try_get("return_number")?,
+            swapped_for: row.try_get("swapped_for")?,
+            inbound: row.try_get("inbound_shipment_id")?,
+            seal: row.try_get("seal")?,
+            no_fault_found: row.try_get("no_fault_found")?,
+            findings: row.try_get::<Vec<_>, _>("findings")?.into_iter().collect(),
+            remedy: row.try_get("remedy")?,
+            decided: row.try_get("decided")?,
+            outbound: row.try_get("outbound_shipment_id")?,
+            entered_at: row.try_get("entered_at")?,
+            symptoms: row.try_get("symptoms")?,
+            quote: row.try_get("quote_id")?,
+            charge: total.zip(vat).map(|(total, vat)| Charge { total: Fen(total), vat: Fen(vat) }),
+            paid: row.try_get("paid")?,
+            appeal: appeal(row)?,
+            goodwill: goodwill(row)?,
+            version: row.try_get("version")?,
         })
     }
 }
 
-impl Row {
-    fn state(&self) -> Result<State> {
-        let outcome = || self.outcome()?.ok_or_else(|| Error::broken("claims.outcome is missing"));
-        Ok(match self.state {
-            StateName::Filed => State::Filed,
-            StateName::Resolved => State::Resolved,
-            StateName::Rejected => State::Rejected,
-            StateName::Authorized => State::Authorized,
-            StateName::Swapped => State::Swapped,
-            StateName::InTransit => State::InTransit,
-            StateName::Received => State::Received,
-            StateName::Inspected => State::Inspected,
-            StateName::InRepair => State::InRepair,
-            StateName::Ready => State::Ready(outcome()?),
-            StateName::Dispatched => State::Dispatched(outcome()?),
-            StateName::Closed => State::Closed(outcome()?),
-            StateName::Cancelled => State::Cancelled,
-            StateName::Lost => State::Lost(self.outcome()?),
-            StateName::Quoted => {
-                State::Quoted(self.quote_id.ok_or_else(|| Error::broken("claims.quote_id is missing"))?)
-            }
-        })
-    }
+fn filing(row: &PgRow) -> sqlx::Result<Filing> {
+    let customer_id = row.try_get("customer_id")?;
+    let dealer: Option<String> = row.try_get("dealer_id")?;
+    let Json(targets) = row.try_get("targets")?;
+    Ok(Filing {
+        serial: row.try_get("serial")?,
+        applicant: dealer.map_or(Actor::Customer(customer_id), Actor::Dealer),
+        customer_id,
+        told: Told {
+            part: row.try_get("part")?,
+            fault: row.try_get("fault_code")?,
+            performance_fault: row.try_get("performance_fault")?,
+            appearance: row.try_get("appearance")?,
+            power_supply_damage: row.try_get("power_supply_damage")?,
+            region_of_use: row.try_get("region_of_use")?,
+        },
+        vouchers: Vouchers {
+            invoice_number: row.try_get("invoice_number")?,
+            warranty_card_number: row.try_get("warranty_card_number")?,
+            invoice_date: row.try_get("invoice_on")?,
+        },
+        voucher_verified: row.try_get("voucher_verified")?,
+        filed_at: row.try_get("filed_at")?,
+        reported_on: row.try_get("reported_on")?,
+        targets,
+        dispute: dispute(row)?,
+    })
+}
 
-    fn dispute(&self) -> Option<VoucherDispute> {
-        let (by_seller, verdict) = (self.dispute_by_seller, self.dispute_verdict);
-        let (given_on, registered_on) = self.dispute_given_on.zip(self.dispute_registered_on)?;
-        Some(VoucherDispute { given_on, registered_on, by_seller, verdict })
-    }
+fn state(row: &PgRow) -> sqlx::Result<State> {
+    let outcome = || outcome(row)?.ok_or_else(|| missing("outcome"));
+    Ok(match row.try_get("state")? {
+        StateName::Filed => State::Filed,
+        StateName::Resolved => State::Resolved,
+        StateName::Rejected => State::Rejected,
+        StateName::Authorized => State::Authorized,
+        StateName::Swapped => State::Swapped,
+        StateName::InTransit => State::InTransit,
+        StateName::Received => State::Received,
+        StateName::Inspected => State::Inspected,
+        StateName::InRepair => State::InRepair,
+        StateName::Ready => State::Ready(outcome()?),
+        StateName::Dispatched => State::Dispatched(outcome()?),
+        StateName::Closed => State::Closed(outcome()?),
+        StateName::Cancelled => State::Cancelled,
+        StateName::Lost => State::Lost(self::outcome(row)?),
+        StateName::Quoted => {
+            State::Quoted(row.try_get::<Option<_>, _>("quote_id")?.ok_or_else(|| missing("quote_id"))?)
+        }
+    })
+}
 
-    fn appeal(&self) -> Option<Appeal> {
-        let decided = self.appeal_outcome.zip(self.appeal_outcome_reason.clone());
-        self.appeal_reason.clone().map(|reason| Appeal { reason, decided })
-    }
+fn dispute(row: &PgRow) -> sqlx::Result<Option<VoucherDispute>> {
+    let (given_on, registered_on): (Option<_>, Option<_>) =
+        (row.try_get("dispute_given_on")?, row.try_get("dispute_registered_on")?);
+    let (by_seller, verdict) = (row.try_get("dispute_by_seller")?, row.try_get("dispute_verdict")?);
+    let days = given_on.zip(registered_on);
+    Ok(days.map(|(given_on, registered_on)| VoucherDispute { given_on, registered_on, by_seller, verdict }))
+}
 
-    fn goodwill(&self) -> Option<Goodwill> {
-        self.goodwill_remedy.zip(self.goodwill_cost_fen).map(|(remedy, cost)| Goodwill { remedy, cost: Fen(cost) })
-    }
+fn appeal(row: &PgRow) -> sqlx::Result<Option<Appeal>> {
+    let (outcome, why): (Option<_>, Option<_>) =
+        (row.try_get("appeal_outcome")?, row.try_get("appeal_outcome_reason")?);
+    let reason: Option<_> = row.try_get("appeal_reason")?;
+    Ok(reason.map(|reason| Appeal { reason, decided: outcome.zip(why) }))
+}
 
-    fn outcome(&self) -> Result<Option<Outcome>> {
-        let given = &self.outcome_serial;
-        let outcome = self.outcome.map(|name| match name {
-            OutcomeName::Repaired => Ok(Outcome::Repaired),
-            OutcomeName::Accessory => Ok(Outcome::Accessory),
-            OutcomeName::AsItCame => Ok(Outcome::AsItCame),
-            OutcomeName::Lost => Ok(Outcome::Lost),
-            OutcomeName::Settled => Ok(Outcome::Settled),
-            OutcomeName::Replenishment => Ok(Outcome::Replenishment(given.clone())),
-            OutcomeName::Replaced => {
-                given.clone().map(Outcome::Replaced).ok_or_else(|| Error::broken("claims.outcome_serial is missing"))
-            }
-        });
-        outcome.transpose()
-    }
+fn goodwill(row: &PgRow) -> sqlx::Result<Option<Goodwill>> {
+    let (remedy, cost): (Option<_>, Option<_>) = (row.try_get("goodwill_remedy")?, row.try_get("goodwill_cost_fen")?);
+    Ok(remedy.zip(cost).map(|(remedy, cost)| Goodwill { remedy, cost: Fen(cost) }))
+}
+
+fn outcome(row: &PgRow) -> sqlx::Result<Option<Outcome>> {
+    let given: Option<Serial> = row.try_get("outcome_serial")?;
+    let outcome = row.try_get::<Option<_>, _>("outcome")?.map(|name| match name {
+        OutcomeName::Repaired => Ok(Outcome::Repaired),
+        OutcomeName::Accessory => Ok(Outcome::Accessory),
+        OutcomeName::AsItCame => Ok(Outcome::AsItCame),
+        OutcomeName::Lost => Ok(Outcome::Lost),
+        OutcomeName::Settled => Ok(Outcome::Settled),
+        OutcomeName::Replenishment => Ok(Outcome::Replenishment(given)),
+        OutcomeName::Replaced => given.map(Outcome::Replaced).ok_or_else(|| missing("outcome_serial")),
+    });
+    outcome.transpose()
+}
+
+/// A column that the claim's state needs.
+fn missing(column: &str) -> sqlx::Error {
+    sqlx::Error::Decode(format!("claims.{column} is missing").into())
 }
 
 /// The claims of these ids that are the caller's, by id so that two who hold several wait for each other in order.
-pub(super) async fn by_ids(
-    conn: &mut PgConnection,
-    actor: &Actor,
-    ids: &[Uuid],
-    hold: bool,
-) -> Result<Vec<(Uuid, Claim)>> {
+pub(super) async fn by_ids(conn: &mut PgConnection, actor: &Actor, ids: &[Uuid], hold: bool) -> Result<Vec<Claim>> {
     const READ: &str = "SELECT * FROM claims WHERE claim_id = ANY ($1)
         AND ($2::text IS NULL OR dealer_id = $2) AND ($3::uuid IS NULL OR customer_id = $3) ORDER BY claim_id";
     const HOLD: &str = "SELECT * FROM claims WHERE claim_id = ANY ($1)
         AND ($2::text IS NULL OR dealer_id = $2) AND ($3::uuid IS NULL OR customer_id = $3) ORDER BY claim_id FOR NO KEY UPDATE";
-    let rows: Vec<Row> = sqlx::query_as(if hold { HOLD } else { READ })
-        .bind(ids)
-        .bind(actor.dealer_id())
-        .bind(actor.customer_id())
-        .fetch_all(conn)
-        .await?;
-    rows.into_iter().map(|row| Ok((row.claim_id, Claim::try_from(row)?))).collect()
+    let claims = sqlx::query_as(if hold { HOLD } else { READ });
+    Ok(claims.bind(ids).bind(actor.dealer_id()).bind(actor.customer_id()).fetch_all(conn).await?)
 }
 
 /// The columns of a claim as filed, and its values: from $13 on, where those of its event are the first twelve.
