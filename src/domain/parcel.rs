@@ -5,6 +5,17 @@ use strum::{Display, EnumIter, EnumString};
 
 use super::{claim::Seal, facts::Appearance, refusal::Refusal, return_number::ReturnNumber, serial::Serial};
 
+/// Which way a parcel travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Display, EnumString, EnumIter)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
+pub enum Direction {
+    /// To the maker.
+    Inbound,
+    /// From it.
+    Outbound,
+}
+
 /// What a carrier says of a parcel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Display, EnumString, EnumIter)]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
@@ -43,7 +54,8 @@ pub struct Found {
 }
 
 /// Why what was found is no unit announced in its parcel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Display, EnumString, EnumIter)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Display, EnumString, EnumIter)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum Difference {
     /// Another unit, or none that can be read, under an announced number.
@@ -74,7 +86,8 @@ impl Found {
 }
 
 /// How what was set aside is settled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Display, EnumString, EnumIter)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Display, EnumString, EnumIter)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum Settlement {
     /// It is the unit of a claim after all.

@@ -8,6 +8,7 @@ use super::{
     claim::{Action, StateName},
     coverage::Remedy,
     money::Fen,
+    parcel::Direction,
     serial::Serial,
 };
 
@@ -91,7 +92,7 @@ pub enum Refusal {
     DealerNotActive,
     /// It comes to the maker, or goes out from it.
     #[error("the parcel is {0}: this is not for it")]
-    WrongDirection(&'static str),
+    WrongDirection(Direction),
     /// One parcel, one party.
     #[error("one parcel goes to one dealer or customer")]
     MixedParcel,

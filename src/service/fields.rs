@@ -226,6 +226,11 @@ impl Fields {
         self.read(field, if well_formed { Ok(text.to_owned()) } else { Err(rule) })
     }
 
+    /// A dealer's id, or none where empty.
+    pub fn optional_dealer(&mut self, field: &str, text: &str) -> Option<Option<String>> {
+        if text.is_empty() { Some(None) } else { self.name(field, text, "._-").map(Some) }
+    }
+
     /// A product's model.
     pub fn model(&mut self, field: &str, text: &str) -> Option<String> {
         let model = self.name(field, text, ".-")?;

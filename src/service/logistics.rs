@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     contract::v1::{logistics_service_server::LogisticsService, *},
-    domain::{actor::Actor, claim::Claim, clause::Clause, coverage::Payer, event::Event, refusal::Refusal},
+    domain::{actor::Actor, claim::Claim, event::Event, parcel::Direction, refusal::Refusal},
     store::{self, Error, shipments},
 };
 
@@ -75,43 +75,40 @@ serve! {
 /// A parcel of the caller's on the wire.
 async fn shipment(conn: &mut PgConnection, actor: &Actor, id: Uuid) -> store::Result<Shipment> {
     let (found, items) = shipments::get(conn, actor, id).await?;
-    on_the_wire(found, items)
+    Ok(on_the_wire(found, items))
 }
 
 /// A parcel with these of its items.
-fn on_the_wire(found: shipments::Shipment, items: Vec<shipments::Item>) -> store::Result<Shipment> {
-    let direction = if found.is_inbound() { ShipmentDirection::Inbound } else { ShipmentDirection::Outbound };
-    Ok(Shipment {
+fn on_the_wire(found: shipments::Shipment, items: Vec<shipments::Item>) -> Shipment {
+    Shipment {
         shipment_id: found.shipment_id.to_string(),
-        direction: direction.into(),
+        direction: number!(found.direction),
         dealer_id: text(found.dealer_id),
         customer_id: text(found.customer_id),
         carrier: found.carrier,
         tracking_number: text(found.tracking_number),
-        items: items.into_iter().map(item).collect::<store::Result<_>>()?,
+        items: items.into_iter().map(item).collect(),
         opened_time: Some(time(found.opened_at)),
         arrived: found.arrived == found.items,
         open: found.on_their_way > 0,
         recipient_id: text(found.recipient_id),
         item_count: i32::try_from(found.items).unwrap_or(i32::MAX),
-    })
+    }
 }
 
-fn item(item: shipments::Item) -> store::Result<ShipmentItem> {
-    let payer: Payer = item.payer.parse().map_err(Error::broken)?;
-    let clause: Clause = item.clause.parse().map_err(Error::broken)?;
-    Ok(ShipmentItem {
+fn item(item: shipments::Item) -> ShipmentItem {
+    ShipmentItem {
         claim_id: item.claim_id.to_string(),
         return_number: text(item.return_number),
         serial: text(item.serial),
-        payer: number!(payer),
-        clause: number!(clause),
+        payer: number!(item.payer),
+        clause: number!(item.clause),
         arrived_time: item.arrived_at.map(time),
         lost_time: item.lost_at.map(time),
         missing_parts: text(item.missing_parts),
         transport_damage: item.transport_damage,
         depot: text(item.depot),
-    })
+    }
 }
 
 /// What a parcel says of itself.
@@ -129,10 +126,10 @@ fn parcel(fields: &mut Fields, carrier: &str, tracking_number: &str) -> Option<P
 
 impl Parcel {
     /// The parcel's row, to or from a dealer or a customer.
-    fn open(&self, direction: &str, party: &Actor, now: chrono::DateTime<chrono::Utc>) -> shipments::Shipment {
+    fn open(&self, direction: Direction, party: &Actor, now: chrono::DateTime<chrono::Utc>) -> shipments::Shipment {
         shipments::Shipment {
             shipment_id: Uuid::now_v7(),
-            direction: direction.to_owned(),
+            direction,
             dealer_id: party.dealer_id().map(str::to_owned),
             customer_id: party.customer_id(),
             carrier: self.carrier.clone(),

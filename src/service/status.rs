@@ -164,7 +164,7 @@ pub fn refused(refusal: &Refusal) -> Status {
         Refusal::SetAsideSettled => precondition(R::SetAsideSettled, &[]),
         Refusal::ContractState(_) => precondition(R::ContractState, &[]),
         Refusal::ReplacementChain(_) => precondition(R::ReplacementChain, &[]),
-        Refusal::WrongDirection(direction) => precondition(R::WrongDirection, &[("direction", direction)]),
+        Refusal::WrongDirection(direction) => precondition(R::WrongDirection, &[("direction", &direction.to_string())]),
         Refusal::MixedParcel => precondition(R::MixedParcel, &[]),
         Refusal::RegistryConflict(_) => precondition(R::RegistryConflict, &[]),
         Refusal::CalendarEnds(ends) => precondition(R::CalendarEnds, &[("day", &ends.day.to_string())]),

@@ -8,8 +8,9 @@ use super::error::{Error, Result};
 use crate::domain::{
     actor::Actor,
     claim::Claim,
+    coverage::Remedy,
     event::Event,
-    ledger::{Closing, Debtor, Posting, postings},
+    ledger::{Closing, Debtor, Owed, Posting, postings},
     period::civil_date,
     refusal::Refusal,
 };
@@ -20,23 +21,23 @@ pub struct Debt {
     /// The claim with the swap.
     pub claim_id: Uuid,
     /// Who owes.
-    pub debtor: String,
+    pub debtor: Debtor,
     /// The number of the entry that opened it.
     pub number: i32,
     /// The dealer.
     pub dealer_id: String,
     /// What is owed.
-    pub owed: String,
+    pub owed: Owed,
     /// The unit, where it is a certain one.
     pub serial: Option<String>,
     /// By which decision or goodwill the maker owes it.
-    pub remedy: Option<String>,
+    pub remedy: Option<Remedy>,
     /// The last day in time.
     pub due_on: NaiveDate,
     /// When it began.
     pub opened_at: DateTime<Utc>,
     /// How it was closed.
-    pub closing: Option<String>,
+    pub closing: Option<Closing>,
     /// When.
     pub closed_at: Option<DateTime<Utc>>,
     /// The unit that closed it.
@@ -79,11 +80,11 @@ pub async fn post(
                      SELECT $1, $2, 1 + count(*), $3, 'OPENED', $4, $5, $6, $7, $8, $9 FROM ledger_entries WHERE claim_id = $1 AND debtor = $2",
                 )
                 .bind(claim.id)
-                .bind(debtor.to_string())
+                .bind(debtor)
                 .bind(claim.filing.applicant.dealer_id())
-                .bind(owed.to_string())
+                .bind(owed)
                 .bind(serial.map(String::from))
-                .bind(remedy.map(|remedy| remedy.to_string()))
+                .bind(remedy)
                 .bind(due_on)
                 .bind(now)
                 .bind(actor.to_string())
@@ -132,14 +133,14 @@ pub async fn close(
            FROM (SELECT * FROM ledger_entries WHERE claim_id = $1 AND debtor = $2 ORDER BY number DESC LIMIT 1) latest
           WHERE kind = 'OPENED'",
     );
-    let closed = closed.bind(claim).bind(debtor.to_string()).bind(closing.to_string()).bind(serial).bind(reason);
+    let closed = closed.bind(claim).bind(debtor).bind(closing).bind(serial).bind(reason);
     Ok(closed.bind(now).bind(actor.to_string()).execute(conn).await?.rows_affected() == 1)
 }
 
 /// Gives a claim's latest debt.
 pub async fn get(conn: &mut PgConnection, claim: Uuid, debtor: Debtor) -> Result<Debt> {
     let debt = sqlx::query_as(debts!("o.claim_id = $1 AND o.debtor = $2 ORDER BY o.number DESC LIMIT 1"));
-    let debt = debt.bind(claim).bind(debtor.to_string()).fetch_optional(conn).await?;
+    let debt = debt.bind(claim).bind(debtor).fetch_optional(conn).await?;
     debt.ok_or_else(|| Error::not_found("debt", claim))
 }
 

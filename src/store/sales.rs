@@ -139,9 +139,7 @@ pub async fn cancel(
     let current = latest(&mut *conn, serial.as_str()).await?.filter(|latest| !latest.cancelled);
     let own = current.filter(|sale| actor.dealer_id().is_none_or(|dealer| dealer == sale.dealer_id));
     let sale = own.ok_or_else(|| Error::not_found("sale", serial))?;
-    if cancellation.version != 0 && cancellation.version != sale.version {
-        return Err(Refusal::VersionMismatch { given: cancellation.version, current: sale.version }.into());
-    }
+    Refusal::unless_version(cancellation.version, sale.version)?;
     let cancelled = Sale {
         version: sale.version + 1,
         cancelled: true,

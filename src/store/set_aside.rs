@@ -6,9 +6,14 @@ use sqlx::{FromRow, PgConnection, types::Json};
 use uuid::Uuid;
 
 use super::error::{Error, Result};
-use crate::domain::{actor::Actor, parcel::Settlement};
+use crate::domain::{
+    actor::Actor,
+    claim::Seal,
+    facts::Appearance,
+    parcel::{Difference, Settlement},
+};
 
-/// A unit that is kept apart. Enums stand by name.
+/// A unit that is kept apart.
 #[derive(Clone, Debug, FromRow, Serialize, Deserialize)]
 pub struct SetAside {
     /// Identifies it.
@@ -20,13 +25,13 @@ pub struct SetAside {
     /// On its label, as it was read.
     pub return_number: Option<String>,
     /// What differs.
-    pub difference: String,
+    pub difference: Difference,
     /// The claim that its return number was announced for.
     pub announced_claim_id: Option<Uuid>,
     /// How it looks.
-    pub appearance: Option<String>,
+    pub appearance: Option<Appearance>,
     /// How its seal came in.
-    pub seal: Option<String>,
+    pub seal: Option<Seal>,
     /// What was not in the box.
     pub missing_parts: Option<String>,
     /// Damaged on the way.
@@ -36,7 +41,7 @@ pub struct SetAside {
     /// Who unpacked it.
     pub found_by: String,
     /// How it was settled.
-    pub settlement: Option<String>,
+    pub settlement: Option<Settlement>,
     /// Whose unit it is after all.
     pub claim_id: Option<Uuid>,
     /// Why it was settled so.
@@ -49,13 +54,6 @@ pub struct SetAside {
     pub version: i64,
     /// The location that keeps it.
     pub depot: Option<String>,
-}
-
-impl SetAside {
-    /// How it was settled.
-    pub fn settled(&self) -> Result<Option<Settlement>> {
-        self.settlement.as_deref().map(str::parse).transpose().map_err(Error::broken)
-    }
 }
 
 /// Which to list.
@@ -116,6 +114,6 @@ pub async fn settle(
         "UPDATE set_aside SET settlement = $2, claim_id = $3, reason = $4, settled_by = $5, settled_at = $6, version = version + 1
           WHERE set_aside_id = $1 RETURNING *",
     );
-    let settle = settle.bind(id).bind(how.to_string()).bind(claim).bind(reason).bind(actor.to_string()).bind(now);
+    let settle = settle.bind(id).bind(how).bind(claim).bind(reason).bind(actor.to_string()).bind(now);
     Ok(settle.fetch_one(conn).await?)
 }

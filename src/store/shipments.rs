@@ -6,15 +6,22 @@ use sqlx::{FromRow, PgConnection, types::Json};
 use uuid::Uuid;
 
 use super::error::{Error, Result};
-use crate::domain::{actor::Actor, parcel::Arrival, refusal::Refusal};
+use crate::domain::{
+    actor::Actor,
+    clause::Clause,
+    coverage::Payer,
+    parcel::{Arrival, Direction},
+    refusal::Refusal,
+    serial::Serial,
+};
 
 /// A parcel. Its party is a dealer or a customer.
 #[derive(Clone, Debug, FromRow, Serialize)]
 pub struct Shipment {
     /// Identifies it.
     pub shipment_id: Uuid,
-    /// `INBOUND` to the maker, `OUTBOUND` from it.
-    pub direction: String,
+    /// To the maker or from it.
+    pub direction: Direction,
     /// The dealer at the other end.
     pub dealer_id: Option<String>,
     /// Or the customer.
@@ -51,19 +58,18 @@ impl Shipment {
     }
 
     /// Refuses where it travels the other way.
-    pub fn must_travel(&self, direction: &str) -> Result<()> {
-        let travels = if self.is_inbound() { "INBOUND" } else { "OUTBOUND" };
-        if travels == direction { Ok(()) } else { Err(Refusal::WrongDirection(travels).into()) }
+    pub fn must_travel(&self, direction: Direction) -> Result<(), Refusal> {
+        if self.direction == direction { Ok(()) } else { Err(Refusal::WrongDirection(self.direction)) }
     }
 
     /// Whether it travels to the maker.
     pub fn is_inbound(&self) -> bool {
-        self.direction == "INBOUND"
+        self.direction == Direction::Inbound
     }
 }
 
 /// A claim's place in a parcel.
-#[derive(Clone, Debug, Default, FromRow)]
+#[derive(Clone, Debug, FromRow)]
 pub struct Item {
     /// The claim.
     pub claim_id: Uuid,
@@ -71,10 +77,10 @@ pub struct Item {
     pub return_number: Option<String>,
     /// The unit in the box; none for an accessory.
     pub serial: Option<String>,
-    /// `MAKER` or `SENDER`.
-    pub payer: String,
-    /// `M5` or `M6`.
-    pub clause: String,
+    /// Who pays.
+    pub payer: Payer,
+    /// M5 or M6.
+    pub clause: Clause,
     /// When it was received or delivered.
     pub arrived_at: Option<DateTime<Utc>>,
     /// When it was recorded as lost.
@@ -90,6 +96,23 @@ pub struct Item {
 }
 
 impl Item {
+    /// As it is put into a parcel.
+    pub fn new(claim_id: Uuid, serial: Option<&Serial>, payer: Payer, clause: Clause) -> Self {
+        Self {
+            claim_id,
+            return_number: None,
+            serial: serial.map(ToString::to_string),
+            payer,
+            clause,
+            arrived_at: None,
+            lost_at: None,
+            missing_parts: None,
+            transport_damage: false,
+            model: None,
+            depot: None,
+        }
+    }
+
     /// Neither here nor lost.
     pub fn is_on_its_way(&self) -> bool {
         self.arrived_at.is_none() && self.lost_at.is_none()
@@ -99,8 +122,8 @@ impl Item {
 /// Which parcels to list.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// `INBOUND` or `OUTBOUND`.
-    pub direction: Option<String>,
+    /// Travelling this way.
+    pub direction: Option<Direction>,
     /// Only those with something still on its way.
     pub open: bool,
     /// To or from this dealer.
@@ -133,8 +156,8 @@ pub async fn add(conn: &mut PgConnection, id: Uuid, items: &[Item]) -> Result<()
     .bind(id)
     .bind(items.iter().map(|item| item.claim_id).collect::<Vec<_>>())
     .bind(items.iter().map(|item| item.serial.clone()).collect::<Vec<_>>())
-    .bind(items.iter().map(|item| item.payer.clone()).collect::<Vec<_>>())
-    .bind(items.iter().map(|item| item.clause.clone()).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.payer).collect::<Vec<_>>())
+    .bind(items.iter().map(|item| item.clause).collect::<Vec<_>>())
     .execute(conn)
     .await?;
     Ok(())
@@ -185,7 +208,7 @@ pub async fn list(conn: &mut PgConnection, actor: &Actor, filter: &Filter, limit
     .persistent(false)
     .bind(actor.dealer_id())
     .bind(actor.customer_id())
-    .bind(&filter.direction)
+    .bind(filter.direction)
     .bind(filter.open)
     .bind(&filter.dealer_id)
     .bind(filter.claim_id)

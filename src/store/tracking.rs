@@ -5,15 +5,15 @@ use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 use super::{error::Result, shipments::Shipment};
-use crate::domain::actor::Actor;
+use crate::domain::{actor::Actor, parcel::TrackingStatus};
 
 /// One thing that a carrier says.
 #[derive(Clone, Debug, FromRow)]
 pub struct TrackingEvent {
     /// The carrier's name of it.
     pub event_key: String,
-    /// What happened, by name.
-    pub status: String,
+    /// What happened.
+    pub status: TrackingStatus,
     /// Where.
     pub place: Option<String>,
     /// When.
@@ -44,7 +44,7 @@ pub async fn record(
     .bind(now)
     .bind(actor.to_string())
     .bind(events.iter().map(|event| event.event_key.clone()).collect::<Vec<_>>())
-    .bind(events.iter().map(|event| event.status.clone()).collect::<Vec<_>>())
+    .bind(events.iter().map(|event| event.status).collect::<Vec<_>>())
     .bind(events.iter().map(|event| event.place.clone()).collect::<Vec<_>>())
     .bind(events.iter().map(|event| event.happened_at).collect::<Vec<_>>());
     Ok(recorded.execute(conn).await?.rows_affected())

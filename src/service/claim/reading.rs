@@ -15,7 +15,7 @@ use crate::{
         App, Reply, decision,
         fields::Fields,
         open,
-        page::Page,
+        page::{Page, page},
         transact,
         wire::{number, time},
     },
@@ -58,18 +58,12 @@ pub(super) async fn list(app: &App, request: Request<v1::ListClaimsRequest>) -> 
     let page = Page::read(&mut fields, &call, request.page_size, &request.page_token, &filters);
     let states = fields.each(&request.states, |fields, at, state| fields.choice(&format!("states[{at}]"), *state));
     let serial = fields.optional_serial("serial", &request.serial);
-    let dealer_id = match request.dealer_id.as_str() {
-        "" => Some(None),
-        id => fields.name("dealer_id", id, "._-").map(Some),
-    };
+    let dealer_id = fields.optional_dealer("dealer_id", &request.dealer_id);
     let language = fields.optional_choice("language", request.language);
     let filed_until = fields.optional_date("filed_until_date", request.filed_until_date.as_ref());
     let today = civil_date(app.clock.now());
     let due_before = request.late.then_some(today);
-    let before = match page.as_ref().and_then(|page| page.after.as_deref()) {
-        None => Some(None),
-        Some(key) => fields.uuid("page_token", key).map(Some),
-    };
+    let before = page.as_ref().and_then(|page| page.after_as(&mut fields));
     let (page, filter, language) = fields.finish(|| {
         let filed_until = filed_until?.map(end_of_day);
         let (states, serial, dealer_id, before) = (states?, serial?, dealer_id?, before?);
@@ -90,15 +84,11 @@ pub(super) async fn events(
     request: Request<v1::ListClaimEventsRequest>,
 ) -> Reply<v1::ListClaimEventsResponse> {
     let (call, request) = open(request)?;
-    let filters = v1::ListClaimEventsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
     let mut fields = Fields::default();
-    let page = Page::read(&mut fields, &call, request.page_size, &request.page_token, &filters);
+    let page = page!(fields, call, request);
     let id = fields.uuid("claim_id", &request.claim_id);
-    let after = page.as_ref().and_then(|page| page.after.as_deref()).map_or(Ok(0), str::parse::<i64>);
-    if after.is_err() {
-        fields.violate("page_token", "must be the token of this caller's last page with the same filters");
-    }
-    let (page, id, after) = fields.finish(|| Some((page?, id?, after.ok()?)))?;
+    let after = page.as_ref().and_then(|page| page.after_as(&mut fields));
+    let (page, id, after) = fields.finish(|| Some((page?, id?, after?.unwrap_or(0))))?;
     transact!(app.read(&call, page), |conn, page, actor| {
         claims::get(&mut *conn, actor, id).await?;
         let mut found = claims::events(&mut *conn, id, after, page.fetch()).await?;

@@ -165,10 +165,7 @@ pub(super) async fn watch(
         fields.violate("cursor", NO_CURSOR);
     }
     let serial = fields.optional_serial("serial", &request.serial);
-    let dealer_id = match request.dealer_id.as_str() {
-        "" => Some(None),
-        id => fields.name("dealer_id", id, "._-").map(Some),
-    };
+    let dealer_id = fields.optional_dealer("dealer_id", &request.dealer_id);
     let logistics = request.logistics;
     let types = fields.each(&request.types, |fields, at, kind| type_name(fields, at, *kind));
     let (cursor, wanted) = fields

@@ -57,10 +57,7 @@ impl Question {
         let on = fields.optional_date("date", request.date.as_ref());
         let told = fields.told(request.report.as_ref());
         let findings = fields.findings(&request.findings);
-        let model = match request.model.as_str() {
-            "" => Some(None),
-            model => fields.model("model", model).map(Some),
-        };
+        let model = fields.optional_model("model", &request.model);
         let vouchers = request.vouchers.as_ref().map(|given| fields.vouchers(given));
         let known_at = fields.past_time("known_time", request.known_time.as_ref(), now);
         let language = fields.optional_choice("language", request.language);

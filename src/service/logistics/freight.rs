@@ -10,7 +10,7 @@ use crate::{
         App, Reply,
         fields::Fields,
         open, open_write,
-        page::Page,
+        page::{Page, page},
         transact,
         wire::{date, money, number, text, time},
     },
@@ -95,8 +95,7 @@ pub(super) async fn statement(
     let mut fields = Fields::default();
     let party = party(&mut fields, &call.actor, &request.dealer_id, &request.customer_id);
     let days = fields.period(request.first_date.as_ref(), request.last_date.as_ref(), 366);
-    let filters = v1::GetFreightStatementRequest { page_size: 0, page_token: String::new(), ..request.clone() };
-    let page = Page::read(&mut fields, &call, request.page_size, &request.page_token, &filters);
+    let page = page!(fields, call, request);
     let (page, party, (first, last)) = fields.finish(|| Some((page?, party?, days?)))?;
     let closed = app.clock.now() > end_of_day(last) + CLOSES_AFTER;
     transact!(app.read(&call, (page, Period { party, first, last })), |conn, (page, period), actor| {

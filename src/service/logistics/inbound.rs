@@ -5,7 +5,7 @@ use tonic::Request;
 use super::{MOST_ITEMS, claim_ids, parcel, shipment, steps};
 use crate::{
     contract::v1,
-    domain::{claim::Claim, clause::Clause, coverage::Payer},
+    domain::{claim::Claim, clause::Clause, coverage::Payer, parcel::Direction},
     service::{App, Reply, fields::Fields, open_write, transact},
     store::{
         claims,
@@ -22,7 +22,7 @@ pub(super) async fn open_return(app: &App, request: Request<v1::OpenReturnReques
     let (id, claims, parcel) = fields.finish(|| Some((id?, claims?, parcel?)))?;
     transact!(app.write(&call, id, &request, (claims, parcel)), |conn, (claims, parcel), moment| {
         let found = claims::lock_all(&mut *conn, &moment.actor, &claims).await?;
-        let opened = parcel.open("INBOUND", &moment.actor, moment.now);
+        let opened = parcel.open(Direction::Inbound, &moment.actor, moment.now);
         let items: Vec<_> = found.iter().map(announced).collect();
         let steps = steps(found, true, |claim| {
             claim.applied_by(&moment.actor)?;
@@ -36,11 +36,5 @@ pub(super) async fn open_return(app: &App, request: Request<v1::OpenReturnReques
 
 /// A claim's place in a parcel to the maker: who sends pays (M5).
 pub(super) fn announced(claim: &Claim) -> Item {
-    Item {
-        claim_id: claim.id,
-        serial: Some(claim.filing.serial.to_string()),
-        payer: Payer::Sender.to_string(),
-        clause: Clause::M5.to_string(),
-        ..Item::default()
-    }
+    Item::new(claim.id, Some(&claim.filing.serial), Payer::Sender, Clause::M5)
 }

@@ -9,7 +9,6 @@ use crate::{
     contract::v1,
     domain::{
         claim::Claim,
-        coverage::Remedy,
         ledger::{Closing, Debtor, Owed},
         period::civil_date,
         refusal::Refusal,
@@ -18,35 +17,31 @@ use crate::{
         App, Moment, Reply,
         fields::Fields,
         open, open_write,
-        page::Page,
+        page::{Page, page},
         transact,
         wire::{date, number, text, time},
     },
     store::{self, Error, claims, dealers, ledger, stock},
 };
 
-fn debt(found: ledger::Debt, today: NaiveDate) -> store::Result<v1::Debt> {
-    let debtor: Debtor = found.debtor.parse().map_err(Error::broken)?;
-    let owed: Owed = found.owed.parse().map_err(Error::broken)?;
-    let remedy: Option<Remedy> = found.remedy.as_deref().map(str::parse).transpose().map_err(Error::broken)?;
-    let closing: Option<Closing> = found.closing.as_deref().map(str::parse).transpose().map_err(Error::broken)?;
+fn debt(found: ledger::Debt, today: NaiveDate) -> v1::Debt {
     let age = found.closed_at.map_or(today, civil_date) - civil_date(found.opened_at);
-    Ok(v1::Debt {
+    v1::Debt {
         claim_id: found.claim_id.to_string(),
-        debtor: number!(debtor),
-        owed: number!(owed),
+        debtor: number!(found.debtor),
+        owed: number!(found.owed),
         serial: text(found.serial),
-        remedy: remedy.map_or(0, |remedy| number!(remedy)),
-        why: owed.why(remedy),
+        remedy: found.remedy.map_or(0, |remedy| number!(remedy)),
+        why: found.owed.why(found.remedy),
         opened_time: Some(time(found.opened_at)),
         due_date: Some(date(found.due_on)),
         age_days: i32::try_from(age.num_days()).unwrap_or(i32::MAX),
-        late: closing.is_none() && today > found.due_on,
-        closing: closing.map_or(0, |closing| number!(closing)),
+        late: found.closing.is_none() && today > found.due_on,
+        closing: found.closing.map_or(0, |closing| number!(closing)),
         closed_time: found.closed_at.map(time),
         closed_by_serial: text(found.closed_by),
         reason: text(found.reason),
-    })
+    }
 }
 
 /// The claim, the debtor and the number that a page ended with.
@@ -62,8 +57,7 @@ pub(super) async fn get(app: &App, request: Request<v1::GetDealerLedgerRequest>)
     let mut fields = Fields::default();
     let own = call.actor.dealer_id().filter(|_| request.dealer_id.is_empty()).map(str::to_owned);
     let dealer_id = own.or_else(|| fields.name("dealer_id", &request.dealer_id, "._-"));
-    let filters = v1::GetDealerLedgerRequest { page_size: 0, page_token: String::new(), ..request.clone() };
-    let page = Page::read(&mut fields, &call, request.page_size, &request.page_token, &filters);
+    let page = page!(fields, call, request);
     let asked = fields.finish(|| dealer_id.zip(page))?;
     let (closed_too, today) = (request.closed_too, civil_date(app.clock.now()));
     transact!(app.read(&call, asked), |conn, (dealer_id, page), actor| {
@@ -75,7 +69,7 @@ pub(super) async fn get(app: &App, request: Request<v1::GetDealerLedgerRequest>)
         let after = key(page.after.as_deref());
         let mut found = ledger::list(conn, &dealer_id, closed_too, after, page.fetch()).await?;
         let next_page_token = page.cut(&mut found, |debt| format!("{}/{}/{}", debt.claim_id, debt.debtor, debt.number));
-        let debts = found.into_iter().map(|found| debt(found, today)).collect::<store::Result<_>>()?;
+        let debts = found.into_iter().map(|found| debt(found, today)).collect();
         Ok(v1::GetDealerLedgerResponse { debts, next_page_token, dealer_owes_count, maker_owes_count, limit })
     })
 }
@@ -102,7 +96,7 @@ async fn settle(
             stock::keep_replaced(&mut *conn, &claim, actor, now).await?;
         }
     }
-    debt(ledger::get(conn, id, debtor).await?, moment.today)
+    Ok(debt(ledger::get(conn, id, debtor).await?, moment.today))
 }
 
 pub(super) async fn write_off(app: &App, request: Request<v1::WriteOffDebtRequest>) -> Reply<v1::WriteOffDebtResponse> {
@@ -130,7 +124,7 @@ pub(super) async fn net(app: &App, request: Request<v1::NetDebtsRequest>) -> Rep
         let held = claims::lock_all(&mut *conn, &moment.actor, &named).await?;
         let owed = ledger::get(&mut *conn, dealers_claim, Debtor::Dealer).await?;
         let owing = ledger::get(&mut *conn, makers_claim, Debtor::Maker).await?;
-        if owed.dealer_id != owing.dealer_id || owing.owed != Owed::GoodUnit.to_string() {
+        if owed.dealer_id != owing.dealer_id || owing.owed != Owed::GoodUnit {
             return Err(Refusal::DebtsDoNotMatch.into());
         }
         let mut debts = Vec::new();

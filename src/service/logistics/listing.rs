@@ -4,10 +4,17 @@ use tonic::Request;
 
 use super::{on_the_wire, tracking};
 use crate::{
-    contract::v1::{self, ShipmentDirection},
-    service::{App, Reply, fields::Fields, open, page::Page, transact, wire::contact},
+    contract::v1,
+    service::{
+        App, Reply,
+        fields::Fields,
+        open,
+        page::{Page, page},
+        transact,
+        wire::contact,
+    },
     store::{
-        self, people,
+        people,
         shipments::{self, Filter},
     },
 };
@@ -22,39 +29,27 @@ pub(super) async fn get(app: &App, request: Request<v1::GetShipmentRequest>) -> 
             Some(id) => people::person(conn, id).await?.map(contact),
             None => None,
         };
-        Ok(v1::GetShipmentResponse { shipment: Some(on_the_wire(found, items)?), tracking, recipient })
+        Ok(v1::GetShipmentResponse { shipment: Some(on_the_wire(found, items)), tracking, recipient })
     })
 }
 
 pub(super) async fn list(app: &App, request: Request<v1::ListShipmentsRequest>) -> Reply<v1::ListShipmentsResponse> {
     let (call, request) = open(request)?;
-    let filters = v1::ListShipmentsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
     let mut fields = Fields::default();
-    let page = Page::read(&mut fields, &call, request.page_size, &request.page_token, &filters);
-    let before = fields.optional_uuid("page_token", page.as_ref().and_then(|page| page.after.as_deref()).unwrap_or(""));
-    let direction = match ShipmentDirection::try_from(request.direction) {
-        Ok(ShipmentDirection::Unspecified) => None,
-        Ok(ShipmentDirection::Inbound) => Some("INBOUND".to_owned()),
-        Ok(ShipmentDirection::Outbound) => Some("OUTBOUND".to_owned()),
-        Err(_) => {
-            fields.not_one_of("direction", request.direction, ["INBOUND", "OUTBOUND"].map(str::to_owned).into_iter());
-            None
-        }
-    };
-    let dealer_id = match request.dealer_id.as_str() {
-        "" => Some(None),
-        id => fields.name("dealer_id", id, "._-").map(Some),
-    };
+    let page = page!(fields, call, request);
+    let before = page.as_ref().and_then(|page| page.after_as(&mut fields));
+    let direction = fields.optional_choice("direction", request.direction);
+    let dealer_id = fields.optional_dealer("dealer_id", &request.dealer_id);
     let claim_id = fields.optional_uuid("claim_id", &request.claim_id);
     let open = request.open;
     let (page, filter) = fields.finish(|| {
-        let (dealer_id, claim_id, before) = (dealer_id?, claim_id?, before?);
+        let (direction, dealer_id, claim_id, before) = (direction?, dealer_id?, claim_id?, before?);
         Some((page?, Filter { direction, open, dealer_id, claim_id, before }))
     })?;
     transact!(app.read(&call, (page, filter)), |conn, (page, filter), actor| {
         let mut found = shipments::list(conn, actor, &filter, page.fetch()).await?;
         let next_page_token = page.cut(&mut found, |found| found.shipment_id.to_string());
-        let listed = found.into_iter().map(|found| on_the_wire(found, Vec::new()));
-        Ok(v1::ListShipmentsResponse { shipments: listed.collect::<store::Result<_>>()?, next_page_token })
+        let shipments = found.into_iter().map(|found| on_the_wire(found, Vec::new())).collect();
+        Ok(v1::ListShipmentsResponse { shipments, next_page_token })
     })
 }

@@ -14,7 +14,7 @@ use crate::{
         claim::{Claim, State},
         clause::Clause,
         coverage::Payer,
-        parcel::Arrival,
+        parcel::{Arrival, Direction},
         refusal::Refusal,
         serial::Serial,
     },
@@ -83,7 +83,7 @@ async fn dispatch_now(
         Some(dealer) => dealers::get(&mut *conn, dealer).await?.credit_terms,
         None => false,
     };
-    let mut opened = parcel.open("OUTBOUND", &party, moment.now);
+    let mut opened = parcel.open(Direction::Outbound, &party, moment.now);
     if let Some(to) = to {
         opened.recipient_id = Some(recipient(&mut *conn, to, &party, moment).await?);
     }
@@ -119,13 +119,7 @@ async fn send(conn: &mut PgConnection, claim: &Claim, given: &Serial, moment: &M
 /// What goes into the box for a claim, and who pays: the maker under the commitment, else the sender.
 fn place(claim: &Claim, given: Option<&Serial>) -> Item {
     let payer = if claim.remedy.is_a_yes() { Payer::Maker } else { Payer::Sender };
-    Item {
-        claim_id: claim.id,
-        serial: given.or(claim.in_the_box()).map(ToString::to_string),
-        payer: payer.to_string(),
-        clause: Clause::M6.to_string(),
-        ..Item::default()
-    }
+    Item::new(claim.id, given.or(claim.in_the_box()), payer, Clause::M6)
 }
 
 pub(super) async fn deliver(
@@ -139,7 +133,7 @@ pub(super) async fn deliver(
     let (id, parcel, claims) = fields.finish(|| Some((id?, parcel?, claims?)))?;
     transact!(app.write(&call, id, &request, claims), |conn, claims, moment| {
         let (sent, items) = shipments::get(&mut *conn, &moment.actor, parcel).await?;
-        sent.must_travel("OUTBOUND")?;
+        sent.must_travel(Direction::Outbound)?;
         let given = !claims.is_empty();
         let ids = chosen(&items, claims)?;
         let held = claims::lock_all(&mut *conn, &moment.actor, &ids).await?;

@@ -8,6 +8,7 @@ use tonic::Request;
 use crate::{
     clock::civil_date,
     contract::v1,
+    domain::parcel::Direction,
     service::{App, Reply, fields::Fields, open, transact},
     store::{
         self, Error,
@@ -21,7 +22,7 @@ pub(super) async fn get(app: &App, request: Request<v1::GetPackingListRequest>) 
     transact!(app.read(&call, id), |conn, id, actor| {
         let (parcel, items) = shipments::get(conn, actor, id).await?;
         if !actor.is_staff() {
-            parcel.must_travel("INBOUND")?;
+            parcel.must_travel(Direction::Inbound)?;
         }
         Ok(v1::GetPackingListResponse { html: page(&parcel, &items)? })
     })

@@ -11,7 +11,7 @@ use crate::{
     contract::v1::{self, received_result::Result as Became},
     domain::{
         claim::Outcome,
-        parcel::{Arrival, Difference, Found},
+        parcel::{Arrival, Difference, Direction, Found},
     },
     service::{App, Moment, Reply, claim::answer, fields::Fields, open_write, transact},
     store::{self, Error, claims, set_aside::SetAside, shipments},
@@ -75,7 +75,7 @@ async fn receive_now(
     moment: &Moment,
 ) -> store::Result<v1::ReceiveReturnResponse> {
     let (parcel, announced) = shipments::get(&mut *conn, &moment.actor, id).await?;
-    parcel.must_travel("INBOUND")?;
+    parcel.must_travel(Direction::Inbound)?;
     let places: Vec<_> =
         announced.iter().map(|place| (place.return_number.as_deref(), place.serial.as_deref())).collect();
     let judged: Vec<_> = items.iter().map(|item| item.found.among(&places)).collect();
@@ -101,7 +101,7 @@ async fn receive_now(
             (Err(difference), _) => difference,
         };
         let kept = apart_as(id, item, difference, claim_of(place), depot, moment);
-        results.push(Became::SetAside(set_aside::on_the_wire(kept.clone())?));
+        results.push(Became::SetAside(set_aside::on_the_wire(kept.clone())));
         apart.push((at, kept));
     }
     let received = claims::advance_all(&mut *conn, steps, None, &moment.actor, moment.now).await?;
@@ -142,10 +142,10 @@ fn apart_as(
         shipment_id: parcel,
         serial: item.serial(),
         return_number: item.found.return_number.clone(),
-        difference: difference.to_string(),
+        difference,
         announced_claim_id: announced,
-        appearance: item.arrival.appearance.map(|appearance| appearance.to_string()),
-        seal: item.arrival.seal.map(|seal| seal.to_string()),
+        appearance: item.arrival.appearance,
+        seal: item.arrival.seal,
         missing_parts: item.arrival.missing_parts.clone(),
         transport_damage: item.arrival.transport_damage,
         found_at: moment.now,

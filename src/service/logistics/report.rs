@@ -9,7 +9,7 @@ use crate::{
         App, Reply,
         fields::Fields,
         open,
-        page::Page,
+        page::{Page, page},
         transact,
         wire::{number, time},
     },
@@ -71,8 +71,7 @@ pub(super) async fn get(app: &App, request: Request<v1::GetReportRequest>) -> Re
     let by = grouped(&mut fields, kind, by, &request.model);
     let days = fields.period(request.first_date.as_ref(), request.last_date.as_ref(), MOST_DAYS);
     let model = fields.optional_model("model", &request.model);
-    let filters = v1::GetReportRequest { page_size: 0, page_token: String::new(), ..request.clone() };
-    let page = Page::read(&mut fields, &call, request.page_size, &request.page_token, &filters);
+    let page = page!(fields, call, request);
     let (kind, page, (first, last), by, model) = fields.finish(|| Some((kind?, page?, days?, by?, model?)))?;
     // A state's name has no slash.
     let after = page.after.as_deref().and_then(|after| after.rsplit_once('/'));

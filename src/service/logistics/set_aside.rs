@@ -8,9 +8,8 @@ use super::inbound::announced;
 use crate::{
     contract::v1,
     domain::{
-        claim::{Claim, Seal},
-        facts::Appearance,
-        parcel::{Arrival, Difference, Settlement},
+        claim::Claim,
+        parcel::{Arrival, Settlement},
         refusal::Refusal,
         serial::Serial,
     },
@@ -19,7 +18,7 @@ use crate::{
         claim::answer,
         fields::Fields,
         open, open_write,
-        page::Page,
+        page::{Page, page},
         transact,
         wire::{number, text, time},
     },
@@ -31,46 +30,38 @@ use crate::{
 };
 
 /// A column that is a name of one of the domain's enums.
-fn named<T: std::str::FromStr<Err: std::fmt::Display>>(column: Option<&str>) -> store::Result<Option<T>> {
-    column.map(str::parse).transpose().map_err(Error::broken)
-}
-
-pub(super) fn on_the_wire(found: SetAside) -> store::Result<v1::SetAside> {
-    let settled = found.settled()?;
-    let difference: Difference = found.difference.parse().map_err(Error::broken)?;
-    let (appearance, seal) = (named::<Appearance>(found.appearance.as_deref())?, named::<Seal>(found.seal.as_deref())?);
-    let state = if settled.is_none() { v1::SetAsideState::Open } else { v1::SetAsideState::Settled };
-    Ok(v1::SetAside {
+pub(super) fn on_the_wire(found: SetAside) -> v1::SetAside {
+    let state = if found.settlement.is_none() { v1::SetAsideState::Open } else { v1::SetAsideState::Settled };
+    v1::SetAside {
         set_aside_id: found.set_aside_id.to_string(),
         shipment_id: found.shipment_id.to_string(),
         serial: text(found.serial),
         return_number: text(found.return_number),
-        difference: number!(difference),
+        difference: number!(found.difference),
         announced_claim_id: text(found.announced_claim_id),
-        appearance: appearance.map_or(0, |appearance| number!(appearance)),
-        seal: seal.map_or(0, |seal| number!(seal)),
+        appearance: found.appearance.map_or(0, |appearance| number!(appearance)),
+        seal: found.seal.map_or(0, |seal| number!(seal)),
         missing_parts: text(found.missing_parts),
         transport_damage: found.transport_damage,
         found_time: Some(time(found.found_at)),
         found_by: found.found_by,
         state: state.into(),
-        next_actions: Settlement::open_to(settled).iter().map(|next| number!(*next)).collect(),
-        settlement: settled.map_or(0, |settled| number!(settled)),
+        next_actions: Settlement::open_to(found.settlement).iter().map(|next| number!(*next)).collect(),
+        settlement: found.settlement.map_or(0, |settlement| number!(settlement)),
         claim_id: text(found.claim_id),
         reason: text(found.reason),
         settled_time: found.settled_at.map(time),
         settled_by: text(found.settled_by),
         version: found.version,
         depot: text(found.depot),
-    })
+    }
 }
 
 pub(super) async fn list(app: &App, request: Request<v1::ListSetAsideRequest>) -> Reply<v1::ListSetAsideResponse> {
     let (call, request) = open(request)?;
-    let filters = v1::ListSetAsideRequest { page_size: 0, page_token: String::new(), ..request.clone() };
     let mut fields = Fields::default();
-    let page = Page::read(&mut fields, &call, request.page_size, &request.page_token, &filters);
-    let after = fields.optional_uuid("page_token", page.as_ref().and_then(|page| page.after.as_deref()).unwrap_or(""));
+    let page = page!(fields, call, request);
+    let after = page.as_ref().and_then(|page| page.after_as(&mut fields));
     let shipment_id = fields.optional_uuid("shipment_id", &request.shipment_id);
     let settled = request.settled;
     let (page, filter) =
@@ -78,8 +69,7 @@ pub(super) async fn list(app: &App, request: Request<v1::ListSetAsideRequest>) -
     transact!(app.read(&call, (page, filter)), |conn, (page, filter), _| {
         let mut found = set_aside::list(conn, &filter, page.fetch()).await?;
         let next_page_token = page.cut(&mut found, |found| found.set_aside_id.to_string());
-        let set_aside = found.into_iter().map(on_the_wire).collect::<store::Result<_>>()?;
-        Ok(v1::ListSetAsideResponse { set_aside, next_page_token })
+        Ok(v1::ListSetAsideResponse { set_aside: found.into_iter().map(on_the_wire).collect(), next_page_token })
     })
 }
 
@@ -118,10 +108,8 @@ pub(super) async fn settle(
     })?;
     transact!(app.write(&call, request_id, &request, asked), |conn, asked, moment| {
         let held = set_aside::lock(&mut *conn, asked.id).await?;
-        if asked.version != 0 && asked.version != held.version {
-            return Err(Refusal::VersionMismatch { given: asked.version, current: held.version }.into());
-        }
-        asked.how.after(held.settled()?)?;
+        Refusal::unless_version(asked.version, held.version)?;
+        asked.how.after(held.settlement)?;
         let mut received = None;
         if let Some(claim) = asked.claim {
             let claim = receive_after_all(&mut *conn, &held, claim, asked.serial, moment).await?;
@@ -129,7 +117,7 @@ pub(super) async fn settle(
         }
         let (actor, now) = (&moment.actor, moment.now);
         let settled = set_aside::settle(conn, asked.id, asked.how, asked.claim, &asked.reason, actor, now).await?;
-        Ok(v1::SettleSetAsideResponse { set_aside: Some(on_the_wire(settled)?), claim: received })
+        Ok(v1::SettleSetAsideResponse { set_aside: Some(on_the_wire(settled)), claim: received })
     })
 }
 
@@ -145,8 +133,8 @@ async fn receive_after_all(
     let serial = read_again.or_else(|| Serial::parse(held.serial.as_deref()?).ok());
     let serial = serial.ok_or_else(|| Error::invalid("serial", "is required: none could be read"))?;
     let arrival = Arrival {
-        appearance: named(held.appearance.as_deref())?,
-        seal: named(held.seal.as_deref())?,
+        appearance: held.appearance,
+        seal: held.seal,
         missing_parts: held.missing_parts.clone(),
         transport_damage: held.transport_damage,
     };

@@ -6,7 +6,6 @@ use uuid::Uuid;
 
 use crate::{
     contract::v1,
-    domain::parcel::TrackingStatus,
     service::{
         App, Reply,
         fields::Fields,
@@ -72,18 +71,13 @@ fn event(
 ) -> Option<TrackingEvent> {
     let path = |name: &str| format!("events[{at}].{name}");
     let event_key = fields.text(&path("event_key"), &told.event_key, 64);
-    let status: Option<TrackingStatus> = fields.choice(&path("status"), told.status);
+    let status = fields.choice(&path("status"), told.status);
     let place = fields.optional_text(&path("place"), &told.place, 100);
     if told.event_time.is_none() {
         fields.violate(&path("event_time"), "is required");
     }
     let happened_at = fields.past_time(&path("event_time"), told.event_time.as_ref(), now);
-    Some(TrackingEvent {
-        event_key: event_key?,
-        status: status?.to_string(),
-        place: place?,
-        happened_at: happened_at??,
-    })
+    Some(TrackingEvent { event_key: event_key?, status: status?, place: place?, happened_at: happened_at?? })
 }
 
 /// What is known of a parcel, on the wire.
@@ -91,14 +85,11 @@ pub(super) async fn of_parcel(
     conn: &mut PgConnection,
     parcel: &shipments::Shipment,
 ) -> store::Result<Vec<v1::TrackingEvent>> {
-    let on_the_wire = |event: TrackingEvent| {
-        let status: TrackingStatus = event.status.parse().map_err(Error::broken)?;
-        Ok(v1::TrackingEvent {
-            event_key: event.event_key,
-            status: number!(status),
-            place: text(event.place),
-            event_time: Some(time(event.happened_at)),
-        })
+    let on_the_wire = |event: TrackingEvent| v1::TrackingEvent {
+        event_key: event.event_key,
+        status: number!(event.status),
+        place: text(event.place),
+        event_time: Some(time(event.happened_at)),
     };
-    tracking::of_parcel(conn, parcel).await?.into_iter().map(on_the_wire).collect()
+    Ok(tracking::of_parcel(conn, parcel).await?.into_iter().map(on_the_wire).collect())
 }
