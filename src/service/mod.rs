@@ -37,7 +37,8 @@ use crate::{
         requests::{self, WriteRequest},
     },
 };
-use fields::Fields;
+pub use fields::Fields;
+use page::{Page, page};
 pub use rules::Rules;
 
 /// A gRPC service as a table: each unary call with its request, its reply and its handler, which gets what the service works

@@ -13,10 +13,8 @@ use crate::{
         fact::Language,
         next::NextAction,
     },
-    service::{
-        Moment, decision,
-        wire::{date, money, number, text, time},
-    },
+    service::wire::{date, money, number, text, time},
+    service::{Moment, decision},
     store::{
         self,
         claims::{self, Decided, StoredDecision},

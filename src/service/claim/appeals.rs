@@ -11,7 +11,7 @@ use crate::{
         money::Fen,
         period::end_of_day,
     },
-    service::{App, Reply, fields::Fields, open_write, transact},
+    service::{App, Fields, Reply, open_write, transact},
     store::{
         billing::{self, Kind},
         claims,

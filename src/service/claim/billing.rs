@@ -12,14 +12,8 @@ use crate::{
         money::Fen,
         quote::{PriceKey, PriceKind},
     },
-    service::{
-        App, Reply,
-        fields::Fields,
-        open, open_write,
-        page::{Page, page},
-        transact,
-        wire::{date, money, number, text, time},
-    },
+    service::wire::{date, money, number, text, time},
+    service::{App, Fields, Page, Reply, open, open_write, page, transact},
     store::{
         self,
         billing::{self, Entry, Kind},

@@ -18,7 +18,7 @@ use crate::{
         serial::Serial,
     },
     metrics,
-    service::{App, Moment, Reply, fields::Fields, open_write, transact},
+    service::{App, Fields, Moment, Reply, open_write, transact},
     store::{
         self, Error, billing, claims,
         history::{self, Repair},

@@ -18,12 +18,8 @@ use crate::{
         evidence::{EvidenceKind, MOST_BYTES, MOST_CHUNK_BYTES, MediaType, Whole, is_whole},
         refusal::Refusal,
     },
-    service::{
-        Moment, Replies, Reply,
-        fields::Fields,
-        open, open_write, status, transact,
-        wire::{number, time},
-    },
+    service::wire::{number, time},
+    service::{Fields, Moment, Replies, Reply, open, open_write, status, transact},
     store::{
         self, Error, claims,
         evidence::{self, Evidence, Upload},

@@ -4,14 +4,7 @@ use tonic::Request;
 
 use crate::{
     contract::v1,
-    service::{
-        App, Reply,
-        fields::Fields,
-        open, open_write,
-        page::{Page, page},
-        transact,
-        wire::number,
-    },
+    service::{App, Fields, Page, Reply, open, open_write, page, transact, wire::number},
     store::faults::{self, Fault},
 };
 

@@ -28,12 +28,8 @@ use crate::{
         vouchers::{Prospect, dispute, obstacles, verify},
     },
     metrics,
-    service::{
-        App, Moment, Reply, Written, decision,
-        fields::Fields,
-        open, status, transact,
-        wire::{money, text},
-    },
+    service::wire::{money, text},
+    service::{App, Fields, Moment, Reply, Written, decision, open, status, transact},
     store::{
         self, Error,
         claims::{self, Decided},

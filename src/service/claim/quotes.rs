@@ -19,14 +19,8 @@ use crate::{
         quote::{self, Change, Line, MOST_OF_ONE, PriceKind, QuoteState, Unpriced},
         refusal::Refusal,
     },
-    service::{
-        App, Moment, Reply,
-        fields::Fields,
-        open, open_write,
-        page::{Page, page},
-        transact,
-        wire::{money, number, text, time},
-    },
+    service::wire::{money, number, text, time},
+    service::{App, Fields, Moment, Page, Reply, open, open_write, page, transact},
     store::{
         self, Error, claims, facts, prices,
         quotes::{self, Quote, Verdict},

@@ -11,14 +11,8 @@ use crate::{
     clock::civil_date,
     contract::v1::{self, ClaimEventType},
     domain::period::end_of_day,
-    service::{
-        App, Reply, decision,
-        fields::Fields,
-        open,
-        page::{Page, page},
-        transact,
-        wire::{number, time},
-    },
+    service::wire::{number, time},
+    service::{App, Fields, Page, Reply, decision, open, page, transact},
     store::{
         claims::{self, Filter, StoredDecision, StoredEvent},
         error::Error,

@@ -11,7 +11,7 @@ use crate::{
         claim_steps::GuidanceGiven,
         refusal::Refusal,
     },
-    service::{App, Reply, fields::Fields, open_write, transact},
+    service::{App, Fields, Reply, open_write, transact},
     store::{Error, claims, faults, sales, units},
 };
 

@@ -16,12 +16,8 @@ use crate::{
     auth::Call,
     contract::v1::{self, ClaimEventType, ErrorReason, LogisticsEventType, WatchClaimsResponse},
     metrics,
-    service::{
-        App, Replies, Reply,
-        fields::Fields,
-        open, status, transact,
-        wire::{text, time},
-    },
+    service::wire::{text, time},
+    service::{App, Fields, Replies, Reply, open, status, transact},
     store::{
         self, Error,
         watch::{Feed, Happened, LogisticsEvent, Safe, Wanted, Watched, backlog, last_drawn},

@@ -16,7 +16,7 @@ use crate::{
     auth::Call,
     contract::v1,
     domain::fact::Language,
-    service::{Replies, decision, fields::Fields, next, wire::time},
+    service::{Fields, Replies, decision, next, wire::time},
     telemetry,
 };
 

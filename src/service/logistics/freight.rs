@@ -6,14 +6,8 @@ use tonic::Request;
 use crate::{
     contract::v1,
     domain::{actor::Actor, freight::EntryKind, money::Fen, period::end_of_day},
-    service::{
-        App, Reply,
-        fields::Fields,
-        open, open_write,
-        page::{Page, page},
-        transact,
-        wire::{date, money, number, text, time},
-    },
+    service::wire::{date, money, number, text, time},
+    service::{App, Fields, Page, Reply, open, open_write, page, transact},
     store::{
         self, Error, dealers,
         freight::{self, Entry, Period, Total},

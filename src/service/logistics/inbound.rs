@@ -6,7 +6,7 @@ use super::{MOST_ITEMS, claim_ids, parcel, shipment, steps};
 use crate::{
     contract::v1,
     domain::{claim::Claim, clause::Clause, coverage::Payer, parcel::Direction},
-    service::{App, Reply, fields::Fields, open_write, transact},
+    service::{App, Fields, Reply, open_write, transact},
     store::{
         claims,
         shipments::{self, Item},

@@ -13,14 +13,8 @@ use crate::{
         period::civil_date,
         refusal::Refusal,
     },
-    service::{
-        App, Moment, Reply,
-        fields::Fields,
-        open, open_write,
-        page::{Page, page},
-        transact,
-        wire::{date, number, text, time},
-    },
+    service::wire::{date, number, text, time},
+    service::{App, Fields, Moment, Page, Reply, open, open_write, page, transact},
     store::{self, Error, claims, dealers, ledger, stock},
 };
 

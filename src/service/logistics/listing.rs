@@ -5,14 +5,7 @@ use tonic::Request;
 use super::{on_the_wire, tracking};
 use crate::{
     contract::v1,
-    service::{
-        App, Reply,
-        fields::Fields,
-        open,
-        page::{Page, page},
-        transact,
-        wire::contact,
-    },
+    service::{App, Fields, Page, Reply, open, page, transact, wire::contact},
     store::{
         people,
         shipments::{self, Filter},

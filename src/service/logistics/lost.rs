@@ -5,7 +5,7 @@ use tonic::Request;
 use super::{MOST_ITEMS, chosen, claim_ids, shipment, steps};
 use crate::{
     contract::v1,
-    service::{App, Reply, claim::answer, fields::Fields, open_write, transact},
+    service::{App, Fields, Reply, claim::answer, open_write, transact},
     store::{billing, claims, shipments},
 };
 

@@ -18,7 +18,7 @@ use crate::{
         refusal::Refusal,
         serial::Serial,
     },
-    service::{App, Moment, Reply, claim, fields::Fields, open_write, transact},
+    service::{App, Fields, Moment, Reply, claim, open_write, transact},
     store::{
         self, Error, claims, dealers,
         people::{self, NamedCustomer},

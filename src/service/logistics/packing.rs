@@ -9,7 +9,7 @@ use crate::{
     clock::civil_date,
     contract::v1,
     domain::parcel::Direction,
-    service::{App, Reply, fields::Fields, open, transact},
+    service::{App, Fields, Reply, open, transact},
     store::{
         self, Error,
         shipments::{self, Item, Shipment},

@@ -13,7 +13,7 @@ use crate::{
         claim::Outcome,
         parcel::{Arrival, Difference, Direction, Found},
     },
-    service::{App, Moment, Reply, claim::answer, fields::Fields, open_write, transact},
+    service::{App, Fields, Moment, Reply, claim::answer, open_write, transact},
     store::{self, Error, claims, set_aside::SetAside, shipments},
 };
 

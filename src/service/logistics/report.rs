@@ -5,14 +5,8 @@ use tonic::Request;
 use crate::{
     contract::v1,
     domain::report::{ReportBy, ReportKind},
-    service::{
-        App, Reply,
-        fields::Fields,
-        open,
-        page::{Page, page},
-        transact,
-        wire::{number, time},
-    },
+    service::wire::{number, time},
+    service::{App, Fields, Page, Reply, open, page, transact},
     store::report::{self, Asked, Share, Turnaround},
 };
 

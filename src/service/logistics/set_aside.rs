@@ -13,15 +13,8 @@ use crate::{
         refusal::Refusal,
         serial::Serial,
     },
-    service::{
-        App, Moment, Reply,
-        claim::answer,
-        fields::Fields,
-        open, open_write,
-        page::{Page, page},
-        transact,
-        wire::{number, text, time},
-    },
+    service::wire::{number, text, time},
+    service::{App, Fields, Moment, Page, Reply, claim::answer, open, open_write, page, transact},
     store::{
         self, Error, claims,
         set_aside::{self, Filter, SetAside},

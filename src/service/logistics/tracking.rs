@@ -6,12 +6,8 @@ use uuid::Uuid;
 
 use crate::{
     contract::v1,
-    service::{
-        App, Reply,
-        fields::Fields,
-        open_write, transact,
-        wire::{number, text, time},
-    },
+    service::wire::{number, text, time},
+    service::{App, Fields, Reply, open_write, transact},
     store::{self, Error, shipments, tracking, tracking::TrackingEvent},
 };
 

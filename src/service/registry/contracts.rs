@@ -7,14 +7,8 @@ use crate::{
     clock::civil_date,
     contract::{google::r#type::Date, v1},
     domain::policy::ContractTerms,
-    service::{
-        App, Reply,
-        fields::Fields,
-        open, open_write,
-        page::Page,
-        transact,
-        wire::{date, number, text, time},
-    },
+    service::wire::{date, number, text, time},
+    service::{App, Fields, Page, Reply, open, open_write, transact},
     store::contracts::{self, Change, ContractRow},
 };
 

@@ -4,7 +4,7 @@ use tonic::Request;
 
 use crate::{
     contract::v1::{self, DealerStatus},
-    service::{App, Reply, fields::Fields, open, open_write, page::Page, transact},
+    service::{App, Fields, Page, Reply, open, open_write, transact},
     store::dealers::{self, Change, Dealer},
 };
 

@@ -7,7 +7,7 @@ use crate::{
     clock::civil_date,
     contract::v1,
     domain::{refusal::Refusal, serial::Serial},
-    service::{App, Moment, Reply, fields::Fields, open_write, status, transact},
+    service::{App, Fields, Moment, Reply, open_write, status, transact},
     store::{
         self, Error,
         history::{self, Repair, Replacement},

@@ -31,7 +31,7 @@ use crate::{
     clock::civil_date,
     contract::v1::{self, ErrorReason, RejectedRow},
     domain::actor::Actor,
-    service::{App, Moment, Replies, Reply, fields::Fields, name, open, status},
+    service::{App, Fields, Moment, Replies, Reply, name, open, status},
     store,
 };
 

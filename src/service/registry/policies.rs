@@ -6,12 +6,8 @@ use tonic::Request;
 use crate::{
     contract::{google::r#type::Date, v1},
     domain::{calendar::CalendarYear, period::is_plausible, policy::Policy, refusal::Refusal},
-    service::{
-        App, Reply, draft,
-        fields::Fields,
-        open, open_write, transact,
-        wire::{date, text, time},
-    },
+    service::wire::{date, text, time},
+    service::{App, Fields, Reply, draft, open, open_write, transact},
     store::{
         Error,
         policies::{self, Published},

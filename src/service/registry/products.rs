@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::{
     contract::v1,
-    service::{App, Reply, fields::Fields, open, page::Page, transact, wire::number},
+    service::{App, Fields, Page, Reply, open, transact, wire::number},
     store::catalogue::{self, Product},
 };
 

@@ -8,10 +8,8 @@ use super::sales::seller;
 use crate::{
     contract::v1,
     domain::{refusal::Refusal, serial::Serial},
-    service::{
-        App, Moment, Reply, open_write, transact,
-        wire::{date, time},
-    },
+    service::wire::{date, time},
+    service::{App, Moment, Reply, open_write, transact},
     store::{
         self, dealers,
         promises::{self, Promise},

@@ -7,12 +7,8 @@ use crate::{
     clock::civil_date,
     contract::v1,
     domain::{actor::Actor, refusal::Refusal, serial::Serial},
-    service::{
-        App, Moment, Reply,
-        fields::Fields,
-        open, open_write, transact,
-        wire::{date, text, time},
-    },
+    service::wire::{date, text, time},
+    service::{App, Fields, Moment, Reply, open, open_write, transact},
     store::{
         self, Error, contracts, dealers,
         people::{self, NamedCustomer},

@@ -12,7 +12,7 @@ use crate::{
     auth::Call,
     contract::v1,
     domain::{coverage::decide, policy::Policies},
-    service::{App, Replies, Reply, fields::Fields, open, status, transact, wire::number},
+    service::{App, Fields, Replies, Reply, open, status, transact, wire::number},
     store::{
         Error,
         claims::{self, ToReplay},

@@ -10,12 +10,8 @@ use crate::{
     clock::civil_date,
     contract::v1,
     domain::{actor::Actor, serial::Serial},
-    service::{
-        App, Reply,
-        fields::Fields,
-        open, open_write, transact,
-        wire::{contact, date, text},
-    },
+    service::wire::{contact, date, text},
+    service::{App, Fields, Reply, open, open_write, transact},
     store::{
         history::{self, Repair, Replacement},
         people,

@@ -11,8 +11,7 @@ use crate::{
     contract::v1::{self, ErrorReason as R},
     domain::{actor::Actor, stock::HELD_NOT_SOLD},
     service::{
-        Moment,
-        fields::Fields,
+        Fields, Moment,
         registry::sales::{contract, seller},
     },
     store::{

@@ -10,7 +10,7 @@ use super::{Kind, Verdict};
 use crate::{
     contract::v1::{self, ErrorReason as R},
     domain::actor::Actor,
-    service::{Moment, fields::Fields, registry::units::read},
+    service::{Fields, Moment, registry::units::read},
     store::{
         self,
         import::{RegisteredUnits, add_units, registered_units},
