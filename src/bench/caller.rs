@@ -15,8 +15,9 @@ use tonic::{Code, Status, Streaming, codegen::http::uri::PathAndQuery};
 
 use super::{
     questions::{Kind, Mix, Questions},
-    wire::{Raw, Target, fields},
+    wire::{Target, fields},
 };
+use crate::client::Raw;
 
 /// One call in so many is decoded and compared with its question, the first among them.
 const CLOSELY: u64 = 1_000;

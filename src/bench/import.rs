@@ -20,9 +20,9 @@ use super::{
     Common,
     processes::{self, Usage},
     report::{Setting, write_json},
-    wire::Raw,
 };
 use crate::{
+    client::Raw,
     clock::Clock,
     contract::{
         google::r#type::Date,

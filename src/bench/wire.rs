@@ -7,7 +7,6 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use bytes::{Buf, BufMut, Bytes};
 use futures::future::BoxFuture;
 use http::Uri;
 use hyper::{
@@ -21,7 +20,6 @@ use tonic::{
     Request, Status,
     body::Body,
     client::Grpc,
-    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     metadata::{Ascii, MetadataValue},
 };
 
@@ -29,44 +27,6 @@ use tonic::{
 const WINDOW: u32 = 4 << 20;
 /// A thousand answers with their proofs are more than tonic takes by itself.
 const LARGEST_REPLY: usize = 64 << 20;
-
-/// Messages as their bytes.
-#[derive(Clone, Copy, Debug)]
-pub struct Raw;
-
-impl Codec for Raw {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, item: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.put(item);
-        Ok(())
-    }
-}
-
-impl Decoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
-    }
-}
 
 /// An HTTP/2 connection as it is: no queue in front of it, no connecting anew.
 #[derive(Clone)]

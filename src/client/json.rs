@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use bytes::Bytes;
 use prost::Message;
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, MethodDescriptor, ReflectMessage, Value};
+use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, ReflectMessage, Value};
 use tonic::{
-    Response, Status,
+    Status,
     client::Grpc,
-    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     transport::{Channel, Endpoint},
 };
 use uuid::Uuid;
 
-use super::{Addresses, under};
+use super::{Addresses, raw::Raw, under};
 use crate::contract::DESCRIPTORS;
 
 /// One call, ready to be sent.
@@ -57,13 +57,15 @@ impl Call {
     /// The reply, or what the service refused with. Fails where the call cannot be sent at all.
     pub async fn send(self, channel: Channel, token: Option<&str>) -> Result<Result<DynamicMessage, Status>> {
         let path = format!("/{}/{}", self.method.parent_service().full_name(), self.method.name()).parse()?;
-        let mut request = under(token, self.message)?;
+        let mut request = under(token, Bytes::from(self.message.encode_to_vec()))?;
         let traceparent = format!("00-{}-{}-01", self.trace, &Uuid::new_v4().simple().to_string()[..16]);
         request.metadata_mut().insert("traceparent", traceparent.parse()?);
         let mut grpc = Grpc::new(channel);
         grpc.ready().await.context("the service went away")?;
-        let answer = grpc.unary(request, path, DynamicCodec(self.method.output())).await;
-        Ok(answer.map(Response::into_inner))
+        match grpc.unary(request, path, Raw).await {
+            Ok(reply) => Ok(Ok(DynamicMessage::decode(self.method.output(), reply.into_inner())?)),
+            Err(status) => Ok(Err(status)),
+        }
     }
 }
 
@@ -102,40 +104,4 @@ fn method(name: &str) -> Result<MethodDescriptor> {
         bail!("{name} streams; only unary methods can be called here");
     }
     Ok(found)
-}
-
-/// Messages whose shape is known only at run time; the descriptor is the reply's.
-struct DynamicCodec(MessageDescriptor);
-
-impl Codec for DynamicCodec {
-    type Encode = DynamicMessage;
-    type Decode = DynamicMessage;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self(self.0.clone())
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl Encoder for DynamicCodec {
-    type Item = DynamicMessage;
-    type Error = Status;
-
-    fn encode(&mut self, item: DynamicMessage, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        item.encode(buffer).map_err(|error| Status::internal(error.to_string()))
-    }
-}
-
-impl Decoder for DynamicCodec {
-    type Item = DynamicMessage;
-    type Error = Status;
-
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<DynamicMessage>, Status> {
-        DynamicMessage::decode(self.0.clone(), buffer).map(Some).map_err(|error| Status::internal(error.to_string()))
-    }
 }
