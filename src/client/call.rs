@@ -53,9 +53,6 @@ pub async fn call(args: CallArgs) -> Result<ExitCode> {
             writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&reply)?)?;
             Ok(ExitCode::SUCCESS)
         }
-        Err(status) => {
-            eprintln!("{}", refusal::told(&status));
-            Ok(ExitCode::FAILURE)
-        }
+        Err(status) => Ok(refusal::failed(&status)),
     }
 }

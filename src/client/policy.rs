@@ -61,8 +61,8 @@ struct DraftArgs {
 pub async fn policy(args: PolicyArgs) -> Result<ExitCode> {
     match args.command {
         PolicyCommand::Verify { file } => Ok(verify::verify(&read(&file)?)),
-        PolicyCommand::Simulate(args) => told(simulate(args).await?),
-        PolicyCommand::Publish(args) => told(publish(args).await?),
+        PolicyCommand::Simulate(args) => Ok(told(simulate(args).await?)),
+        PolicyCommand::Publish(args) => Ok(told(publish(args).await?)),
     }
 }
 
@@ -70,14 +70,8 @@ fn read(file: &PathBuf) -> Result<String> {
     fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
-fn told(outcome: Result<(), Status>) -> Result<ExitCode> {
-    match outcome {
-        Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(status) => {
-            eprintln!("{}", refusal::told(&status));
-            Ok(ExitCode::FAILURE)
-        }
-    }
+fn told(outcome: Result<(), Status>) -> ExitCode {
+    outcome.map_or_else(|status| refusal::failed(&status), |()| ExitCode::SUCCESS)
 }
 
 async fn publish(args: DraftArgs) -> Result<Result<(), Status>> {

@@ -1,6 +1,6 @@
 //! What a service answered instead of a reply, for a person to read.
 
-use std::fmt::Write;
+use std::{fmt::Write, process::ExitCode};
 
 use tonic::Status;
 use tonic_types::StatusExt;
@@ -8,6 +8,12 @@ use tonic_types::StatusExt;
 /// The `reason` of the status's ErrorInfo; empty where it has none.
 pub fn reason(status: &Status) -> String {
     status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
+}
+
+/// Tells on standard error what a service refused with; a command ends with this exit code then.
+pub fn failed(status: &Status) -> ExitCode {
+    eprintln!("{}", told(status));
+    ExitCode::FAILURE
 }
 
 /// Code, message and every `google.rpc` detail, one a line.

@@ -86,10 +86,7 @@ pub async fn report(args: ReportArgs) -> Result<ExitCode> {
     loop {
         let page = match client.get_report(under(token.as_deref(), asked.clone())?).await {
             Ok(page) => page.into_inner(),
-            Err(status) => {
-                eprintln!("{}", refusal::told(&status));
-                return Ok(ExitCode::FAILURE);
-            }
+            Err(status) => return Ok(refusal::failed(&status)),
         };
         asked.page_token.clone_from(&page.next_page_token);
         told.as_of_time = page.as_of_time;

@@ -55,8 +55,7 @@ pub async fn watch(args: WatchArgs) -> Result<ExitCode> {
             _ => false,
         };
         if for_good {
-            eprintln!("{}", refusal::told(&broken));
-            return Ok(ExitCode::FAILURE);
+            return Ok(refusal::failed(&broken));
         }
         eprintln!("broke off ({}), goes on from cursor {cursor:?}", broken.message());
         tokio::time::sleep(Duration::from_secs(1)).await;
