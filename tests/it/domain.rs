@@ -12,5 +12,6 @@ mod rate;
 mod region;
 mod return_number;
 mod serial;
+mod stock;
 mod vouchers;
 mod windows;
